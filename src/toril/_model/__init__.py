@@ -1,0 +1,1 @@
+"""Values and rules, all pure: no I/O, no clock, no randomness, no tasks, no logging."""

@@ -1,0 +1,403 @@
+"""Options of a job: validated when made, frozen, and their stored form.
+
+The stored form is BullMQ's (short keys where it has them), plus toril's own keys under `toril`,
+so that both sides can read a job that the other one added. Never here: defaults of a queue.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Literal, TypedDict, get_args
+
+import msgspec
+
+from toril.errors import ConfigError
+
+from .backoff import Backoff, Custom, Exponential, Fixed, from_wire, to_wire
+from .times import Duration, Millis, at_ms, delay_ms, to_ms
+
+MAX_PRIORITY = 2_097_151
+ParentPolicy = Literal["fail", "continue", "ignore", "remove", "wait"]
+POLICIES: tuple[str, ...] = get_args(ParentPolicy)
+_FLAGS = {"fail": "fpof", "continue": "cpof", "ignore": "idof", "remove": "rdof"}
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How many finished jobs stay, and how long; None means no bound of that kind.
+
+    Units    age_ms in ms; `Keep.of` reads what a user may write.
+    """
+
+    count: int | None = None
+    age_ms: Millis | None = None
+
+    @classmethod
+    def of(cls, value: "KeepLike", *, field: str = "keep") -> "Keep":
+        """Read `"all"`, True, False, a count, an age such as `"24h"`, a mapping, or a Keep."""
+        match value:
+            case Keep():
+                return value
+            case bool():
+                return cls() if value else cls(count=0)
+            case "all":
+                return cls()
+            case int():
+                return cls(count=_integer(value, field, 0, None))
+            case str():
+                return cls(age_ms=to_ms(value, field=field))
+            case _:
+                return cls._of_mapping(value, field)
+
+    @classmethod
+    def _of_mapping(cls, value: object, field: str) -> "Keep":
+        if not isinstance(value, Mapping):
+            raise ConfigError(
+                f"{field}={value!r} is not a retention",
+                field=field,
+                value=value,
+                hint='use "all", False, a count, an age such as "24h", or {"count": 100, "age": "24h"}',
+            )
+        known = {"count", "age"}
+        for key in value:  # pyright: ignore[reportUnknownVariableType]  # checked right here
+            if key not in known:
+                raise unknown_option(str(key), known, where=field)  # pyright: ignore[reportUnknownArgumentType]
+        count: Any = value.get("count")  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
+        age: Any = value.get("age")  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
+        return cls(
+            count=None if count is None else _integer(count, f"{field}.count", 0, None),
+            age_ms=None if age is None else to_ms(age, field=f"{field}.age"),
+        )
+
+
+KeepLike = Keep | Literal["all"] | bool | int | str | Mapping[str, object]
+
+DEFAULT_KEEP_COMPLETED = Keep(count=10_000, age_ms=24 * 3_600_000)
+DEFAULT_KEEP_FAILED = Keep(count=10_000, age_ms=30 * 24 * 3_600_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Dedup:
+    """At most one job per key: what becomes of a second one while the first still counts.
+
+    With a key alone the first counts until it has finished. With `ttl` it counts for so long.
+    `extend` starts the time again with every duplicate, `replace` lets the newest one win while
+    the first is delayed (both together: debounce), `reschedule` moves a delayed first one to the
+    new delay, and `keep_last` runs the newest duplicate after the active one.
+    """
+
+    key: str
+    ttl: Duration | None = None
+    extend: bool = False
+    replace: bool = False
+    reschedule: bool = False
+    keep_last: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.key:
+            raise ConfigError("dedup.key is empty", field="dedup.key", value=self.key)
+        if self.ttl is not None:
+            to_ms(self.ttl, field="dedup.ttl")
+
+    @property
+    def ttl_ms(self) -> Millis | None:
+        """Give the time that the key is held, in ms; None: until the job has finished."""
+        if self.ttl is None or self.keep_last:
+            return None
+        return to_ms(self.ttl, field="dedup.ttl") or None
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """At most `max` jobs start within `window_ms` of the first of them."""
+
+    max: int
+    window_ms: Millis
+
+
+BackoffFunction = Callable[[int, BaseException, Any], "Duration | None"]
+
+
+class Options(TypedDict, total=False):
+    """The keyword options of a job; tasks, queues and flows take the same ones as defaults."""
+
+    attempts: int
+    retries: int
+    backoff: "Backoff | Duration | BackoffFunction | Mapping[str, object] | None"
+    delay: Duration
+    at: datetime
+    priority: int
+    lifo: bool
+    timeout: Duration | None
+    keep: KeepLike
+    keep_completed: KeepLike
+    keep_failed: KeepLike
+    dedup: Dedup | str | None
+    parent_on_fail: ParentPolicy
+    keep_logs: int
+    keep_stack: int
+    max_size: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions:
+    """What holds for one job.
+
+    Units    *_ms in ms; created_ms is a time. attempts counts all tries, the first included.
+    """
+
+    attempts: int = 1
+    backoff: Backoff | None = None
+    delay_ms: Millis = 0
+    priority: int = 0
+    lifo: bool = False
+    timeout_ms: Millis | None = None
+    keep_completed: Keep | None = None
+    keep_failed: Keep | None = None
+    dedup: Dedup | None = None
+    parent_on_fail: ParentPolicy | None = None
+    keep_logs: int | None = None
+    keep_stack: int | None = None
+    max_size: int | None = None
+    created_ms: Millis | None = None
+
+    def __post_init__(self) -> None:
+        _integer(self.attempts, "attempts", 1, None)
+        _integer(self.priority, "priority", 0, MAX_PRIORITY)
+        for name in ("keep_logs", "keep_stack", "max_size"):
+            value = getattr(self, name)
+            if value is not None:
+                _integer(value, name, 0, None)
+        policy = self.parent_on_fail
+        if policy is not None and policy not in POLICIES:
+            raise ConfigError(
+                f"parent_on_fail={policy!r} is not a policy",
+                field="parent_on_fail",
+                value=policy,
+                hint=f"use one of {', '.join(POLICIES)}{_nearest(policy, POLICIES)}",
+            )
+
+
+def _integer(value: object, field: str, low: int, high: int | None) -> int:
+    fits = isinstance(value, int) and not isinstance(value, bool)
+    if fits and isinstance(value, int) and value >= low and (high is None or value <= high):
+        return value
+    bounds = f"between {low} and {high}" if high is not None else f"of at least {low}"
+    raise ConfigError(
+        f"{field}={value!r} must be a whole number {bounds}", field=field, value=value
+    )
+
+
+def _nearest(word: object, known: Iterable[str]) -> str:
+    match = difflib.get_close_matches(str(word), list(known), n=1)
+    return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def unknown_option(name: str, known: Iterable[str], *, where: str = "options") -> ConfigError:
+    """Make the error for an option that does not exist, with the nearest one that does."""
+    names = sorted(known)
+    guess = _nearest(name, names)
+    return ConfigError(
+        f"{where} has no {name!r}{guess}", field=name, hint=f"known: {', '.join(names)}"
+    )
+
+
+def _read_backoff(value: object) -> Backoff | None:
+    if value is None or isinstance(value, Fixed | Exponential | Custom):
+        return value
+    if callable(value):
+        return Custom()
+    if isinstance(value, Mapping):
+        return from_wire(value)  # pyright: ignore[reportUnknownArgumentType]
+    return Fixed(value)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # checked by to_ms
+
+
+def _read_dedup(value: Dedup | str | None) -> Dedup | None:
+    return Dedup(value) if isinstance(value, str) else value
+
+
+def _attempts(given: Options) -> dict[str, Any]:
+    if "retries" not in given:
+        return {"attempts": given["attempts"]} if "attempts" in given else {}
+    if "attempts" in given:
+        raise ConfigError(
+            "attempts and retries were both given",
+            field="retries",
+            value=given["retries"],
+            hint="attempts counts all tries, retries those after the first: give one of them",
+        )
+    return {"attempts": _integer(given["retries"], "retries", 0, None) + 1}
+
+
+def _times(given: Options) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    if "delay" in given:
+        made["delay_ms"] = delay_ms(given["delay"])
+    if "timeout" in given:
+        limit = given["timeout"]
+        made["timeout_ms"] = None if limit is None else to_ms(limit, field="timeout") or None
+    if "created_at" in given:
+        made["created_ms"] = at_ms(given["created_at"], field="created_at")
+    return made
+
+
+def _keeps(given: Options) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    if "keep" in given:
+        both = Keep.of(given["keep"])
+        made = {"keep_completed": both, "keep_failed": both}
+    if "keep_completed" in given:
+        made["keep_completed"] = Keep.of(given["keep_completed"], field="keep_completed")
+    if "keep_failed" in given:
+        made["keep_failed"] = Keep.of(given["keep_failed"], field="keep_failed")
+    return made
+
+
+_PLAIN = ("priority", "lifo", "parent_on_fail", "keep_logs", "keep_stack", "max_size")
+NAMES = frozenset(Options.__annotations__)
+
+
+def merge(base: JobOptions, given: Options, *, now: Millis | None = None) -> JobOptions:
+    """Lay the options that a user gave over `base`; `now` is needed for `at` only.
+
+    Raises   ConfigError: an unknown name, a bad value, or two that exclude each other.
+    """
+    if not given:
+        return base
+    for name in given:
+        if name not in NAMES:
+            raise unknown_option(name, NAMES)
+    made: dict[str, Any] = {name: given[name] for name in _PLAIN if name in given}  # type: ignore[literal-required]
+    made |= _attempts(given) | _times(given) | _keeps(given)
+    if "backoff" in given:
+        made["backoff"] = _read_backoff(given["backoff"])
+    if "dedup" in given:
+        made["dedup"] = _read_dedup(given["dedup"])
+    if "at" in given:
+        if "delay" in given:
+            raise ConfigError("delay and at were both given", field="at", hint="give one of them")
+        made["delay_ms"] = max(at_ms(given["at"], field="at") - (now or 0), 0)
+    return replace(base, **made)
+
+
+def _keep_to_wire(keep: Keep) -> object:
+    if keep.age_ms is not None:
+        # BullMQ's age is in seconds; a fraction is read back by us and rounded down by nobody.
+        age = keep.age_ms / 1000
+        count = {} if keep.count is None else {"count": keep.count}
+        return {"age": int(age) if age.is_integer() else age} | count
+    return False if keep.count is None else (True if keep.count == 0 else keep.count)
+
+
+def _keep_from_wire(value: object) -> Keep | None:
+    match value:
+        case None:
+            return None
+        case bool():
+            return Keep(count=0) if value else Keep()
+        case int():
+            return Keep(count=value) if value >= 0 else Keep()
+        case {**items}:
+            count, age = items.get("count"), items.get("age")
+            return Keep(
+                count=count if isinstance(count, int) and count >= 0 else None,
+                age_ms=round(age * 1000) if isinstance(age, int | float) else None,
+            )
+        case _:
+            return None
+
+
+def _dedup_to_wire(dedup: Dedup) -> dict[str, object]:
+    made: dict[str, object] = {"id": dedup.key}
+    if dedup.ttl is not None:
+        made["ttl"] = to_ms(dedup.ttl, field="dedup.ttl")
+    names = {"extend": dedup.extend, "replace": dedup.replace, "reschedule": dedup.reschedule}
+    names["keepLastIfActive"] = dedup.keep_last
+    return made | {name: True for name, on in names.items() if on}
+
+
+def _dedup_from_wire(value: dict[str, Any]) -> Dedup:
+    ttl = value.get("ttl")
+    return Dedup(
+        str(value["id"]),
+        ttl=None if ttl is None else f"{int(ttl)}ms",
+        extend=bool(value.get("extend")),
+        replace=bool(value.get("replace")),
+        reschedule=bool(value.get("reschedule")),
+        keep_last=bool(value.get("keepLastIfActive")),
+    )
+
+
+@lru_cache(maxsize=1024)
+def to_text(options: JobOptions) -> str:
+    """Write options as the JSON object that is stored with the job."""
+    made: dict[str, object] = {"attempts": options.attempts}
+    for key, value in (
+        ("delay", options.delay_ms),
+        ("priority", options.priority),
+        ("lifo", options.lifo),
+    ):
+        if value:
+            made[key] = value
+    for key, number in (
+        ("kl", options.keep_logs),
+        ("stackTraceLimit", options.keep_stack),
+        ("sizeLimit", options.max_size),
+        ("timestamp", options.created_ms),
+    ):
+        if number is not None:
+            made[key] = number
+    if options.backoff is not None:
+        made["backoff"] = to_wire(options.backoff)
+    if options.keep_completed is not None:
+        made["removeOnComplete"] = _keep_to_wire(options.keep_completed)
+    if options.keep_failed is not None:
+        made["removeOnFail"] = _keep_to_wire(options.keep_failed)
+    if options.dedup is not None:
+        made["de"] = _dedup_to_wire(options.dedup)
+    if options.parent_on_fail in _FLAGS:
+        made[_FLAGS[options.parent_on_fail]] = True
+    if options.timeout_ms is not None:
+        made["toril"] = {"timeout": options.timeout_ms}
+    return msgspec.json.encode(made).decode()
+
+
+def _policy(raw: dict[str, Any]) -> ParentPolicy | None:
+    policies: tuple[ParentPolicy, ...] = ("fail", "continue", "ignore", "remove")
+    return next((name for name in policies if raw.get(_FLAGS[name])), None)
+
+
+@lru_cache(maxsize=1024)
+def from_text(text: str) -> JobOptions:
+    """Read stored options; unknown keys are passed over, missing ones have their defaults.
+
+    Raises   ConfigError: the text is not a JSON object, or a value in it cannot hold.
+    """
+    try:
+        raw: dict[str, Any] = msgspec.json.decode(text or "{}", type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"stored options are not JSON: {error}", field="opts") from error
+    own: dict[str, Any] = raw.get("toril") or {}
+    backoff = raw.get("backoff")
+    return JobOptions(
+        attempts=max(int(raw.get("attempts") or 1), 1),
+        backoff=None if backoff is None else from_wire(backoff),
+        delay_ms=int(raw.get("delay") or 0),
+        priority=int(raw.get("priority") or 0),
+        lifo=bool(raw.get("lifo")),
+        timeout_ms=own.get("timeout"),
+        keep_completed=_keep_from_wire(raw.get("removeOnComplete")),
+        keep_failed=_keep_from_wire(raw.get("removeOnFail")),
+        dedup=_dedup_from_wire(raw["de"]) if raw.get("de") else None,
+        parent_on_fail=_policy(raw),
+        keep_logs=raw.get("kl"),
+        keep_stack=raw.get("stackTraceLimit"),
+        max_size=raw.get("sizeLimit"),
+        created_ms=raw.get("timestamp"),
+    )
+
+
+FIELDS = frozenset(field.name for field in fields(JobOptions))

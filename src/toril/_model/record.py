@@ -1,0 +1,187 @@
+"""A job as it is handed in, as it is stored, and as it is claimed.
+
+`Record`, `Try` and `Claim` are msgspec structs: a store gives them as JSON text, decoded in one
+step in C, because each job passes here twice. Never here: what a user does with a job (`Job` has that).
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from toril.errors import ConfigError
+
+from .options import JobOptions, from_text
+from .states import State
+from .times import Millis
+
+# Names that BullMQ gives to keys of a queue: a job id or a queue segment must not be one.
+RESERVED = frozenset(
+    "wait paused active prioritized delayed waiting-children completed failed marker events "
+    "stalled stalled-check limiter repeat meta id pc priority delay metrics de dn".split()
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def check_queue_name(name: str) -> str:
+    """Return the queue name if it can be one; `:` separates segments, none may be a key's name.
+
+    Raises   ConfigError: empty segment, digits only, a reserved word, a control character.
+    """
+    for segment in name.split(":"):
+        problem = _name_problem(segment)
+        if problem:
+            raise ConfigError(
+                f"queue name {name!r} {problem}",
+                field="queue",
+                value=name,
+                hint='use words such as "emails" or "image:optimize"',
+            )
+    if len(name) > 128:
+        raise ConfigError(f"queue name {name!r} is over 128 characters", field="queue", value=name)
+    return name
+
+
+def _name_problem(segment: str) -> str:
+    if not segment:
+        return "has an empty segment"
+    if segment.isdigit():
+        return f"has a segment of digits only, {segment!r}"
+    if segment in RESERVED:
+        return f"uses the reserved word {segment!r}"
+    if _CONTROL.search(segment) or segment != segment.strip():
+        return "has a control character or a blank at an end"
+    return ""
+
+
+def check_job_id(job_id: str) -> str:
+    """Return the custom id if it can be one.
+
+    Raises   ConfigError: empty, digits only, with `:`, reserved, over 255 characters.
+    """
+    problem = ""
+    if not job_id or len(job_id) > 255:
+        problem = "must have 1 to 255 characters"
+    elif ":" in job_id:
+        problem = "must not contain ':'"
+    else:
+        problem = _name_problem(job_id)
+    if problem:
+        raise ConfigError(
+            f"job id {job_id!r} {problem}",
+            field="id",
+            value=job_id,
+            hint='use a word with a letter, such as "user-42"',
+        )
+    return job_id
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Where a job is found: its queue and its id."""
+
+    queue: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job to be stored.
+
+    Shape    data is JSON text. id None: the queue's counter. parent: an existing job, or one
+             of the same group before this one. expects_children: jobs of the same group name it
+             as their parent, so it starts in waiting-children. schedule: the schedule that made
+             it.
+    """
+
+    queue: str
+    name: str
+    data: str = "{}"
+    options: JobOptions = JobOptions()
+    id: str | None = None
+    parent: Ref | None = None
+    expects_children: bool = False
+    schedule: str | None = None
+
+
+class Try(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One start of a job that did not complete it.
+
+    Shape    end: failed, timeout, stalled, snoozed or released.
+    """
+
+    run: int
+    worker: str | None
+    started_ms: Millis | None
+    ended_ms: Millis
+    end: str
+    reason: str | None = None
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as it stands in the store.
+
+    Shape    data, opts, progress and result are JSON text; stack holds one text a failed try,
+             newest last. deferred: it must be failed with this reason without being run.
+             tries is filled by `get` only.
+    Units    *_ms are times in ms since the epoch, delay_ms is a duration.
+    """
+
+    queue: str
+    id: str
+    name: str
+    data: str
+    opts: str
+    state: State
+    created_ms: Millis
+    priority: int = 0
+    delay_ms: Millis = 0
+    due_ms: Millis | None = None
+    started_ms: Millis | None = None
+    finished_ms: Millis | None = None
+    attempts_made: int = 0
+    runs: int = 0
+    stalls: int = 0
+    unknown: int = 0
+    progress: str | None = None
+    result: str | None = None
+    reason: str | None = None
+    stack: tuple[str, ...] = ()
+    worker: str | None = None
+    parent_queue: str | None = None
+    parent_id: str | None = None
+    schedule: str | None = None
+    dedup: str | None = None
+    deferred: str | None = None
+    origin: str | None = None
+    tries: tuple[Try, ...] = ()
+
+    @property
+    def options(self) -> JobOptions:
+        """Give the stored options as a value."""
+        return from_text(self.opts)
+
+    @property
+    def parent(self) -> Ref | None:
+        """Give the job that waits for this one, if there is one."""
+        if self.parent_queue is None or self.parent_id is None:
+            return None
+        return Ref(self.parent_queue, self.parent_id)
+
+    @property
+    def attempt(self) -> int:
+        """Number the current or next try, from 1."""
+        return self.attempts_made + 1
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A job in a worker's hand: its record, the token of its lock, and the store's own handle.
+
+    Units    lock_until: ms since the epoch by the store's clock.
+    """
+
+    record: Record
+    token: str
+    lock_until: Millis
+    handle: Any = None

@@ -1,0 +1,241 @@
+"""What a store tells of itself, and what it is asked for: pages, counts, settings, selections."""
+
+from dataclasses import dataclass, field
+
+from .options import Keep
+from .record import Record
+from .schedule import Rule
+from .states import State
+from .times import Millis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many jobs of a queue are in each state."""
+
+    waiting: int = 0
+    prioritized: int = 0
+    delayed: int = 0
+    active: int = 0
+    waiting_children: int = 0
+    completed: int = 0
+    failed: int = 0
+
+    @property
+    def ready(self) -> int:
+        """Count the jobs that could be claimed: waiting and prioritized."""
+        return self.waiting + self.prioritized
+
+    @property
+    def total(self) -> int:
+        """Count all jobs."""
+        finished = self.completed + self.failed
+        return self.ready + self.delayed + self.active + self.waiting_children + finished
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSettings:
+    """What holds for a whole queue, whoever works on it.
+
+    Units    rate_ms and limited_until in ms; limited_until is a time, None when not limited.
+    """
+
+    queue: str
+    paused: bool = False
+    concurrency: int | None = None
+    rate_max: int | None = None
+    rate_ms: Millis | None = None
+    limited_until: Millis | None = None
+    keep_completed: Keep | None = None
+    keep_failed: Keep | None = None
+    dead_letter: str | None = None
+    events_limit: int = 10_000
+
+
+class Unset:
+    """The type of `UNSET`: a field of a patch that changes nothing."""
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET = Unset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsPatch:
+    """What to change in a queue's settings; None clears, UNSET leaves alone.
+
+    Units    limit_for_ms: nobody starts a job of this queue for so long; 0 lifts the limit.
+    """
+
+    paused: bool | Unset = UNSET
+    concurrency: int | None | Unset = UNSET
+    rate: tuple[int, Millis] | None | Unset = UNSET
+    limit_for_ms: Millis | Unset = UNSET
+    keep_completed: Keep | None | Unset = UNSET
+    keep_failed: Keep | None | Unset = UNSET
+    dead_letter: str | None | Unset = UNSET
+    events_limit: int | Unset = UNSET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPatch:
+    """What to change in one job; None clears, UNSET leaves alone.
+
+    Shape    data and progress are JSON text. `parent` and `dedup` can only be cleared: the job
+             is detached from its parent (which may then run), its dedup key becomes free.
+             With a `token` the change is refused unless that token holds the job's lock.
+             `alone` notes that the job runs by itself in its worker from now on.
+    Units    delay_ms counts from now.
+    """
+
+    queue: str
+    id: str
+    token: str | None = None
+    data: str | Unset = UNSET
+    progress: str | Unset = UNSET
+    delay_ms: Millis | Unset = UNSET
+    priority: int | Unset = UNSET
+    lifo: bool = False
+    parent: None | Unset = UNSET
+    dedup: None | Unset = UNSET
+    alone: bool | Unset = UNSET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which jobs a verb shall act on: these ids, or those in `states` that are old enough.
+
+    Shape    `ids` and `states` exclude each other. Jobs that a selection by state finds in a
+             state without a row in the table are passed over; by id they are refused.
+             One call acts on at most `limit` jobs and says whether there is more.
+    Units    before_ms: finished (else added) at or before this time, ms since the epoch.
+    """
+
+    queue: str
+    ids: tuple[str, ...] = ()
+    states: tuple[State, ...] = ()
+    before_ms: Millis | None = None
+    limit: int = 250
+    children: bool = True
+    reset_attempts: bool = False
+    mode: str = "remove"
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selected:
+    """What became of a selection: the ids acted on, why others were not, whether there is more."""
+
+    ids: tuple[str, ...] = ()
+    refused: dict[str, Exception] = field(default_factory=dict[str, Exception])
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Which jobs to list: in these states, oldest or newest first, one page.
+
+    Shape    dedup: only the job that holds this dedup key. name: only jobs of this name.
+    """
+
+    queue: str
+    states: tuple[State, ...] = ()
+    name: str | None = None
+    dedup: str | None = None
+    offset: int = 0
+    limit: int = 50
+    newest_first: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page of a listing; `more` says that another one follows."""
+
+    jobs: tuple[Record, ...] = ()
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """A child as its parent sees it; outcome: pending, completed, failed, ignored.
+
+    Shape    value is the result as JSON text (completed) or the reason (failed, ignored).
+    """
+
+    queue: str
+    id: str
+    name: str
+    outcome: str
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Children:
+    """A page of a job's children in the order they were added, and how many there are of each."""
+
+    items: tuple[Child, ...] = ()
+    pending: int = 0
+    completed: int = 0
+    failed: int = 0
+    ignored: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logs:
+    """A page of a job's log lines, and how many lines there are."""
+
+    lines: tuple[str, ...] = ()
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """How many jobs finished in each minute.
+
+    Shape    points: (start of the minute in ms since the epoch, count), oldest first; minutes
+             in which nothing finished are left out. total counts since the queue was made.
+    """
+
+    kind: str
+    points: tuple[tuple[Millis, int], ...] = ()
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerInfo:
+    """A worker that announced itself, as of `seen_ms`.
+
+    Shape    active: jobs in hand. alive: it renewed lately, or its process is known to live.
+    """
+
+    id: str
+    name: str
+    host: str
+    pid: int
+    queues: tuple[str, ...]
+    concurrency: int
+    started_ms: Millis
+    seen_ms: Millis
+    active: int = 0
+    alive: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleInfo:
+    """A stored schedule: its rule, its template, and where it stands.
+
+    Shape    data and opts are JSON text. job_id is the job of the run at `next_ms`.
+             count is how many runs were made so far, the armed one included.
+    """
+
+    queue: str
+    id: str
+    name: str
+    rule: Rule
+    data: str = "{}"
+    opts: str = "{}"
+    count: int = 0
+    next_ms: Millis | None = None
+    job_id: str | None = None

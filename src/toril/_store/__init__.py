@@ -1,0 +1,1 @@
+"""The boundary: the Store protocol, and the stores behind it."""

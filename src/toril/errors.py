@@ -1,0 +1,182 @@
+"""Every error that toril raises, and the signals that a handler raises to steer.
+
+TorilError
+├── ConfigError             an option, URL, name or file that cannot work; raised before any I/O
+├── StoreError              the store could not do it
+│   ├── StoreUnavailable    cannot be reached or opened; trying again later may help
+│   ├── StoreFull           no room left; nothing was stored
+│   ├── StoreCorrupt        the file is damaged; it is left as it is
+│   ├── StoreMismatch       the data was written by a newer toril
+│   └── Unconfirmed         no answer came: the change may or may not have happened
+├── JobError                this job cannot do that
+│   ├── JobNotFound
+│   ├── JobExists           the id is taken and another job was asked for
+│   ├── WrongState          the verb does not apply in the job's state
+│   ├── LockLost            somebody else owns the job now
+│   ├── JobLocked           it is running (or one of its children is)
+│   ├── ParentNotFound
+│   ├── PendingChildren     it still waits for children
+│   ├── FailedChildren      one of its children failed for good
+│   ├── ScheduleOwned       it is the next run of a schedule
+│   ├── JobFailed           raised where a result was awaited
+│   └── ResultTimeout       the result did not come in time
+└── TaskError
+    ├── UnknownTask         no handler has this name
+    └── BadArguments        the arguments do not fit the task
+
+Signal                      not errors: raised by a handler to say what shall become of its job
+├── Fail                    stop for good
+├── Snooze                  later, without counting the attempt
+├── Release                 back to the front of the queue, without counting the attempt
+└── RateLimited             as Release, and nobody starts a job of this queue for a while
+"""
+
+
+class TorilError(Exception):
+    """Base of all errors that toril raises."""
+
+
+class ConfigError(TorilError, ValueError):
+    """An option, name, URL or file that cannot work; raised before anything is stored."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        value: object = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(f"{message} ({hint})" if hint else message)
+        self.field = field
+        self.value = value
+        self.hint = hint
+
+
+class StoreError(TorilError):
+    """The store could not carry out what was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached or opened; trying again later may help."""
+
+
+class StoreFull(StoreError):
+    """The store has no room left; nothing was stored."""
+
+
+class StoreCorrupt(StoreError):
+    """The store's file is damaged; it is left exactly as it was found."""
+
+
+class StoreMismatch(StoreError):
+    """The store was written by a newer version of toril."""
+
+
+class Unconfirmed(StoreError):
+    """No answer came: what was asked may or may not have been stored."""
+
+
+class JobError(TorilError):
+    """A job cannot do what was asked of it."""
+
+    def __init__(self, message: str, *, queue: str | None = None, job_id: str | None = None) -> None:
+        super().__init__(message)
+        self.queue = queue
+        self.job_id = job_id
+
+
+class JobNotFound(JobError):
+    """No job has this id in this queue."""
+
+
+class JobExists(JobError):
+    """The id belongs to a job that cannot be shared with what was asked."""
+
+
+class WrongState(JobError):
+    """The verb does not apply to a job in this state."""
+
+
+class LockLost(JobError):
+    """The job's lock is gone or is held by somebody else: the write was refused."""
+
+
+class JobLocked(JobError):
+    """The job, or one of its children, is running and cannot be taken away."""
+
+
+class ParentNotFound(JobError):
+    """The parent that the job was to be attached to does not exist."""
+
+
+class PendingChildren(JobError):
+    """The job still waits for some of its children."""
+
+
+class FailedChildren(JobError):
+    """The job cannot complete because a child of it failed for good."""
+
+
+class ScheduleOwned(JobError):
+    """The job is the next run of a schedule: drop or change the schedule instead."""
+
+
+class JobFailed(JobError):
+    """The awaited job failed for good; `reason` and `stack` say why."""
+
+    def __init__(
+        self, reason: str, *, stack: tuple[str, ...] = (), queue: str, job_id: str
+    ) -> None:
+        super().__init__(reason, queue=queue, job_id=job_id)
+        self.reason = reason
+        self.stack = stack
+
+
+class ResultTimeout(JobError, TimeoutError):
+    """The awaited job did not finish in time; it goes on all the same."""
+
+
+class TaskError(TorilError):
+    """A task was used in a way that it does not allow."""
+
+
+class UnknownTask(TaskError):
+    """No handler of this name is registered."""
+
+
+class BadArguments(TaskError, TypeError):
+    """The arguments do not fit the task's parameters; nothing was stored."""
+
+
+class Signal(Exception):
+    """Base of what a handler raises to steer its own job; let it through."""
+
+
+class Fail(Signal):
+    """Stop this job for good, whatever attempts are left."""
+
+    def __init__(self, reason: str = "failed on request") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Snooze(Signal):
+    """Run this job again after `delay`, without counting the attempt."""
+
+    def __init__(self, delay: object, reason: str | None = None) -> None:
+        super().__init__(reason or f"snoozed for {delay}")
+        self.delay = delay
+        self.reason = reason
+
+
+class Release(Signal):
+    """Put this job back to the front of its queue, without counting the attempt."""
+
+
+class RateLimited(Signal):
+    """Put this job back and let nobody start a job of its queue for `delay`."""
+
+    def __init__(self, delay: object) -> None:
+        super().__init__(f"rate limited for {delay}")
+        self.delay = delay
