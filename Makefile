@@ -1,0 +1,85 @@
+# `make` lists the targets. Each works on a clean clone; what it needs is set up first, once.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+# Stamps: empty files that say "installed as pyproject.toml asks", so that a second run is quick.
+CREATED := $(VENV)/.created
+INSTALLED := $(VENV)/.installed
+DEV := $(VENV)/.dev
+BENCH := $(VENV)/.bench
+PICTURES := $(VENV)/.pictures
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test check fmt bench docs clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' \
+		| awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+setup: $(DEV) ## make .venv with toril and every tool (PYTHON=python3.12 picks the interpreter)
+
+demo: $(PICTURES) ## watch toril work on pictures (IMAGES=folder takes yours)
+	@$(BIN)/toril demo $(if $(IMAGES),--images "$(IMAGES)")
+
+test: $(DEV) ## run every test, on all cores
+	@$(BIN)/python -m pytest -n auto -q
+
+check: $(DEV) ## format, lint, types, architecture: what a change must pass before its tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy src $(wildcard tests/typing)
+	@$(BIN)/pyright
+	@$(BIN)/python -m pytest -q tests/arch
+
+fmt: $(DEV) ## format, and fix what the linter can
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+bench: $(BENCH) ## measure adding, working and latency
+	@$(BIN)/python benchmarks/add.py
+	@$(BIN)/python benchmarks/work.py
+	@$(BIN)/python benchmarks/latency.py
+
+docs: $(DEV) ## write docs/states.md anew from the table of states
+	@mkdir -p docs
+	@$(BIN)/python -m toril._model.states > docs/states.md.new
+	@mv docs/states.md.new docs/states.md
+
+clean: ## remove .venv and everything that tools left behind
+	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(CREATED):
+	@command -v "$(PYTHON)" >/dev/null || { \
+		echo "toril needs Python 3.11 or newer; '$(PYTHON)' is not here. Try: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "toril needs Python 3.11 or newer; '$(PYTHON)' is $$("$(PYTHON)" -V 2>&1). Try: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "'$(PYTHON)' has no venv module. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "making $(VENV) with $$("$(PYTHON)" -V)"
+	@"$(PYTHON)" -m venv --clear $(VENV)
+	@$(PIP) install --upgrade 'pip>=25.1,<27'  # 25.1 is the first that knows dependency groups
+	@touch $@
+
+$(INSTALLED): $(CREATED) pyproject.toml
+	@echo "installing toril"
+	@$(PIP) install --editable '.[demo,fast]'
+	@touch $@
+
+$(DEV): $(INSTALLED)
+	@echo "installing the tools of development"
+	@$(PIP) install --group dev
+	@touch $@
+
+$(BENCH): $(INSTALLED)
+	@$(PIP) install --group bench
+	@touch $@
+
+# Only for the pictures in its wheel (20 MB less without numpy and scipy, which they do not need).
+$(PICTURES): $(INSTALLED)
+	@echo "fetching pictures"
+	@$(PIP) install --no-deps 'scikit-image>=0.25,<0.27'
+	@touch $@

@@ -1,0 +1,58 @@
+"""What every test shares. Fixtures of one folder live in that folder's conftest."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "win32":
+    import fcntl
+
+_TURNSTILE = "TORIL_TEST_TURNSTILE"
+_ALONE = ("chaos", "serial")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # The controller runs this before it starts its workers, which inherit the variable.
+    if _TURNSTILE not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="toril-tests-")
+        os.environ[_TURNSTILE] = folder.name
+        config.add_cleanup(lambda: _forget(folder))
+
+
+def _forget(folder: tempfile.TemporaryDirectory[str]) -> None:
+    del os.environ[_TURNSTILE]
+    folder.cleanup()
+
+
+@contextmanager
+def _locked(name: str, *, shared: bool) -> Iterator[None]:
+    if sys.platform == "win32":  # no flock: run without -n there
+        yield
+        return
+    with Path(os.environ[_TURNSTILE], name).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            # Not left to close(): a child that a test forked may hold the same description.
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let tests that kill or measure run alone under ``-n``, whatever the other workers do.
+
+    Everybody passes the gate; a test that wants the room to itself holds the gate while the
+    room empties, so a stream of ordinary tests cannot keep it waiting. ``tryfirst`` puts this
+    outside the time limit: waiting does not count.
+    """
+    alone = any(item.get_closest_marker(name) for name in _ALONE)
+    with ExitStack() as room:
+        with _locked("gate", shared=False):
+            room.enter_context(_locked("room", shared=not alone))
+        return (yield)
