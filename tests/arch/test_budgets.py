@@ -1,6 +1,7 @@
 """The budgets of docs/design.md, held against the source. Raise one only where you say why."""
 
 import importlib
+import tomllib
 from collections.abc import Callable
 
 import pytest
@@ -50,3 +51,9 @@ def test_the_readme_is_short() -> None:
     findings = surface.readme_is_short(page("README.md"))
 
     assert not findings, report(findings)
+
+
+def test_the_package_shows_the_readme() -> None:
+    project = tomllib.loads(page("pyproject.toml"))["project"]
+
+    assert project.get("readme") == "README.md", "pyproject.toml: [project] has no readme"
