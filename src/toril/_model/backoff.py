@@ -1,0 +1,187 @@
+"""How long a failed job waits before its next attempt.
+
+Here live the three kinds of backoff, the arithmetic of a wait, and the form in which a backoff is
+stored (BullMQ's). The randomness comes in as an argument; a custom backoff is stored by name only,
+its function belongs to the worker and must never come here.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from toril.errors import ConfigError
+
+from . import times
+from .times import MAX_MS, Duration, Millis
+
+_BUILT_IN: Final = frozenset({"fixed", "exponential"})
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Fixed:
+    """Wait the same time before every further attempt.
+
+    Units: `delay` is a duration (seconds, `timedelta` or text), `jitter` the share of it, 0 to 1,
+    that is left to chance.
+    """
+
+    delay_ms: Millis
+    jitter: float
+
+    def __init__(self, delay: Duration, jitter: float = 0.0) -> None:
+        # Written by hand so that a duration comes in and whole milliseconds are what is kept.
+        object.__setattr__(self, "delay_ms", times.delay_ms(delay, stacklevel=3))
+        object.__setattr__(self, "jitter", _share(jitter))
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Exponential:
+    """Wait `delay`, then twice, four times, eight times as long, at most `maximum`.
+
+    Units: `delay` and `maximum` are durations, `jitter` the share of a wait, 0 to 1, that is left
+    to chance.
+    """
+
+    delay_ms: Millis
+    jitter: float
+    maximum_ms: Millis | None
+
+    def __init__(
+        self, delay: Duration, jitter: float = 0.0, maximum: Duration | None = None
+    ) -> None:
+        first = times.delay_ms(delay, stacklevel=3)
+        most = None if maximum is None else times.delay_ms(maximum, field="maximum", stacklevel=3)
+        if most is not None and most < first:
+            raise ConfigError(
+                f"maximum={maximum!r} is shorter than delay={delay!r}",
+                field="maximum",
+                value=maximum,
+                hint="raise maximum, or use Fixed for waits that never grow",
+            )
+        object.__setattr__(self, "delay_ms", first)
+        object.__setattr__(self, "jitter", _share(jitter))
+        object.__setattr__(self, "maximum_ms", most)
+
+
+@dataclass(frozen=True, slots=True)
+class Custom:
+    """Ask the worker's backoff function of this name."""
+
+    name: str = "custom"
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+
+
+Backoff = Fixed | Exponential | Custom
+
+
+def delay(backoff: Backoff, attempt: int, random: Callable[[], float]) -> Millis:
+    """Give the wait after the failure of `attempt` (1 for the first), 0 for at once.
+
+    Units: `random` gives a number from 0 to below 1, and is called only when there is jitter.
+    Raises: ConfigError for a custom backoff (only the worker knows its function), and for an
+    attempt below 1.
+    """
+    whole = _whole(backoff, attempt)
+    if isinstance(backoff, Custom) or not backoff.jitter:
+        return whole
+    # In this order, so that the same random number gives the same wait as in Node.
+    part = random() * whole * backoff.jitter + whole * (1 - backoff.jitter)
+    return min(math.floor(part), whole)
+
+
+def preview(backoff: Backoff, attempts: int) -> list[Millis]:
+    """List the waits between so many attempts, without jitter: one fewer than attempts.
+
+    Raises: ConfigError for a custom backoff.
+    """
+    return [_whole(backoff, attempt) for attempt in range(1, attempts)]
+
+
+def to_wire(backoff: Backoff) -> dict[str, object]:
+    """Give the stored form: BullMQ's, with our own `max` where a maximum is set."""
+    if isinstance(backoff, Custom):
+        return {"type": backoff.name}
+    kind = "fixed" if isinstance(backoff, Fixed) else "exponential"
+    wire: dict[str, object] = {"type": kind, "delay": backoff.delay_ms}
+    if backoff.jitter:
+        wire["jitter"] = backoff.jitter
+    if isinstance(backoff, Exponential) and backoff.maximum_ms is not None:
+        wire["max"] = backoff.maximum_ms
+    return wire
+
+
+def from_wire(value: object) -> Backoff:
+    """Read the stored form; a bare number is a fixed wait, an unknown type is custom.
+
+    Raises: ConfigError for what BullMQ could not have stored.
+    """
+    if isinstance(value, int | float):
+        return Fixed(_wire_ms(value, "backoff"))
+    if not isinstance(value, dict):
+        message = f"backoff={value!r} is neither a number nor an object with a type"
+        raise ConfigError(message, field="backoff", value=value)
+    # Checked item by item below: JSON gives no more than `object`.
+    fields: dict[object, object] = value  # pyright: ignore[reportUnknownVariableType]
+    kind = fields.get("type")
+    if not isinstance(kind, str) or kind not in _BUILT_IN:
+        return Custom(_check_name(kind))
+    first = _wire_ms(fields.get("delay"), "backoff.delay")
+    jitter = _share(fields.get("jitter") or 0)
+    if kind == "fixed":
+        return Fixed(first, jitter)
+    most = fields.get("max")
+    return Exponential(first, jitter, None if most is None else _wire_ms(most, "backoff.max"))
+
+
+def _whole(backoff: Backoff, attempt: int) -> Millis:
+    """Give the wait without jitter."""
+    if attempt < 1:
+        message = f"attempt={attempt} is below 1, the number of the first attempt"
+        raise ConfigError(message, field="attempt", value=attempt)
+    if isinstance(backoff, Custom):
+        raise ConfigError(
+            f"backoff={backoff.name!r} is custom, and only the worker's function knows its waits",
+            field="backoff",
+            value=backoff.name,
+            hint=f"give the worker a backoff function named {backoff.name!r}",
+        )
+    if isinstance(backoff, Fixed):
+        return backoff.delay_ms
+    most = MAX_MS if backoff.maximum_ms is None else backoff.maximum_ms
+    # 2**53 takes any delay beyond MAX_MS, so a larger power would only cost memory.
+    return min(backoff.delay_ms << min(attempt - 1, 53), most)
+
+
+def _share(jitter: object) -> float:
+    if isinstance(jitter, int | float) and not isinstance(jitter, bool) and 0 <= jitter <= 1:
+        return float(jitter)
+    raise ConfigError(
+        f"jitter={jitter!r} is not a share from 0 to 1",
+        field="jitter",
+        value=jitter,
+        hint="0 leaves nothing to chance, 0.5 half of the wait, 1 all of it",
+    )
+
+
+def _check_name(name: object) -> str:
+    if isinstance(name, str) and name and name not in _BUILT_IN:
+        return name
+    raise ConfigError(
+        f"backoff type {name!r} is no name of a custom backoff",
+        field="backoff",
+        value=name,
+        hint='use Fixed or Exponential, or a name of your own such as "custom"',
+    )
+
+
+def _wire_ms(value: object, field: str) -> Duration:
+    """Check a number of milliseconds from the wire and give it as text, which is exact."""
+    if value is None:
+        return 0
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_MS:
+        return f"{value if isinstance(value, int) else math.floor(value + 0.5)}ms"
+    message = f"{field}={value!r} is no number of milliseconds"
+    raise ConfigError(message, field=field, value=value, hint="0 or more")
