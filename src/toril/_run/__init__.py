@@ -1,0 +1,1 @@
+"""The runtime: what adds jobs, what runs them, and what tells of both."""

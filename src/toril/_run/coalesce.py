@@ -1,0 +1,139 @@
+"""Natural batching: what arrives while one trip is in flight shares the next one.
+
+No timer and no size to tune: an idle system sends batches of one at once, a busy one sends large
+ones. Never here: what a trip does.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+from toril.errors import TorilError
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+Trip = Callable[[list[T]], Coroutine[Any, Any, Sequence[U | BaseException]]]
+
+
+class Coalescer(Generic[T, U]):
+    """Carry items in shared trips, and hand everyone the answer to their own item.
+
+    The first trip starts when the current turn of the loop is over, so that everything of one
+    turn shares it. Serves one event loop; `PerLoop` gives each loop its own.
+
+    Shape    `trip` takes up to `limit` items and gives one answer each, in their order. An
+             exception in an answer's place is raised for that item only; one that the trip
+             itself raises is raised for everybody in it.
+    """
+
+    __slots__ = ("_closed", "_flying", "_idle", "_limit", "_trip", "_waiting")
+
+    def __init__(self, trip: Trip[T, U], *, limit: int = 250) -> None:
+        self._trip = trip
+        self._limit = limit
+        self._waiting: list[tuple[T, asyncio.Future[U]]] = []
+        self._flying = False
+        self._closed = False
+        self._idle: asyncio.Future[None] | None = None
+
+    def send(self, item: T) -> asyncio.Future[U]:
+        """Take an item along, and give what will hold its answer."""
+        if self._closed:
+            raise TorilError("this is closed and takes nothing more")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[U] = loop.create_future()
+        self._waiting.append((item, future))
+        if not self._flying:
+            self._flying = True
+            loop.call_soon(self._start, loop)
+        return future
+
+    async def put(self, item: T) -> U:
+        """Take an item along, and wait for its answer."""
+        return await self.send(item)
+
+    async def flush(self) -> None:
+        """Wait until nothing waits and nothing is under way."""
+        while self._flying:
+            if self._idle is None:
+                self._idle = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._idle)
+
+    async def close(self) -> None:
+        """Carry what still waits, and take nothing more."""
+        self._closed = True
+        await self.flush()
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        batch = self._waiting[: self._limit]
+        self._waiting = self._waiting[self._limit :]
+        # Whoever gave up before the trip began need not be carried.
+        batch = [entry for entry in batch if not entry[1].done()]
+        if not batch:
+            self._next(loop)
+            return
+        task = loop.create_task(self._carry([item for item, _ in batch]))
+        # A done callback sees every way a trip can end, cancellation included.
+        task.add_done_callback(lambda done: self._land(loop, batch, done))
+
+    async def _carry(self, items: list[T]) -> Sequence[U | BaseException]:
+        answers = await self._trip(items)
+        if len(answers) != len(items):
+            raise TorilError(f"a trip with {len(items)} items gave {len(answers)} answers")
+        return answers
+
+    def _land(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        batch: list[tuple[T, asyncio.Future[U]]],
+        done: asyncio.Task[Sequence[U | BaseException]],
+    ) -> None:
+        if done.cancelled():
+            for _, future in batch:
+                future.cancel()
+        elif (error := done.exception()) is not None:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+        else:
+            for (_, future), answer in zip(batch, done.result(), strict=True):
+                _settle(future, answer)
+        self._next(loop)
+
+    def _next(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._waiting:
+            self._start(loop)
+            return
+        self._flying = False
+        if self._idle is not None:
+            self._idle.set_result(None)
+            self._idle = None
+
+
+def _settle(future: asyncio.Future[U], answer: U | BaseException) -> None:
+    if future.done():
+        return
+    if isinstance(answer, BaseException):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
+
+
+class PerLoop(Generic[T]):
+    """Give each event loop its own instance of what may serve only one."""
+
+    __slots__ = ("_made", "_make")
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: WeakKeyDictionary[asyncio.AbstractEventLoop, T] = WeakKeyDictionary()
+
+    def here(self) -> T:
+        """Give the running loop's instance, made when first asked for."""
+        loop = asyncio.get_running_loop()
+        found = self._made.get(loop)
+        if found is None:
+            found = self._made[loop] = self._make()
+        return found

@@ -1,0 +1,51 @@
+"""What the jobs of one app share: the store, and the trips to it that they take together.
+
+Never here: anything about one job.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from toril._model.report import JobPatch
+from toril._store.protocol import LogLine, Store
+
+from .coalesce import Coalescer, PerLoop
+from .results import Results
+
+
+class Context:
+    """Share a store, its batchers and its waits among jobs.
+
+    The `loop` is a worker's own: a handler in a thread hands its progress and log lines over to
+    it. Outside of workers it is None.
+    """
+
+    __slots__ = ("_lines", "_patches", "_results", "loop", "store")
+
+    def __init__(self, store: Store, *, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self.store = store
+        self.loop = loop
+        self._patches = PerLoop(lambda: Coalescer[JobPatch, None](self._update))
+        self._lines = PerLoop(lambda: Coalescer[LogLine, int](self._log))
+        self._results = PerLoop(lambda: Results(store))
+
+    @property
+    def patches(self) -> Coalescer[JobPatch, None]:
+        """Give the batcher of changes to jobs, the running loop's."""
+        return self._patches.here()
+
+    @property
+    def lines(self) -> Coalescer[LogLine, int]:
+        """Give the batcher of log lines, the running loop's."""
+        return self._lines.here()
+
+    @property
+    def results(self) -> Results:
+        """Give the waits for results, the running loop's."""
+        return self._results.here()
+
+    async def _update(self, patches: list[JobPatch]) -> Sequence[BaseException | None]:
+        return await self.store.update(patches)
+
+    async def _log(self, lines: list[LogLine]) -> Sequence[int | BaseException]:
+        return await self.store.log(lines)

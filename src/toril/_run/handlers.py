@@ -1,0 +1,81 @@
+"""Which function runs which jobs: what tasks, processors and queues register and workers look up.
+
+Never here: running a handler.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from toril._model.options import BackoffFunction
+from toril._model.times import Millis
+from toril.errors import ConfigError
+
+from .job import Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler:
+    """What runs the jobs of one name in one queue; `name` None: of every name not taken.
+
+    Shape    call gets the job, decodes its arguments itself, and returns the user's value: a
+             coroutine function where `is_async`, otherwise it is run in a thread. encode turns
+             that value into JSON text. concurrency caps this name within one worker. title is
+             "module.name", for listings.
+    """
+
+    queue: str
+    name: str | None
+    call: Callable[[Job[Any]], Any]
+    is_async: bool
+    encode: Callable[[object], str]
+    concurrency: int | None = None
+    timeout_ms: Millis | None = None
+    backoff: BackoffFunction | None = None
+    title: str = ""
+
+
+class Registry:
+    """The handlers of one app or one worker."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, dict[str | None, Handler]] = {}
+
+    def add(self, handler: Handler) -> None:
+        """Register a handler.
+
+        Raises   ConfigError: this name of this queue has one already; it names both.
+        """
+        names = self._handlers.setdefault(handler.queue, {})
+        other = names.get(handler.name)
+        if other is not None:
+            what = "every name" if handler.name is None else repr(handler.name)
+            raise ConfigError(
+                f"{what} in queue {handler.queue!r} has two handlers, "
+                f"{other.title} and {handler.title}",
+                field="name",
+                value=handler.name,
+                hint="give one of them another name or queue",
+            )
+        names[handler.name] = handler
+
+    def find(self, queue: str, name: str) -> Handler | None:
+        """Find what runs jobs of this name, else what runs every name of the queue."""
+        names = self._handlers.get(queue)
+        if names is None:
+            return None
+        return names.get(name) or names.get(None)
+
+    def queues(self) -> tuple[str, ...]:
+        """Name the queues that have handlers, in the order they were first registered."""
+        return tuple(self._handlers)
+
+    def names(self, queue: str) -> tuple[str, ...]:
+        """List the job names of a queue that have a handler of their own."""
+        return tuple(name for name in self._handlers.get(queue, {}) if name is not None)
+
+    def handlers(self, queue: str | None = None) -> Iterator[Handler]:
+        """Give every handler, or those of one queue."""
+        for each, names in self._handlers.items():
+            if queue is None or each == queue:
+                yield from names.values()

@@ -1,0 +1,427 @@
+"""`Job`, the handle that a user holds: to ask, to wait, to steer, and inside a handler to report.
+
+It knows the Store protocol and a record, never `Queue`. One is made for every claimed job, so
+making one must cost next to nothing: everything else is worked out when it is asked for.
+"""
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Awaitable, Callable, Generator
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from toril._model.record import Claim, Record, Ref, Try
+from toril._model.report import JobPatch, Logs, Selected, Selection
+from toril._model.states import State
+from toril._model.times import Duration, delay_ms, moment, to_ms
+from toril._store.protocol import LogLine
+from toril.errors import JobFailed, JobNotFound, ResultTimeout, TaskError, TorilError
+
+from .children import ChildrenView, Dependencies, read_children
+from .context import Context
+from .payload import encode
+
+R = TypeVar("R")
+U = TypeVar("U")
+
+CURRENT: ContextVar["Job[Any] | None"] = ContextVar("toril_job", default=None)
+_CREATING = threading.Lock()
+
+
+def current_job() -> "Job[Any]":
+    """Give the job that the calling code runs for.
+
+    Raises   TaskError: no handler is running here.
+    """
+    job = CURRENT.get()
+    if job is None:
+        raise TaskError(
+            "no job runs here: current_job() works inside a handler and in what it awaits"
+        )
+    return job
+
+
+class Job(Generic[R]):
+    """A job: what is known of it, and what can be done with it.
+
+    What it tells is as of when it was read; `refresh()` reads it anew. Inside a handler it also
+    has the current attempt, progress and log, all refused once another worker holds the job.
+    """
+
+    __slots__ = (
+        "_busy", "_cancelled", "_claim", "_context", "_data", "_decode", "_quiet", "created",
+        "record",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        context: Context,
+        record: Record,
+        claim: Claim | None = None,
+        *,
+        decode: Callable[[str], R] | None = None,
+        created: bool = True,
+    ) -> None:
+        self._context = context
+        self.record = record
+        self._claim = claim
+        self._decode = decode
+        self.created = created
+        self._busy = 0
+        self._cancelled: threading.Event | None = None
+        self._quiet: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        record = self.record
+        return f"<Job {record.queue}:{record.id} {record.name!r} {record.state}>"
+
+    # What is known.
+
+    @property
+    def id(self) -> str:
+        """Give the id, unique within its queue."""
+        return self.record.id
+
+    @property
+    def name(self) -> str:
+        """Give the job's name."""
+        return self.record.name
+
+    @property
+    def queue(self) -> str:
+        """Name the job's queue."""
+        return self.record.queue
+
+    @property
+    def ref(self) -> Ref:
+        """Give queue and id together, as what takes a parent or a list of jobs wants them."""
+        return Ref(self.record.queue, self.record.id)
+
+    @property
+    def data(self) -> Any:
+        """Give the data, decoded from JSON once."""
+        try:
+            return self._data
+        except AttributeError:
+            self._data: Any = msgspec.json.decode(self.record.data)
+            return self._data
+
+    @property
+    def error(self) -> str | None:
+        """Give the reason of the last failure."""
+        return self.record.reason
+
+    @property
+    def stack(self) -> tuple[str, ...]:
+        """Give the stack of each failed try, newest last."""
+        return self.record.stack
+
+    @property
+    def attempts(self) -> tuple[Try, ...]:
+        """List the tries that did not complete the job, as of the last `refresh()`."""
+        return self.record.tries
+
+    @property
+    def last_progress(self) -> Any:
+        """Give the progress last reported, None when there was none."""
+        text = self.record.progress
+        return None if text is None else msgspec.json.decode(text)
+
+    @property
+    def created_at(self) -> datetime:
+        """Say when the job was added, in UTC."""
+        return moment(self.record.created_ms)
+
+    @property
+    def started_at(self) -> datetime | None:
+        """Say when the latest try began, in UTC."""
+        return None if self.record.started_ms is None else moment(self.record.started_ms)
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """Say when the job completed or failed for good, in UTC."""
+        return None if self.record.finished_ms is None else moment(self.record.finished_ms)
+
+    # What can be asked.
+
+    async def refresh(self) -> "Job[R]":
+        """Read the job anew, and return it.
+
+        Raises   JobNotFound.
+        """
+        (record,) = await self._context.store.get([self.ref])
+        if record is None:
+            raise self._not_found()
+        self._take(record)
+        return self
+
+    async def state(self) -> State:
+        """Ask in which state the job is now.
+
+        Raises   JobNotFound: it is not kept any more, or never was.
+        """
+        return (await self.refresh()).record.state
+
+    async def result(self, timeout: Duration | None = None) -> R:
+        """Wait until the job has finished, and give what it returned.
+
+        Raises   JobFailed: it failed for good. ResultTimeout. JobNotFound: it was removed, or
+                 had finished and was not kept.
+        """
+        limit = None if timeout is None else to_ms(timeout, field="timeout") / 1000
+        waiting = asyncio.timeout(limit)
+        try:
+            async with waiting:
+                settled = await self._context.results.settled(self.ref)
+        except TimeoutError:
+            if not waiting.expired():
+                raise
+            raise ResultTimeout(
+                f"job {self.id!r} of queue {self.queue!r} did not finish within {timeout!r}; "
+                "it goes on",
+                queue=self.queue,
+                job_id=self.id,
+            ) from None
+        if settled.reason is not None:
+            raise JobFailed(settled.reason, stack=settled.stack, queue=self.queue, job_id=self.id)
+        if settled.value is None:
+            raise self._not_found()
+        return (self._decode or msgspec.json.decode)(settled.value)
+
+    async def logs(self, *, offset: int = 0, limit: int = 1000, newest_first: bool = False) -> Logs:
+        """Read a page of the job's log."""
+        return await self._context.store.logs(
+            self.ref, offset=offset, limit=limit, newest_first=newest_first
+        )
+
+    async def children(self) -> ChildrenView:
+        """Read the job's children: results by name, by queue or by id, failures and counts."""
+        return await read_children(self._context.store, self.ref)
+
+    async def children_values(self) -> dict[str, Any]:
+        """Read the results of the children that completed, by "queue:id"."""
+        return (await self.children()).values
+
+    async def dependencies(self) -> Dependencies:
+        """Count the job's children by how they stand."""
+        page = await self._context.store.children(self.ref, limit=1)
+        return Dependencies(
+            pending=page.pending,
+            completed=page.completed,
+            failed=page.failed,
+            ignored=page.ignored,
+        )
+
+    # What can be changed.
+
+    async def update(self, data: object) -> None:
+        """Replace the data.
+
+        Raises   JobNotFound. LockLost: this is a handler, and another worker holds the job.
+        """
+        text = encode(data, where=f"data of job {self.id!r}")
+        await self._patch(data=text)
+        self._take(msgspec.structs.replace(self.record, data=text))
+
+    async def set_priority(self, priority: int, *, lifo: bool = False) -> None:
+        """Change the priority; a job that waits moves, with `lifo` to the front of its equals."""
+        await self._patch(priority=priority, lifo=lifo)
+
+    async def reschedule(self, delay: Duration) -> None:
+        """Let a delayed job start `delay` from now.
+
+        Raises   WrongState: it is not delayed.
+        """
+        await self._patch(delay_ms=delay_ms(delay, stacklevel=3))
+
+    async def detach(self) -> None:
+        """Let the parent of this job wait for it no longer."""
+        await self._patch(parent=None)
+
+    async def release_dedup(self) -> None:
+        """Free the dedup key that this job holds."""
+        await self._patch(dedup=None)
+
+    async def retry(self, *, reset_attempts: bool = False) -> None:
+        """Put a finished job back to run again, with the attempts it has left or all of them.
+
+        Raises   WrongState: it is not finished. JobNotFound.
+        """
+        await self._steer(self._context.store.retry(self._selection(reset_attempts=reset_attempts)))
+
+    async def promote(self) -> None:
+        """Let a delayed job start now.
+
+        Raises   WrongState: it is not delayed. JobNotFound.
+        """
+        await self._steer(self._context.store.promote(self._selection()))
+
+    async def remove(self, *, children: bool = True) -> None:
+        """Take the job away, with its children unless they are to stay.
+
+        Raises   JobLocked: it or a child is running; nothing was removed. ScheduleOwned.
+                 JobNotFound.
+        """
+        await self._steer(self._context.store.remove(self._selection(children=children)))
+
+    # Inside a handler.
+
+    @property
+    def attempt(self) -> int:
+        """Number the current or next try, from 1; tries that did not count are left out."""
+        return self.record.attempts_made + 1
+
+    @property
+    def attempts_made(self) -> int:
+        """Count the tries that were used up."""
+        return self.record.attempts_made
+
+    @property
+    def attempts_left(self) -> int:
+        """Count the tries that remain after the current one."""
+        return max(self.record.options.attempts - self.record.attempts_made - 1, 0)
+
+    @property
+    def run(self) -> int:
+        """Number this start of the job, from 1; every start counts."""
+        return self.record.runs
+
+    @property
+    def worker(self) -> str | None:
+        """Name the worker that runs the job."""
+        return self.record.worker
+
+    @property
+    def token(self) -> str | None:
+        """Give the token of the lock on the job; None outside of handlers."""
+        return None if self._claim is None else self._claim.token
+
+    @property
+    def cancelled(self) -> threading.Event:
+        """Give the flag that a `def` handler looks at: set when it should stop."""
+        if self._cancelled is None:
+            with _CREATING:
+                if self._cancelled is None:
+                    self._cancelled = threading.Event()
+        return self._cancelled
+
+    def progress(self, value: object) -> Awaitable[None]:
+        """Report progress: any JSON value.
+
+        It is on its way when this returns; await it to know that it is stored. In a `def`
+        handler there is nothing to await.
+
+        Emits    progress.    Raises   (awaited) LockLost · JobNotFound.
+        """
+        text = encode(value, where="progress")
+        record = self.record
+        patch = JobPatch(queue=record.queue, id=record.id, token=self.token, progress=text)
+        return self._send(lambda: self._context.patches.send(patch))
+
+    def log(self, text: str) -> Awaitable[int]:
+        """Append a line to the job's log; awaited, it gives how many lines there are.
+
+        It is on its way when this returns, as with `progress`.
+        """
+        record = self.record
+        line = LogLine(
+            queue=record.queue,
+            id=record.id,
+            text=text,
+            keep=record.options.keep_logs,
+            token=self.token,
+        )
+        return self._send(lambda: self._context.lines.send(line))
+
+    async def written(self) -> None:
+        """Wait until every progress and log line is stored or refused; for the worker."""
+        while self._busy:
+            if self._quiet is None:
+                self._quiet = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._quiet)
+
+    # How.
+
+    def _send(self, send: Callable[[], "asyncio.Future[U]"]) -> Awaitable[U]:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return self._send_over(send)
+        return self._track(send())
+
+    def _send_over(self, send: Callable[[], "asyncio.Future[U]"]) -> Awaitable[U]:
+        loop = self._context.loop
+        if loop is None:
+            raise TaskError(
+                f"nothing can be reported for job {self.id!r} from a thread without an event "
+                "loop, unless it is the job's own handler: use toril.sync.run(...)"
+            )
+        sent = _Sent[U]()
+        loop.call_soon_threadsafe(lambda: sent.follow(self._track(send())))
+        return sent
+
+    def _track(self, future: "asyncio.Future[U]") -> "asyncio.Future[U]":
+        self._busy += 1
+        future.add_done_callback(self._landed)
+        return future
+
+    def _landed(self, future: "asyncio.Future[Any]") -> None:
+        self._busy -= 1
+        # Nobody may await this write: asking for its error says that this is no oversight.
+        if not future.cancelled():
+            future.exception()
+        if not self._busy and self._quiet is not None:
+            self._quiet.set_result(None)
+            self._quiet = None
+
+    async def _patch(self, **changes: Any) -> None:
+        patch = JobPatch(queue=self.queue, id=self.id, token=self.token, **changes)
+        await self._context.patches.put(patch)
+
+    def _selection(self, **how: Any) -> Selection:
+        return Selection(queue=self.queue, ids=(self.id,), limit=1, **how)
+
+    async def _steer(self, asked: Awaitable[Selected]) -> None:
+        refused = (await asked).refused
+        if self.id in refused:
+            raise refused[self.id]
+
+    def _take(self, record: Record) -> None:
+        self.record = record
+        if hasattr(self, "_data"):
+            del self._data
+
+    def _not_found(self) -> TorilError:
+        return JobNotFound(
+            f"there is no job {self.id!r} in queue {self.queue!r}: it was removed, or it "
+            "finished and is not kept (see keep=)",
+            queue=self.queue,
+            job_id=self.id,
+        )
+
+
+class _Sent(Generic[U]):
+    """Hold in a thread what will be known on the loop; whoever has a loop may await it."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self) -> None:
+        self._future: concurrent.futures.Future[U] = concurrent.futures.Future()
+
+    def follow(self, future: "asyncio.Future[U]") -> None:
+        future.add_done_callback(self._copy)
+
+    def _copy(self, done: "asyncio.Future[U]") -> None:
+        if done.cancelled():
+            self._future.cancel()
+        elif (error := done.exception()) is not None:
+            self._future.set_exception(error)
+        else:
+            self._future.set_result(done.result())
+
+    def __await__(self) -> Generator[Any, None, U]:
+        return asyncio.wrap_future(self._future).__await__()
