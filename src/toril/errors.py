@@ -7,6 +7,7 @@ TorilError
 │   ├── StoreFull           no room left; nothing was stored
 │   ├── StoreCorrupt        the file is damaged; it is left as it is
 │   ├── StoreMismatch       the data was written by a newer toril
+│   ├── PartlyAdded         some chunks of many jobs were stored, the rest was not
 │   └── Unconfirmed         no answer came: the change may or may not have happened
 ├── JobError                this job cannot do that
 │   ├── JobNotFound
@@ -28,6 +29,7 @@ Signal                      not errors: raised by a handler to say what shall be
 ├── Fail                    stop for good
 ├── Snooze                  later, without counting the attempt
 ├── Release                 back to the front of the queue, without counting the attempt
+├── AwaitChildren           again when its children have settled, without counting the attempt
 └── RateLimited             as Release, and nobody starts a job of this queue for a while
 """
 
@@ -71,6 +73,14 @@ class StoreCorrupt(StoreError):
 
 class StoreMismatch(StoreError):
     """The store was written by a newer version of toril."""
+
+
+class PartlyAdded(StoreError):
+    """Some chunks of many jobs were stored, as `ids` in their order, and the rest was not."""
+
+    def __init__(self, message: str, *, ids: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.ids = ids
 
 
 class Unconfirmed(StoreError):
@@ -172,6 +182,10 @@ class Snooze(Signal):
 
 class Release(Signal):
     """Put this job back to the front of its queue, without counting the attempt."""
+
+
+class AwaitChildren(Signal):
+    """Run this job again when the children that it added have settled, without counting it."""
 
 
 class RateLimited(Signal):
