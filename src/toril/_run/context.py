@@ -20,14 +20,30 @@ class Context:
     it. Outside of workers it is None.
     """
 
-    __slots__ = ("_lines", "_patches", "_results", "loop", "store")
+    __slots__ = ("_lines", "_open", "_patches", "_results", "loop", "store")
 
     def __init__(self, store: Store, *, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self.store = store
         self.loop = loop
+        self._open = False
         self._patches = PerLoop(lambda: Coalescer[JobPatch, None](self._update))
         self._lines = PerLoop(lambda: Coalescer[LogLine, int](self._log))
         self._results = PerLoop(lambda: Results(store))
+
+    async def ready(self) -> Store:
+        """Open the store when it is first needed, and give it.
+
+        Raises   StoreUnavailable · StoreMismatch · StoreCorrupt · ConfigError: it cannot be used.
+        """
+        if not self._open:
+            await self.store.open()
+            self._open = True
+        return self.store
+
+    async def close(self) -> None:
+        """Close the store; the next use opens it again."""
+        self._open = False
+        await self.store.close()
 
     @property
     def patches(self) -> Coalescer[JobPatch, None]:

@@ -3,15 +3,18 @@
 Never here: running a handler.
 """
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from toril._model.options import BackoffFunction
-from toril._model.times import Millis
+from toril._model.record import check_queue_name
+from toril._model.times import Duration, Millis, to_ms
 from toril.errors import ConfigError
 
 from .job import Job
+from .payload import encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,59 @@ class Handler:
     timeout_ms: Millis | None = None
     backoff: BackoffFunction | None = None
     title: str = ""
+
+
+class HandlerOptions(TypedDict, total=False):
+    """What may be said of a handler: its cap within a worker, its time limit, its own backoff."""
+
+    concurrency: int | None
+    timeout: Duration | None
+    backoff: BackoffFunction | None
+
+
+def make_handler(
+    function: Callable[..., Any],
+    *,
+    queue: str,
+    name: str | None,
+    options: HandlerOptions,
+    call: Callable[[Job[Any]], Any] | None = None,
+) -> Handler:
+    """Make the handler that runs a function; `call` prepares its arguments, else it gets the job.
+
+    Raises   ConfigError: no function, a bad queue name, a cap below 1, a bad time limit.
+    """
+    if not callable(function):
+        raise ConfigError(f"{function!r} is no function", field="handler", value=function)
+    title = title_of(function)
+    cap = options.get("concurrency")
+    if cap is not None and (isinstance(cap, bool) or cap < 1):
+        raise ConfigError(
+            f"concurrency={cap!r} of {title} must be at least 1", field="concurrency", value=cap
+        )
+    limit = options.get("timeout")
+    return Handler(
+        queue=check_queue_name(queue),
+        name=name,
+        call=call or function,
+        is_async=_is_async(function),
+        encode=lambda value: encode(value, where=f"result of {title}"),
+        concurrency=cap,
+        timeout_ms=None if limit is None else to_ms(limit, field="timeout") or None,
+        backoff=options.get("backoff"),
+        title=title,
+    )
+
+
+def title_of(function: Callable[..., Any]) -> str:
+    """Name a function as listings and errors do: "module.name"."""
+    name = getattr(function, "__qualname__", None) or type(function).__qualname__
+    return f"{getattr(function, '__module__', '?')}.{name}".replace("<locals>.", "")
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    method = getattr(function, "__call__", None)  # noqa: B004  # an object may have an async one
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method)
 
 
 class Registry:

@@ -6,7 +6,7 @@ Never here: what a task's parameters are (`signature`), and anything that is not
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -122,15 +122,19 @@ def _walk(value: object, where: str) -> Iterator[Step]:
         stack.extend((child_path, child, within) for child_path, child in _parts(inner, path))
 
 
+def _kind(value: object) -> type[Any]:
+    return type(value)
+
+
 def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for key, item in cast("Mapping[Any, Any]", value).items():
+    kind = _kind(value)
+    if issubclass(kind, Mapping):
+        for key, item in value.items():
             yield f"{path}.{key}" if isinstance(key, str) else f"{path}[{key!r}]", item
-    elif isinstance(value, list | tuple):
-        many = cast("list[Any]", value)
+    elif issubclass(kind, list | tuple):
         # A long list of plain values is passed over at the speed of C.
-        if not set(map(type, many)) <= _HARMLESS:
-            for index, item in enumerate(many):
+        if not set(map(type, value)) <= _HARMLESS:
+            for index, item in enumerate(value):
                 yield f"{path}[{index}]", item
     elif is_dataclass(value) and not isinstance(value, type):
         for field in fields(value):

@@ -1,0 +1,219 @@
+"""From nodes to stored jobs: defaults laid under options, trips shared, large batches in chunks.
+
+Tasks, queues, flows and schedules all come through here, so that one set of defaults holds for
+all of them. Never here: how a user writes any of these.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+from toril._model.backoff import Backoff
+from toril._model.options import JobOptions, Options, merge, to_text
+from toril._model.record import NewJob, Record, check_queue_name
+from toril._model.report import SettingsPatch
+from toril._model.states import State
+from toril._store.protocol import Added
+from toril.errors import ConfigError, PartlyAdded, TorilError
+
+from .coalesce import Coalescer, PerLoop
+from .context import Context
+from .draft import Node
+from .job import Job
+from .payload import check_size
+
+CHUNK = 250
+"""How many jobs of a batch are stored all or none."""
+
+WINDOW = 4 * CHUNK
+"""How many jobs of a batch go in one call."""
+
+_MERGED = 1024
+
+Group = tuple[NewJob, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Declared:
+    """What was declared for a queue: defaults of its jobs, and settings not yet stored."""
+
+    defaults: JobOptions
+    patch: SettingsPatch | None = None
+    merged: dict[object, JobOptions] = field(default_factory=dict[object, JobOptions])
+
+
+class Adder:
+    """Add the jobs of one app."""
+
+    def __init__(self, context: Context, defaults: JobOptions) -> None:
+        self.context = context
+        self._defaults = defaults
+        self._queues: dict[str, _Declared] = {}
+        self._trips = PerLoop(lambda: Coalescer[Group, tuple[Added, ...]](self._store, limit=CHUNK))
+
+    def declare(
+        self, queue: str, given: Options | None = None, patch: SettingsPatch | None = None
+    ) -> None:
+        """Set the defaults of a queue's jobs, and the settings to be stored at its first use.
+
+        Raises   ConfigError: the name cannot be one, or begins another queue's name; a bad option.
+        """
+        check_queue_name(queue)
+        self._check_family(queue)
+        options = merge(self._defaults, given or Options())
+        self._queues[queue] = _Declared(defaults=options, patch=patch)
+
+    def options(self, node: Node) -> JobOptions:
+        """Lay a node's options over the defaults of its queue.
+
+        Raises   ConfigError: a bad option.
+        """
+        declared = self._declared(node.queue)
+        if not node.options and node.task_backoff is None:
+            return declared.defaults
+        try:
+            # True, 1 and 1.0 are equal as keys and mean different things as options.
+            values = node.options.values()
+            key = (node.task_backoff, *node.options.items(), *map(type, values))
+            found = declared.merged.get(key)
+        except TypeError:
+            return _merged(declared.defaults, node)
+        if found is None or "at" in node.options:
+            found = _merged(declared.defaults, node)
+            if len(declared.merged) >= _MERGED:
+                declared.merged.clear()
+            declared.merged[key] = found
+        return found
+
+    async def ready(self, queues: Iterable[str]) -> None:
+        """Open the store, and store the settings declared for these queues if they are not yet."""
+        await self.context.ready()
+        for queue in queues:
+            declared = self._declared(queue)
+            patch, declared.patch = declared.patch, None
+            if patch is not None:
+                await self.context.store.configure(queue, patch)
+
+    async def add(self, nodes: Sequence[Node]) -> list[Job[Any]]:
+        """Add jobs without children, and give their handles in the same order.
+
+        Atomic   chunks of 250.
+        Raises   what the store refused them for; PartlyAdded when chunks before it were stored.
+        """
+        await self.ready({node.queue for node in nodes})
+        if len(nodes) == 1:
+            (new,) = news = (self.new_job(nodes[0]),)
+            (added,) = await self.put(news)
+            return [self.handle(nodes[0], new, added)]
+        return await self._add_many(nodes)
+
+    async def put(self, group: Group) -> tuple[Added, ...]:
+        """Add one group, all or none, sharing the trip with whatever else is being added.
+
+        Raises   what the store refused it for.
+        """
+        return await self._trips.here().put(group)
+
+    def new_job(self, node: Node) -> NewJob:
+        """Make the job that is to be stored.
+
+        Raises   ConfigError: a bad option, or data over its limit.
+        """
+        options = self.options(node)
+        if options.max_size is not None:
+            check_size(node.data, options.max_size, where=f"data of {node.name!r}")
+        if node.parent is not None and options.parent_on_fail is None:
+            options = replace(options, parent_on_fail="fail")
+        return NewJob(
+            queue=node.queue,
+            name=node.name,
+            data=node.data,
+            options=options,
+            id=node.id,
+            parent=node.parent,
+        )
+
+    def handle(self, node: Node, new: NewJob, added: Added) -> Job[Any]:
+        """Make the handle of a job that was added."""
+        record = _record(new, added)
+        return Job(self.context, record, decode=node.decode, created=added.created)
+
+    async def _add_many(self, nodes: Sequence[Node]) -> list[Job[Any]]:
+        jobs: list[Job[Any]] = []
+        rest = iter(nodes)
+        while window := list(islice(rest, WINDOW)):
+            news = [self.new_job(node) for node in window]
+            groups = [tuple(news[at : at + CHUNK]) for at in range(0, len(news), CHUNK)]
+            answers = await self.context.store.add(groups)
+            refused = next((each for each in answers if isinstance(each, TorilError)), None)
+            added = [one for each in answers if not isinstance(each, TorilError) for one in each]
+            if refused is not None:
+                raise _partly([job.id for job in jobs] + [one.id for one in added], refused)
+            jobs.extend(map(self.handle, window, news, added))
+        return jobs
+
+    async def _store(self, groups: list[Group]) -> Sequence[tuple[Added, ...] | BaseException]:
+        return await self.context.store.add(groups)
+
+    def _declared(self, queue: str) -> _Declared:
+        if queue not in self._queues:
+            self.declare(queue)
+        return self._queues[queue]
+
+    def _check_family(self, queue: str) -> None:
+        for other in self._queues:
+            short, long = sorted((queue, other), key=len)
+            if long.startswith(f"{short}:"):
+                raise ConfigError(
+                    f"queues {short!r} and {long!r} cannot both exist: one begins the other",
+                    field="queue",
+                    value=queue,
+                    hint=f'rename the first, for example "{short}:main"',
+                )
+
+
+def now_ms() -> int:
+    """Give the time, in ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def _merged(defaults: JobOptions, node: Node) -> JobOptions:
+    options = merge(defaults, node.options, now=now_ms())
+    backoff: Backoff | None = node.task_backoff
+    if backoff is None or options.attempts == 1 or options.backoff is not None:
+        return options
+    return options if "backoff" in node.options else replace(options, backoff=backoff)
+
+
+def _record(new: NewJob, added: Added) -> Record:
+    options = new.options
+    if new.expects_children:
+        state = State.WAITING_CHILDREN
+    elif options.delay_ms:
+        state = State.DELAYED
+    else:
+        state = State.PRIORITIZED if options.priority else State.WAITING
+    parent = new.parent
+    return Record(
+        queue=new.queue,
+        id=added.id,
+        name=new.name,
+        data=new.data,
+        opts=to_text(options),
+        state=state,
+        created_ms=options.created_ms or now_ms(),
+        priority=options.priority,
+        delay_ms=options.delay_ms,
+        parent_queue=parent.queue if parent else None,
+        parent_id=parent.id if parent else None,
+    )
+
+
+def _partly(ids: list[str], refused: TorilError) -> TorilError:
+    if not ids:
+        return refused
+    error = PartlyAdded(f"{len(ids)} jobs were stored, then: {refused}", ids=tuple(ids))
+    error.__cause__ = refused
+    return error

@@ -1,0 +1,38 @@
+"""What the environment says: `TORIL_URL` and `TORIL_PREFIX`, and warnings about the rest.
+
+Never here: what a URL means.
+"""
+
+import difflib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+DEFAULT_URL = "sqlite:///toril.db"
+DEFAULT_PREFIX = "bull"
+KNOWN = ("TORIL_URL", "TORIL_PREFIX")
+
+log = logging.getLogger("toril.settings")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What holds where the code does not say otherwise."""
+
+    url: str = DEFAULT_URL
+    prefix: str = DEFAULT_PREFIX
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read the settings; log a warning for a TORIL_ variable that does not exist."""
+    for name in environment:
+        if name.startswith("TORIL_") and name not in KNOWN:
+            guess = difflib.get_close_matches(name, KNOWN, n=1)
+            log.warning(
+                "settings.unknown",
+                extra={"variable": name, "nearest": guess[0] if guess else None},
+            )
+    return Settings(
+        url=environment.get("TORIL_URL") or DEFAULT_URL,
+        prefix=environment.get("TORIL_PREFIX") or DEFAULT_PREFIX,
+    )

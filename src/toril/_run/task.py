@@ -1,0 +1,167 @@
+"""`Task`: a named, typed function that jobs run.
+
+It is handed what adds jobs; it does not know `Queue`. Never here: running it in a worker.
+"""
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, cast
+
+from toril._model.backoff import Exponential
+from toril._model.options import Options
+from toril._model.record import check_job_id
+from toril._model.times import Duration
+from toril.errors import BadArguments
+
+from .draft import Add, Node
+from .handlers import Handler, HandlerOptions, make_handler, title_of
+from .job import Job
+from .portal import run
+from .signature import Signature, reader
+
+P = ParamSpec("P")
+C = ParamSpec("C")
+R = TypeVar("R")
+
+# An option that was given takes the place of those that exclude it.
+_RIVALS = {
+    "attempts": ("retries",),
+    "retries": ("attempts",),
+    "delay": ("at",),
+    "at": ("delay",),
+    "keep": ("keep_completed", "keep_failed"),
+}
+TASK_BACKOFF = Exponential("1s", jitter=0.5, maximum="10m")
+
+
+class EnqueueOptions(Options, total=False):
+    """The options of one call: those of a job, and its id."""
+
+    id: str
+
+
+class TaskOptions(Options, total=False):
+    """What a task may be declared with: options of its jobs, its place, and when it runs by itself.
+
+    Shape    concurrency caps how many of these jobs one worker runs at once.
+    """
+
+    name: str
+    queue: str
+    concurrency: int
+    cron: str
+    every: Duration
+    tz: str
+
+
+class Task(Generic[P, R]):
+    """A named, typed function that jobs run; called directly it is the plain function.
+
+    `AsyncTask` and `BlockingTask` differ only in what a direct call gives.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], *, queue: str, name: str, add: Add, options: Options
+    ) -> None:
+        self.function = function
+        self.queue = queue
+        self.name = name
+        self.title = title_of(function)
+        self.options = options
+        self.signature = Signature(function, title=name)
+        self._add = add
+        self._decode = reader(self.signature.result, title=self.title)
+        self._id: str | None = None
+        # So that help() and inspect show the function.
+        self.__wrapped__ = function
+        self.__name__ = name
+        self.__doc__ = function.__doc__
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name!r} of {self.queue!r}>"
+
+    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """Add a job that calls the function with these arguments, and give its handle.
+
+        Raises   BadArguments: they do not fit the function; nothing was stored.
+        """
+        (job,) = await self._add([self._node(args, kwargs)])
+        return job
+
+    def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """Do what `enqueue` does, from code that blocks (see `toril.sync`)."""
+        return run(self.enqueue(*args, **kwargs))
+
+    async def enqueue_many(
+        self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]]
+    ) -> list[Job[R]]:
+        """Add a job for each tuple of positional or mapping of named arguments, in one trip.
+
+        Atomic   chunks of 250.
+        Raises   BadArguments: names the first call that does not fit; nothing was stored.
+                 PartlyAdded: an error came after some chunks were stored.
+        """
+        return await self._add([self._call(index, call) for index, call in enumerate(calls)])
+
+    def node(self, *args: P.args, **kwargs: P.kwargs) -> Node:
+        """Describe a job of this task, to be part of a flow."""
+        return self._node(args, kwargs)
+
+    def using(self, **options: Unpack[EnqueueOptions]) -> Self:
+        """Give this task with other options: `task.using(delay="5m").enqueue(...)`.
+
+        Raises   ConfigError: (when enqueued) a bad option.
+        """
+        bound = copy.copy(self)
+        given: dict[str, Any] = {**options}
+        if "id" in given:
+            bound._id = check_job_id(given.pop("id"))
+        replaced = {rival for name in given for rival in _RIVALS.get(name, ())}
+        kept = {name: value for name, value in self.options.items() if name not in replaced}
+        bound.options = cast("Options", kept | given)
+        return bound
+
+    def handler(self, options: HandlerOptions) -> Handler:
+        """Give what runs the jobs of this task."""
+        function, read = self.function, self.signature.read
+
+        def call(job: Job[Any]) -> Any:
+            args, kwargs = read(job.record.data, job)
+            return function(*args, **kwargs)
+
+        return make_handler(function, queue=self.queue, name=self.name, call=call, options=options)
+
+    def _call(self, index: int, call: tuple[Any, ...] | Mapping[str, Any]) -> Node:
+        try:
+            return self._node((), call) if isinstance(call, Mapping) else self._node(call, {})
+        except BadArguments as error:
+            raise BadArguments(f"call {index}: {error}") from error
+
+    def _node(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Node:
+        return Node(
+            queue=self.queue,
+            name=self.name,
+            data=self.signature.write(args, kwargs),
+            options=self.options,
+            id=self._id,
+            task_backoff=TASK_BACKOFF,
+            decode=self._decode,
+        )
+
+
+class AsyncTask(Task[P, R], Generic[C, P, R]):
+    """A task made from `async def`; C are the parameters of a direct call."""
+
+    async def __call__(self, *args: C.args, **kwargs: C.kwargs) -> R:
+        """Call the function itself, here and now; nothing is stored."""
+        result: R = await self.function(*args, **kwargs)
+        return result
+
+
+class BlockingTask(Task[P, R], Generic[C, P, R]):
+    """A task made from `def`; C are the parameters of a direct call."""
+
+    def __call__(self, *args: C.args, **kwargs: C.kwargs) -> R:
+        """Call the function itself, here and now; nothing is stored."""
+        result: R = self.function(*args, **kwargs)
+        return result
