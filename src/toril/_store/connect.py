@@ -1,0 +1,87 @@
+"""From a URL to the store that it names.
+
+The only module that names the stores. Never here: opening one.
+"""
+
+import difflib
+from urllib.parse import parse_qsl, urlsplit
+
+from toril.errors import ConfigError
+
+from .protocol import Store
+from .sqlite.store import SQLiteStore
+
+MEMORY = ":memory:"
+_FORMS = '"sqlite:///jobs.db", "sqlite:////var/lib/app/jobs.db" (absolute) or "sqlite://:memory:"'
+_NOT_HERE = {"redis": "Redis", "rediss": "Redis", "valkey": "Valkey", "unix": "Redis"}
+_KNOWN = ("sqlite", "redis", "rediss", "valkey")
+
+
+def connect(url: str) -> Store:
+    """Make the store that a URL names, without opening it.
+
+    Shape    sqlite:///relative.db · sqlite:////absolute.db · sqlite://:memory: · :memory: · a
+             path that ends in .db; ?synchronous=normal trades the last moments before a power
+             cut for speed.
+    Raises   ConfigError: no store can be what the URL says.
+    """
+    if url == MEMORY:
+        return SQLiteStore(MEMORY)
+    if "://" not in url:
+        if url.endswith((".db", ".sqlite", ".sqlite3")):
+            return SQLiteStore(url)
+        raise _refused(url, "it names no store")
+    scheme = url.partition("://")[0].lower()
+    if scheme == "sqlite":
+        return _sqlite(url)
+    if scheme in _NOT_HERE:
+        raise ConfigError(
+            f"this version of toril has no {_NOT_HERE[scheme]} store: use the embedded one",
+            field="url",
+            value=_hidden(url),
+            hint='such as Toril("sqlite:///toril.db")',
+        )
+    guess = difflib.get_close_matches(scheme, _KNOWN, n=1)
+    raise _refused(url, f"no store is called {scheme!r}", guess[0] if guess else None)
+
+
+def _sqlite(url: str) -> Store:
+    rest, _, query = url.partition("://")[2].partition("?")
+    if rest in (MEMORY, f"/{MEMORY}", ""):
+        if not rest:
+            raise _refused(url, "it names no file")
+        return SQLiteStore(MEMORY, **_options(url, query))
+    if not rest.startswith("/"):
+        raise _refused(url, "a path follows three slashes, or four if it is absolute")
+    path = rest[1:]
+    if not path:
+        raise _refused(url, "it names no file")
+    return SQLiteStore(path, **_options(url, query))
+
+
+def _options(url: str, query: str) -> dict[str, str]:
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    for name in options:
+        if name != "synchronous":
+            guess = difflib.get_close_matches(name, ["synchronous"], n=1)
+            raise _refused(url, f"there is no setting {name!r}", guess[0] if guess else None)
+    return options
+
+
+def _refused(url: str, reason: str, nearest: str | None = None) -> ConfigError:
+    meant = f"did you mean {nearest!r}? " if nearest else ""
+    return ConfigError(
+        f"url={_hidden(url)!r}: {reason}",
+        field="url",
+        value=_hidden(url),
+        hint=f"{meant}accepted: {_FORMS}",
+    )
+
+
+def _hidden(url: str) -> str:
+    """Give the URL without what stands between `//` and `@`: it may be a password."""
+    try:
+        user = urlsplit(url).netloc.rpartition("@")[0]
+    except ValueError:
+        return "(unreadable)"
+    return url.replace(f"{user}@", "***@", 1) if user else url

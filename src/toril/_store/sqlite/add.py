@@ -1,0 +1,311 @@
+"""The verb add: place new jobs, answer duplicates, link parents and children.
+
+A group is checked as a whole before anything of it is written. Never here: who may be claimed.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from toril._model.options import Dedup, JobOptions, from_text, to_text
+from toril._model.record import NewJob, Ref
+from toril._model.states import State
+from toril._model.times import Millis
+from toril._store.protocol import Added
+from toril.errors import JobExists, ParentNotFound, TorilError
+
+from . import family, removal
+from .places import delay_job
+from .unit import QueueRow, Unit, to_json
+
+Answer = tuple[Added, ...] | TorilError
+
+
+class Known(msgspec.Struct, array_like=True):
+    """A job that exists already, as an add has to know it."""
+
+    queue: str
+    id: str
+    key: int
+    state: State
+    parent: int | None = None
+    parent_lives: int = 0
+    name: str = ""
+    result: str | None = None
+    reason: str | None = None
+
+
+def add(unit: Unit, groups: Sequence[Sequence[NewJob]], now: Millis) -> list[Answer]:
+    """Carry out the verb add."""
+    if all(_is_plain(job) for group in groups for job in group):
+        return _add_plain(unit, groups, now)
+    return _Adding(unit, groups, now).answers()
+
+
+def _is_plain(job: NewJob) -> bool:
+    options = job.options
+    return (
+        job.id is None
+        and job.parent is None
+        and not job.expects_children
+        and job.schedule is None
+        and not options.delay_ms
+        and not options.priority
+        and not options.lifo
+        and options.dedup is None
+        and options.created_ms is None
+    )
+
+
+def _add_plain(unit: Unit, groups: Sequence[Sequence[NewJob]], now: Millis) -> list[Answer]:
+    rows: dict[str, list[Any]] = {}
+    answers: list[Answer] = []
+    for group in groups:
+        added: list[Added] = []
+        for job in group:
+            queue = unit.queue(job.queue)
+            queue.ids += 1
+            queue.positions += 1
+            id = str(queue.ids)
+            row = (id, job.name, job.data, to_text(job.options), queue.positions)
+            rows.setdefault(job.queue, []).append(row)
+            queue.emit(
+                now,
+                {"kind": "added", "job_id": id, "name": job.name},
+                {"kind": "waiting", "job_id": id},
+            )
+            added.append(Added(id))
+        answers.append(tuple(added))
+    for name, jobs in rows.items():
+        unit.run_each("add.plain", jobs, unit.queue(name).key, now)
+        unit.ready.add(name)
+    return answers
+
+
+class _Adding:
+    """The state of one call: what exists, what was planned and not yet written."""
+
+    def __init__(self, unit: Unit, groups: Sequence[Sequence[NewJob]], now: Millis) -> None:
+        self.unit = unit
+        self.groups = groups
+        self.now = now
+        self.rows: list[list[Any]] = []
+        self.links: list[list[Any]] = []
+        self.known = self._look_up()
+        self.key: int = unit.value("add.last_key") or 0
+
+    def _look_up(self) -> dict[Ref, Known]:
+        asked: set[Ref] = set()
+        for group in self.groups:
+            for job in group:
+                if job.id is not None:
+                    asked.add(Ref(job.queue, job.id))
+                if job.parent is not None:
+                    asked.add(job.parent)
+        if not asked:
+            return {}
+        refs = to_json([(ref.queue, ref.id) for ref in asked])
+        found = msgspec.json.decode(self.unit.value("add.known", (refs,)), type=list[Known])
+        return {Ref(job.queue, job.id): job for job in found}
+
+    def answers(self) -> list[Answer]:
+        """Place each group, or say why it is refused."""
+        made: list[Answer] = []
+        for group in self.groups:
+            refusal = self._refuse(group)
+            made.append(refusal or tuple([self._place(job) for job in group]))
+            self._settle_parents(group)
+        self._write()
+        return made
+
+    def _refuse(self, group: Sequence[NewJob]) -> TorilError | None:
+        inside = {Ref(job.queue, job.id) for job in group if job.id is not None}
+        for job in group:
+            parent = job.parent
+            if parent is None:
+                continue
+            if parent not in inside and parent not in self.known:
+                return ParentNotFound(
+                    f"job {parent.id!r} of queue {parent.queue!r}, named as parent, does not exist",
+                    queue=parent.queue,
+                    job_id=parent.id,
+                )
+            there = self.known.get(Ref(job.queue, job.id or ""))
+            above = self.known.get(parent)
+            if there and there.parent_lives and (above is None or above.key != there.parent):
+                return JobExists(
+                    f"job {there.id!r} of queue {there.queue!r} already has another parent",
+                    queue=there.queue,
+                    job_id=there.id,
+                )
+        return None
+
+    def _place(self, job: NewJob) -> Added:
+        queue = self.unit.queue(job.queue)
+        queue.ids += 1
+        id = job.id or str(queue.ids)
+        there = self.known.get(Ref(job.queue, id)) if job.id is not None else None
+        if there is not None:
+            self._attach(job, there)
+            queue.emit(self.now, {"kind": "duplicated", "job_id": id})
+            return Added(id, "duplicate")
+        if job.options.dedup is not None:
+            held = self._deduplicate(queue, job, id, job.options.dedup)
+            if held is not None:
+                return held
+        self._plan(queue, job, id)
+        return Added(id)
+
+    def _plan(self, queue: QueueRow, job: NewJob, id: str) -> None:
+        options = job.options
+        created = self.now if options.created_ms is None else options.created_ms
+        parent = self.known[job.parent] if job.parent else None
+        self.key += 1
+        state, due = self._start(queue, job, created)
+        front = options.lifo and state is State.WAITING
+        row: list[Any] = [self.key, queue.key, id, job.name, job.data, to_text(options), state]
+        row += [options.priority if state is State.PRIORITIZED else 0]
+        row += [queue.front() if front else queue.take_positions(1)]
+        row += [options.priority, options.delay_ms, created, due]
+        row += [parent.key, parent.queue, parent.id] if parent else [None, None, None]
+        dedup = options.dedup.key if options.dedup else None
+        row += [options.parent_on_fail, int(job.expects_children), job.schedule, dedup]
+        self.rows.append(row)
+        self.known[Ref(job.queue, id)] = Known(
+            queue=job.queue,
+            id=id,
+            key=self.key,
+            state=state,
+            parent=parent.key if parent else None,
+            parent_lives=int(parent is not None),
+            name=job.name,
+        )
+        if parent:
+            self.links.append([parent.key, job.queue, id, job.name, "pending", None])
+        self._announce(queue, job, id, state, due)
+
+    def _start(self, queue: QueueRow, job: NewJob, created: Millis) -> tuple[State, Millis | None]:
+        options: JobOptions = job.options
+        if job.expects_children:
+            return State.WAITING_CHILDREN, None
+        if options.delay_ms:
+            due = created + options.delay_ms
+            queue.next_due = due if queue.next_due is None else min(queue.next_due, due)
+            return State.DELAYED, due
+        return (State.PRIORITIZED if options.priority else State.WAITING), None
+
+    def _announce(
+        self, queue: QueueRow, job: NewJob, id: str, state: State, due: Millis | None
+    ) -> None:
+        queue.emit(self.now, {"kind": "added", "job_id": id, "name": job.name})
+        match state:
+            case State.WAITING_CHILDREN:
+                queue.emit(self.now, {"kind": "waiting-children", "job_id": id})
+            case State.DELAYED:
+                queue.emit(self.now, {"kind": "delayed", "job_id": id, "due_ms": due})
+                self.unit.look.add(queue.name)
+            case _:
+                queue.emit(self.now, {"kind": "waiting", "job_id": id})
+                self.unit.ready.add(queue.name)
+
+    def _attach(self, job: NewJob, there: Known) -> None:
+        """Link a job that exists to the parent that was given for it."""
+        if job.parent is None:
+            return
+        above = self.known[job.parent]
+        self._write()
+        policy = job.options.parent_on_fail
+        self.unit.run("add.adopt", (there.key, above.key, above.queue, above.id, policy))
+        outcome, value = "pending", None
+        if there.state is State.COMPLETED:
+            outcome, value = "completed", there.result
+        elif there.state is State.FAILED:
+            value = there.reason
+        self.links.append([above.key, there.queue, there.id, there.name, outcome, value])
+        there.parent, there.parent_lives = above.key, 1
+
+    def _settle_parents(self, group: Sequence[NewJob]) -> None:
+        """Release parents whose children turn out to be completed already."""
+        parents = {self.known[job.parent].key for job in group if job.parent in self.known}
+        if any(link[4] != "pending" and link[0] in parents for link in self.links):
+            self._write()
+            family.release_settled(self.unit, sorted(parents), self.now)
+
+    def _write(self) -> None:
+        if self.rows:
+            self.unit.run_each("add.full", self.rows)
+            self.rows = []
+        if self.links:
+            self.unit.run_each("add.children", self.links)
+            self.unit.run_each("add.mark_family", self.links)
+            self.links = []
+
+    def _deduplicate(self, queue: QueueRow, job: NewJob, id: str, dedup: Dedup) -> Added | None:
+        """Say which job stands for this one, or None when it is to be added."""
+        self._write()
+        now, ttl = self.now, dedup.ttl_ms
+        until = None if ttl is None else now + ttl
+        held = self.unit.value("add.dedup_holder", (queue.key, dedup.key, now))
+        if held is None:
+            self.unit.run("add.dedup_hold", (queue.key, dedup.key, id, until))
+            return None
+        holder, expires, key, state = held
+        if dedup.replace and state == State.DELAYED:
+            self._replace(queue, dedup, (holder, key), id)
+            kept = expires if ttl is not None and not dedup.extend else until
+            self.unit.run("add.dedup_hold", (queue.key, dedup.key, id, kept))
+            return None
+        if expires is None and key is None:  # its holder is gone: the key is stale
+            self.unit.run("add.dedup_hold", (queue.key, dedup.key, id, until))
+            return None
+        if dedup.keep_last and state == State.ACTIVE:
+            self._store_next(queue, job, dedup, (holder, id))
+            return Added(holder, "stored-next")
+        if dedup.replace:
+            return Added(holder, "deduplicated")
+        if dedup.extend and ttl is not None:
+            self.unit.run("add.dedup_extend", (queue.key, dedup.key, until))
+        self._say_deduplicated(queue, dedup, holder, id)
+        if dedup.reschedule and state == State.DELAYED:
+            self._reschedule(queue, job, (key, holder))
+        return Added(holder, "deduplicated")
+
+    def _say_deduplicated(self, queue: QueueRow, dedup: Dedup, stays: str, dropped: str) -> None:
+        body = {"kind": "deduplicated", "job_id": stays, "dedup_key": dedup.key}
+        queue.emit(self.now, {**body, "dropped_id": dropped})
+
+    def _replace(self, queue: QueueRow, dedup: Dedup, old: tuple[str, int], id: str) -> None:
+        removal.delete(self.unit, [old[1]])
+        queue.emit(self.now, {"kind": "removed", "job_id": old[0], "prev": State.DELAYED})
+        self.known.pop(Ref(queue.name, old[0]), None)
+        self._say_deduplicated(queue, dedup, id, old[0])
+
+    def _store_next(
+        self, queue: QueueRow, job: NewJob, dedup: Dedup, ids: tuple[str, str]
+    ) -> None:
+        payload = [job.name, job.data, to_text(job.options), job.id or ids[1], job.schedule]
+        parent = [job.parent.queue, job.parent.id] if job.parent else None
+        self.unit.run("add.dedup_next", (queue.key, dedup.key, to_json([*payload, parent])))
+        self._say_deduplicated(queue, dedup, ids[0], ids[1])
+
+    def _reschedule(self, queue: QueueRow, job: NewJob, holder: tuple[int, str]) -> None:
+        options = job.options
+        created = self.now if options.created_ms is None else options.created_ms
+        due = created + options.delay_ms
+        delay_job(self.unit, queue, (holder[0], holder[1], options.delay_ms), due)
+        queue.emit(self.now, {"kind": "delayed", "job_id": holder[1], "due_ms": due})
+
+
+def next_job(text: str, queue: str) -> NewJob:
+    """Read a duplicate that was kept back by `_store_next`."""
+    name, data, opts, id, schedule, parent = msgspec.json.decode(text)
+    return NewJob(
+        queue=queue,
+        name=name,
+        data=data,
+        options=from_text(opts),
+        id=id,
+        schedule=schedule,
+        parent=Ref(*parent) if parent else None,
+    )

@@ -1,0 +1,167 @@
+"""The verbs claim, renew and recover: who holds which job, and for how long.
+
+Never here: what becomes of a job that has run (finish).
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from toril._model.record import Claim, Record, Ref
+from toril._model.times import Millis
+from toril._store.protocol import Claimed, ClaimRequest, Recovered
+
+from .places import make_ready
+from .unit import QueueRow, Unit, to_json
+
+MAX_CLAIM = 250
+MAX_DUE = 1_000
+LOOK_AHEAD = 64
+STALLED_REASON = "job stalled more than allowable limit"
+
+_records = msgspec.json.Decoder(list[tuple[int, Record]])
+
+
+def claim(
+    unit: Unit, requests: Sequence[ClaimRequest], now: Millis, settled: Iterable[str] = ()
+) -> list[Claimed]:
+    """Carry out the verb claim; `settled` names queues where this step finished jobs."""
+    answers = [_claim_one(unit, request, now) for request in requests]
+    open_ended = {a.queue for a in answers if a.jobs or a.blocked or a.next_ms is not None}
+    for name in settled:
+        if name not in open_ended:
+            emit_drained(unit, name, now)
+    return answers
+
+
+def emit_drained(unit: Unit, name: str, now: Millis) -> None:
+    """Announce that a queue ran dry, if it did."""
+    queue = unit.find_queue(name)
+    if queue is not None and unit.value("claim.idle", (queue.key,)):
+        queue.emit(now, {"kind": "drained"})
+
+
+def _claim_one(unit: Unit, request: ClaimRequest, now: Millis) -> Claimed:
+    queue = unit.find_queue(request.queue)
+    if queue is None:
+        return Claimed(queue=request.queue, now_ms=now)
+    promote_due(unit, queue, now)
+    limit, blocked, until = _room(unit, queue, request, now)
+    jobs = _take(unit, queue, request, min(limit, MAX_CLAIM), now) if limit > 0 else ()
+    next_ms = queue.next_due
+    if until is not None:
+        next_ms = until if next_ms is None else min(until, next_ms)
+    return Claimed(
+        queue=request.queue, jobs=jobs, next_ms=next_ms, blocked=blocked, now_ms=now
+    )
+
+
+def promote_due(unit: Unit, queue: QueueRow, now: Millis) -> None:
+    """Make delayed jobs ready whose time has come, at most 1,000 a call."""
+    if queue.next_due is None or queue.next_due > now:
+        return
+    due = unit.rows("claim.due", (queue.key, now, MAX_DUE))
+    make_ready(unit, queue, [tuple(row) for row in due], now, prev="delayed")
+    queue.next_due = unit.value("claim.next_due", (queue.key,))
+
+
+def _room(
+    unit: Unit, queue: QueueRow, request: ClaimRequest, now: Millis
+) -> tuple[int, str, Millis | None]:
+    """Say how many jobs may start now, what holds the others back, and until when."""
+    limit = request.limit
+    if queue.paused:
+        return 0, "paused", None
+    if queue.limited_until > now:
+        return 0, "rate", queue.limited_until
+    if queue.concurrency is not None:
+        limit = min(limit, queue.concurrency - unit.value("claim.active", (queue.key,)))
+        if limit <= 0:
+            return 0, "concurrency", None
+    most, _ = _rate(queue, request)
+    if most is not None:
+        if queue.window_end <= now:
+            queue.window_used = 0
+        if queue.window_used >= most:
+            return 0, "rate", queue.window_end
+        limit = min(limit, most - queue.window_used)
+    return limit, "", None
+
+
+def _rate(queue: QueueRow, request: ClaimRequest) -> tuple[int | None, Millis]:
+    if queue.rate_max is not None:
+        return queue.rate_max, queue.rate_ms
+    if request.rate is not None:
+        return request.rate.max, request.rate.window_ms
+    return None, 0
+
+
+def _take(
+    unit: Unit, queue: QueueRow, request: ClaimRequest, limit: int, now: Millis
+) -> tuple[Claim, ...]:
+    skip = to_json(sorted(request.skip)) if request.skip else "[]"
+    ahead = max(limit, LOOK_AHEAD) if request.skip else limit
+    text = unit.value(
+        "claim.candidates", (queue.key, queue.name, limit, ahead, now, request.worker, skip)
+    )
+    found = _records.decode(text)
+    if not found:
+        return ()
+    until = now + request.lock_ms
+    keys = to_json([key for key, _ in found])
+    unit.run("claim.take", (now, request.worker, request.token, until, unit.owner, keys))
+    most, window = _rate(queue, request)
+    started = sum(record.deferred is None for _, record in found)
+    if most is not None and started:
+        if queue.window_used == 0:
+            queue.window_end = now + window
+        queue.window_used += started
+    queue.emit(
+        now,
+        *({"kind": "active", "job_id": record.id, "prev": "waiting"} for _, record in found),
+    )
+    return tuple([Claim(record, request.token, until, key) for key, record in found])
+
+
+def renew(
+    unit: Unit, held: Sequence[tuple[Ref, str]], lock_ms: Millis, now: Millis
+) -> list[Ref]:
+    """Extend locks; give the jobs whose lock is lost."""
+    asked = to_json([(ref.queue, ref.id, token) for ref, token in held])
+    found: dict[int, int] = dict(unit.rows("claim.held", (asked,)))  # type: ignore[arg-type]
+    unit.run_each("claim.renew", list(found.values()), now + lock_ms)
+    return [ref for number, (ref, _) in enumerate(held) if number not in found]
+
+
+def recover(
+    unit: Unit,
+    queues: Sequence[str],
+    now: Millis,
+    *,
+    max_stalls: int,
+    dead: Sequence[int] = (),
+) -> list[Recovered]:
+    """Take jobs back whose lock is gone, or whose owner is one of the `dead`."""
+    names = to_json(list(queues))
+    found = unit.rows("claim.stalled", (now, to_json(list(dead)), names, MAX_CLAIM))
+    recovered: list[Recovered] = []
+    taken: list[list[Any]] = []
+    tries: list[list[Any]] = []
+    for key, name, id, stalls, alone, run, worker, started in found:
+        queue = unit.queue(name)
+        # A bystander of a crash is not to blame: only a job that ran by itself is (R14).
+        fatal = stalls + 1 > max_stalls and (bool(alone) or max_stalls == 0)
+        taken.append([key, queue.front(), STALLED_REASON if fatal else None])
+        tries.append([key, run, worker, started, now, "stalled", None])
+        queue.emit(
+            now,
+            {"kind": "waiting", "job_id": id, "prev": "active"},
+            {"kind": "stalled", "job_id": id},
+        )
+        unit.ready.add(name)
+        recovered.append(Recovered(queue=name, id=id, stalls=stalls + 1, fatal=fatal))
+    if taken:
+        unit.run_each("claim.take_back", taken)
+        unit.run_each("finish.tries", tries)
+    return recovered

@@ -1,0 +1,345 @@
+"""Open the file, and run calls on it: one writing thread with group commit, one reading thread.
+
+Everything that waited while the last commit ran goes into the next transaction together. When
+a transaction dies, its calls are replayed one by one, and a call that dies is replayed group by
+group: a fault refuses what caused it and nothing else. Nothing is answered before COMMIT.
+Never here: what a verb does.
+"""
+
+import asyncio
+import os
+import random
+import stat
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol
+
+import apsw
+
+from toril.errors import (
+    ConfigError,
+    StoreCorrupt,
+    StoreError,
+    StoreFull,
+    StoreMismatch,
+    StoreUnavailable,
+    TorilError,
+)
+
+from .statements import migrations, statements
+
+APPLICATION_ID = 0x746F7269  # "tori", so that no other program's file is taken for ours
+BUSY_LIMIT_S = 60.0
+# A transaction is never longer than this many calls: one of them is one trip of many jobs.
+MAX_CALLS = 64
+_NETWORK = frozenset(
+    "nfs nfs4 cifs smb3 smbfs 9p afs ceph glusterfs fuse.sshfs fuse.glusterfs vboxsf".split()
+)
+
+
+def network_file_system(path: Path, mounts: str | None = None) -> str | None:
+    """Name the network file system that `path` is on, or None; `mounts` as in /proc/mounts."""
+    if mounts is None:
+        try:
+            mounts = Path("/proc/self/mounts").read_text(encoding="utf-8")
+        except OSError:
+            return None
+    best, kind = "", None
+    target = str(path.absolute())
+    for line in mounts.splitlines():
+        _, point, fs, *_ = line.split(" ")
+        inside = target == point or target.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, fs
+    return kind if kind in _NETWORK else None
+
+
+def prepare_file(path: Path) -> None:
+    """Create the file for its owner alone, or check the one that exists.
+
+    Raises   StoreUnavailable: no such folder, no permission, a network file system.
+    """
+    if not path.parent.is_dir():
+        raise StoreUnavailable(
+            f"cannot open {path}: the folder {path.parent} does not exist (create it first)"
+        )
+    kind = network_file_system(path)
+    if kind is not None:
+        raise StoreUnavailable(
+            f"cannot open {path}: it is on a network file system ({kind}), where SQLite's locks "
+            "do not hold; put it on a local disk"
+        )
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+    except OSError as error:
+        raise StoreUnavailable(f"cannot open {path}: {error.strerror} ({error.errno})") from error
+    try:
+        info = os.fstat(handle)
+        if not stat.S_ISREG(info.st_mode):
+            raise StoreUnavailable(f"cannot open {path}: it is not a file")
+        if info.st_size == 0 and hasattr(os, "fchmod"):
+            os.fchmod(handle, 0o600)
+    finally:
+        os.close(handle)
+
+
+def translate(error: apsw.Error, where: str) -> StoreError:
+    """Say in toril's errors what SQLite said."""
+    match error:
+        case apsw.FullError():
+            return StoreFull(f"no room left in {where}: {error}")
+        case apsw.CorruptError() | apsw.NotADBError():
+            return StoreCorrupt(
+                f"{where} is damaged or not a toril store: {error}; it was left as it is"
+            )
+        case apsw.ReadOnlyError():
+            return StoreUnavailable(f"{where} can only be read: {error}")
+        case apsw.BusyError() | apsw.LockedError():
+            return StoreUnavailable(f"{where} has been locked for {BUSY_LIMIT_S:.0f} s: {error}")
+        case _:
+            return StoreUnavailable(f"{where} failed: {type(error).__name__}: {error}")
+
+
+class _Patience:
+    """Wait for the write lock in short random naps, so that no process is starved."""
+
+    def __init__(self) -> None:
+        self.until = 0.0
+
+    def __call__(self, tries: int) -> bool:
+        now = time.monotonic()
+        if tries == 0:
+            self.until = now + BUSY_LIMIT_S
+        if now > self.until:
+            return False
+        time.sleep(random.uniform(0.0002, 0.002 if tries < 50 else 0.01))
+        return True
+
+
+def connect(path: str, *, synchronous: str) -> apsw.Connection:
+    """Open a connection as the store needs it.
+
+    Raises   StoreUnavailable · StoreCorrupt: it cannot be used.
+    """
+    try:
+        db = apsw.Connection(path, statementcachesize=200)
+        db.set_busy_handler(_Patience())
+        if path != ":memory:":
+            db.pragma("journal_mode", "wal")
+        db.pragma("synchronous", synchronous)
+        db.pragma("foreign_keys", True)
+        db.pragma("recursive_triggers", False)
+        db.pragma("temp_store", 2)
+        db.pragma("cache_size", -16_000)
+    except apsw.Error as error:
+        raise translate(error, path) from error
+    return db
+
+
+def migrate(db: apsw.Connection, where: str) -> None:
+    """Bring the tables to this version, each step in a transaction of its own.
+
+    Raises   StoreMismatch: a newer toril wrote the file. ConfigError: it is another program's.
+    """
+    steps = migrations()
+    try:
+        if db.pragma("user_version") == len(steps):
+            return
+        # One process migrates; the others wait here for its write lock and find it done.
+        for number, step in enumerate(steps, start=1):
+            with Transaction(db):
+                version = db.pragma("user_version")
+                if version == 0:
+                    _check_own(db, where)
+                if version > len(steps):
+                    raise StoreMismatch(
+                        f"{where} has version {version}, this toril knows {len(steps)}: "
+                        "upgrade toril; the file was left as it is"
+                    )
+                if version < number:
+                    db.execute(step)
+                    db.pragma("user_version", number)
+    except apsw.Error as error:
+        raise translate(error, where) from error
+
+
+def _check_own(db: apsw.Connection, where: str) -> None:
+    if db.pragma("application_id") == 0 and db.execute(statements()["db.tables"]).get:
+        raise ConfigError(
+            f"{where} is another program's database",
+            field="url",
+            value=where,
+            hint="give toril a file of its own",
+        )
+    db.pragma("application_id", APPLICATION_ID)
+
+
+class Transaction:
+    """A write transaction that takes its lock at once."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self.db = db
+        self.sql = statements()
+
+    def __enter__(self) -> None:
+        self.db.execute(self.sql["db.begin"])
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None:
+            self.db.execute(self.sql["db.commit"])
+        elif self.db.in_transaction:
+            self.db.execute(self.sql["db.rollback"])
+
+
+class Work(Protocol):
+    """What a lane does around its calls."""
+
+    def begin(self, *, durable: bool) -> Any:
+        """Start a transaction and return what the calls act on."""
+        ...
+
+    def commit(self, unit: Any) -> None:
+        """Make it last, through a power cut if durable; after this the calls are answered."""
+        ...
+
+    def rollback(self) -> None:
+        """Undo everything since `begin`."""
+        ...
+
+    def committed(self, unit: Any) -> None:
+        """Wake whoever waits for what was done."""
+        ...
+
+
+class Call:
+    """A verb on its way to a lane: its groups, what to do with them, and who waits for it."""
+
+    __slots__ = ("answer", "durable", "future", "groups", "loop", "run")
+
+    def __init__(
+        self, run: Callable[[Any, Any], Any], groups: Any, *, durable: bool, blocking: bool
+    ) -> None:
+        self.run = run
+        self.groups = groups
+        self.durable = durable
+        self.answer: Any = None
+        self.loop = None if blocking else asyncio.get_running_loop()
+        self.future: Any = Future[Any]() if self.loop is None else self.loop.create_future()
+
+
+def _deliver(calls: Sequence[Call]) -> None:
+    for call in calls:
+        if call.future.done():
+            continue  # its caller was cancelled; what it asked for has happened all the same
+        if isinstance(call.answer, BaseException):
+            call.future.set_exception(call.answer)
+        else:
+            call.future.set_result(call.answer)
+
+
+class Lane:
+    """A thread that owns a connection and runs calls on it, many in one transaction."""
+
+    def __init__(self, name: str, work: Work, where: str) -> None:
+        self._work = work
+        self._where = where
+        self._inbox: SimpleQueue[tuple[Call, ...]] = SimpleQueue()
+        self._closed = False
+        self._pid = os.getpid()
+        self._thread = threading.Thread(target=self._main, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, *calls: Call) -> None:
+        """Hand calls over, for one transaction in this order; their futures have the answers."""
+        if self._closed or self._pid != os.getpid():
+            raise StoreUnavailable(
+                f"{self._where} was closed"
+                if self._closed
+                else f"{self._where} was opened before this process was forked: open it again here"
+            )
+        self._inbox.put(calls)
+
+    def close(self) -> None:
+        """Finish what was handed over, then end the thread."""
+        if not self._closed:
+            self._closed = True
+            self._inbox.put(())
+            if self._pid == os.getpid():
+                self._thread.join()
+
+    def _main(self) -> None:
+        is_open = True
+        while is_open:
+            calls = self._inbox.get()
+            batch = list(calls)
+            while calls and len(batch) < MAX_CALLS:
+                try:
+                    calls = self._inbox.get_nowait()
+                except Empty:
+                    break
+                batch += calls
+            is_open = bool(calls)  # nothing at all is the sign to end
+            if batch:
+                self._carry_out(batch)
+
+    def _carry_out(self, batch: list[Call]) -> None:
+        if not self._together(batch):
+            # Somebody's fault: each call by itself, so that it falls on nobody else.
+            for call in batch:
+                if not self._together([call]):
+                    self._apart(call)
+        by_loop: dict[Any, list[Call]] = {}
+        for call in batch:
+            by_loop.setdefault(call.loop, []).append(call)
+        for loop, calls in by_loop.items():
+            if loop is None:
+                _deliver(calls)
+            elif not loop.is_closed():
+                self._post(loop, calls)
+
+    def _post(self, loop: asyncio.AbstractEventLoop, calls: list[Call]) -> None:
+        try:
+            loop.call_soon_threadsafe(_deliver, calls)
+        except RuntimeError:
+            pass  # the loop closed in between: nobody is left to hear the answer
+
+    def _together(self, batch: list[Call]) -> bool:
+        work = self._work
+        try:
+            unit = work.begin(durable=any(call.durable for call in batch))
+            for call in batch:
+                call.answer = call.run(unit, call.groups)
+            work.commit(unit)
+        except Exception as error:
+            work.rollback()
+            for call in batch:
+                call.answer = self._explain(error)
+            return False
+        work.committed(unit)
+        return True
+
+    def _apart(self, call: Call) -> None:
+        """Run each group of a failed call by itself; the answers of good ones stand."""
+        if not isinstance(call.groups, list) or len(call.groups) < 2:
+            return
+        answers: list[Any] = []
+        for group in call.groups:
+            one = Call.__new__(Call)
+            one.run, one.groups, one.durable, one.answer = call.run, [group], call.durable, None
+            done = self._together([one])
+            answers.append(one.answer[0] if done else one.answer)
+        call.answer = answers
+
+    def _explain(self, error: Exception) -> Exception:
+        if isinstance(error, TorilError):
+            return error
+        if isinstance(error, apsw.Error):
+            told: StoreError = translate(error, self._where)
+        else:
+            told = StoreError(f"{self._where} failed: {type(error).__name__}: {error}")
+        told.__cause__ = error
+        return told

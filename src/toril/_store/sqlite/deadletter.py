@@ -1,0 +1,39 @@
+"""Dead letters: a copy of a job that failed for good, as a job of another queue."""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from toril._model.decide import Decision
+from toril._model.options import JobOptions, Keep
+from toril._model.record import NewJob
+from toril._model.times import Millis
+
+from . import add
+from .unit import QueueRow, Unit, to_json
+
+NAME = "failed-job"
+
+
+def dead_letter(unit: Unit, queue: QueueRow, decision: Decision, now: Millis) -> None:
+    """Add the letter to the queue's dead-letter queue, within the step that failed the job."""
+    target = queue.dead_letter
+    name, data, opts = unit.value("read.original", (queue.key, decision.id))
+    if target is None or target == queue.name:
+        return
+    when = datetime.fromtimestamp(now / 1000, UTC).isoformat(timespec="milliseconds")
+    letter = {
+        "originalJob": {
+            "id": decision.id,
+            "name": name,
+            "queue": queue.name,
+            "data": msgspec.Raw(data.encode()),
+            "opts": msgspec.Raw(opts.encode()),
+        },
+        "error": {"message": decision.reason or "failed", "stack": decision.stack},
+        "failedAt": when.replace("+00:00", "Z"),
+    }
+    # Letters stay until somebody deals with them.
+    options = JobOptions(keep_completed=Keep(), keep_failed=Keep())
+    job = NewJob(queue=target, name=NAME, data=to_json(letter), options=options)
+    add.add(unit, [[job]], now)

@@ -1,0 +1,241 @@
+"""The machine under the verbs: connections, lanes, wake-ups, and who else is there.
+
+Never here: what a verb does.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+import msgspec
+
+from toril._model.times import Millis
+from toril._store.protocol import Recovered
+from toril.errors import StoreUnavailable
+
+from . import claim
+from .db import Call, Lane, connect, migrate, prepare_file
+from .presence import Presence, clear_bell
+from .read import Reading
+from .statements import statements
+from .unit import Unit, clock, to_json
+from .watch import Bulletin, Watch
+
+T = TypeVar("T")
+MEMORY = ":memory:"
+ANSWER_S = 90.0
+
+
+class Writing:
+    """The writer's work: transactions that wake whoever waits when they are committed."""
+
+    def __init__(self, db: apsw.Connection, bulletin: Bulletin, level: str) -> None:
+        self.db = db
+        self.presence: Presence | None = None
+        self.owner = 0
+        self._bulletin = bulletin
+        self._sql = statements()
+        self._level = self._now_level = level
+        self._version = -1
+        self._bells: list[str] = []
+
+    def begin(self, *, durable: bool) -> Unit:
+        """Start a transaction; one that nobody was promised anything about need not be synced.
+
+        A claim or a renewed lock that a power cut takes back harms nobody: the next synced
+        commit carries it, and without one the job just runs again.
+        """
+        level = self._level if durable else "normal"
+        if level != self._now_level:
+            self.db.pragma("synchronous", level)
+            self._now_level = level
+        self.db.execute(self._sql["db.begin"])
+        if self.presence is not None and self.db.data_version() != self._version:
+            self._version = self.db.data_version()
+            text: str = self.db.execute(self._sql["presence.bells"], (self.owner,)).get
+            self._bells = msgspec.json.decode(text, type=list[str])
+        return Unit(self.db, self.owner)
+
+    def commit(self, unit: Unit) -> None:
+        """Write events and counters, and make it all last."""
+        unit.flush()
+        self.db.execute(self._sql["db.commit"])
+
+    def rollback(self) -> None:
+        """Undo everything since `begin`."""
+        if self.db.in_transaction:
+            self.db.execute(self._sql["db.rollback"])
+
+    def committed(self, unit: Unit) -> None:
+        """Wake waiters here and ring the other processes."""
+        self._bulletin.tell(unit)
+        if self._bells and self.presence is not None and (unit.changed or unit.look):
+            self.presence.ring(self._bells)
+
+
+class ReadingWork:
+    """The reader's work: each call reads what was committed before it began."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self.db = db
+
+    def begin(self, *, durable: bool) -> Reading:
+        """Give what reading calls act on."""
+        del durable
+        return Reading(self.db)
+
+    def commit(self, unit: Reading) -> None:
+        """Do nothing: nothing was written."""
+
+    def rollback(self) -> None:
+        """Do nothing: nothing was written."""
+
+    def committed(self, unit: Reading) -> None:
+        """Do nothing: nobody waits for a read."""
+
+
+class Engine:
+    """One open store file (or a store in memory)."""
+
+    def __init__(self, path: str, level: str) -> None:
+        self.path = path
+        self.bulletin = Bulletin()
+        self.max_stalls = 3
+        self.taken_back: list[Recovered] = []
+        self._level = level
+        self._memory = path == MEMORY
+        self._watch: Watch | None = None
+        self._reader: Lane | None = None
+        self._reader_db: apsw.Connection | None = None
+        if not self._memory:
+            prepare_file(Path(path))
+        db = connect(path, synchronous=level)
+        try:
+            migrate(db, path)
+        except BaseException:
+            db.close()
+            raise
+        self._work = Writing(db, self.bulletin, level)
+        self._writer = Lane("toril-writer", self._work, path)
+        if not self._memory:
+            self._enter()
+
+    def _enter(self) -> None:
+        presence = Presence(Path(self.path))
+        row = (socket.gethostname(), os.getpid(), presence.lock, presence.bell, clock())
+
+        def enter(unit: Unit, groups: None) -> int:
+            unit.run("presence.enter", row)
+            return unit.db.last_insert_rowid()
+
+        self._work.owner = self.blocking(enter, None)
+        self._work.presence = presence
+        self._reader_db = connect(self.path, synchronous=self._level)
+        self._reader = Lane("toril-reader", ReadingWork(self._reader_db), self.path)
+        self._watch = Watch(
+            connect(self.path, synchronous=self._level),
+            presence,
+            heard=lambda: self.bulletin.tell(None),
+            check=self._check_owners,
+        )
+
+    def _check_owners(self, db: apsw.Connection) -> bool:
+        """Take the jobs of dead processes back; say whether living ones hold any."""
+        presence = self._work.presence
+        text: str = db.execute(statements()["presence.owners"], (self._work.owner,)).get
+        owners = msgspec.json.decode(text, type=list[int])
+        if not owners or presence is None:
+            return False
+        text = db.execute(statements()["presence.others"], (self._work.owner,)).get
+        others = {key: (lock, bell) for key, lock, bell in msgspec.json.decode(text)}
+        dead = [key for key in owners if key not in others or presence.is_dead(others[key][0])]
+        if dead:
+            self._bury(dead, [others[key][1] for key in dead if key in others])
+        return len(owners) > len(dead)
+
+    def _bury(self, dead: list[int], bells: list[str | None]) -> None:
+        def bury(unit: Unit, groups: list[int]) -> list[Recovered]:
+            found = claim.recover(unit, (), unit.now, max_stalls=self.max_stalls, dead=groups)
+            if len(found) < claim.MAX_CLAIM:
+                for key in groups:
+                    unit.run("presence.leave", (key,))
+            return found
+
+        try:
+            self.taken_back += self.blocking(bury, dead)
+        except StoreUnavailable:
+            return  # closing, or locked for long: the next look finds them again
+        for bell in bells:
+            clear_bell(bell)
+
+    async def write(
+        self, run: Callable[[Unit, Any], T], groups: Any, *, durable: bool = True
+    ) -> T:
+        """Run a call in a write transaction."""
+        call = Call(run, groups, durable=durable, blocking=False)
+        self._writer.submit(call)
+        return await call.future
+
+    async def write_both(
+        self, first: tuple[Callable[[Unit, Any], T], Any], then: Callable[[Unit, Any], Any]
+    ) -> tuple[T, Any]:
+        """Run two calls in one write transaction, the second after the first."""
+        one = Call(*first, durable=True, blocking=False)
+        two = Call(then, None, durable=False, blocking=False)
+        self._writer.submit(one, two)
+        # Both are answered in one go; when the first one failed the second is still heard.
+        await asyncio.wait((one.future, two.future))
+        two_answer = two.future.exception() or two.future.result()
+        return one.future.result(), two_answer
+
+    def blocking(self, run: Callable[[Unit, Any], T], groups: Any, *, durable: bool = False) -> T:
+        """Run a call in a write transaction and block until it is answered."""
+        call = Call(run, groups, durable=durable, blocking=True)
+        self._writer.submit(call)
+        try:
+            return call.future.result(ANSWER_S)
+        except TimeoutError as error:
+            raise StoreUnavailable(f"{self.path} did not answer for {ANSWER_S:.0f} s") from error
+
+    async def read(self, run: Callable[[Reading], T]) -> T:
+        """Run a reading call."""
+        if self._reader is None:
+
+            def within(unit: Unit, groups: None) -> T:
+                unit.flush()
+                return run(Reading(unit.db))
+
+            return await self.write(within, None, durable=False)
+        call = Call(lambda reading, _: run(reading), None, durable=False, blocking=False)
+        self._reader.submit(call)
+        return await call.future
+
+    def close(self) -> None:
+        """Leave the store; blocking."""
+        presence = self._work.presence
+        if presence is not None:
+            owner = self._work.owner
+            try:
+                self.blocking(lambda unit, _: unit.run("presence.leave", (owner,)) and None, None)
+            except StoreUnavailable:
+                pass  # it is found dead, as after a crash
+        if self._watch is not None:
+            self._watch.close()
+        self._writer.close()
+        if self._reader is not None and self._reader_db is not None:
+            self._reader.close()
+            self._reader_db.close()
+        self._work.db.close()
+        if presence is not None:
+            presence.close()
+
+
+def announce(unit: Unit, worker: Any, now: Millis) -> None:
+    """Note that a worker of this process is there."""
+    row = (worker.id, unit.owner, worker.name, worker.host, worker.pid)
+    row += (to_json(list(worker.queues)), worker.concurrency, worker.active)
+    unit.run("presence.worker", (*row, worker.started_ms, now))

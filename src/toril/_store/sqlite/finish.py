@@ -1,0 +1,255 @@
+"""The verb finish: carry out decisions on claimed jobs.
+
+First every decision is checked, then all are carried out together: results in one statement,
+then those that need care one by one. Never here: which decision is taken (`_model.decide`).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from toril._model.decide import Action, Decision, End
+from toril._model.options import JobOptions, from_text
+from toril._model.states import State
+from toril._model.times import Millis
+from toril.errors import FailedChildren, JobNotFound, LockLost, PendingChildren, TorilError
+
+from . import add, family, retention
+from .deadletter import dead_letter
+from .places import delay_job, make_ready
+from .unit import QueueRow, Unit, to_json
+
+Answer = str | TorilError
+KEEP_TRIES = 100
+
+# The answer to a decision that this token carried out before: where the job went then.
+_DONE = {
+    State.COMPLETED: {Action.COMPLETE},
+    State.FAILED: {Action.FAIL},
+    State.DELAYED: {Action.RETRY, Action.SNOOZE},
+    State.WAITING: {Action.RETRY, Action.RELEASE},
+    State.PRIORITIZED: {Action.RETRY, Action.RELEASE},
+    State.WAITING_CHILDREN: {Action.AWAIT},
+}
+
+
+class Standing(msgspec.Struct, array_like=True):
+    """A job as a decision finds it."""
+
+    number: int
+    key: int | None
+    state: State | None = None
+    token: str | None = None
+    settled_by: str | None = None
+    priority: int | None = None
+    opts: str | None = None
+    parent: int | None = None
+    policy: str | None = None
+    family: int | None = None
+    dedup: str | None = None
+    stack: str | None = None
+    run: int | None = None
+    worker: str | None = None
+    started: Millis | None = None
+    name: str | None = None
+    attempts_made: int | None = None
+
+
+_standings = msgspec.json.Decoder(list[Standing])
+Pair = tuple[Decision, Standing]
+
+
+def finish(unit: Unit, decisions: Sequence[Decision], now: Millis) -> list[Answer]:
+    """Carry out the decisions; one answer each."""
+    asked = to_json([(d.handle, d.queue, d.id) for d in decisions])
+    found = _standings.decode(unit.value("finish.look_up", (asked,)))
+    answers: list[Answer] = []
+    completed: list[Pair] = []
+    for standing in found:
+        decision = decisions[standing.number]
+        refusal = _refuse(unit, decision, standing)
+        if refusal is not None:
+            answers.append(refusal)
+        elif decision.action is Action.COMPLETE:
+            answers.append("completed")
+            completed.append((decision, standing))
+            standing.token = None  # a second decision on it in this batch is refused
+        else:
+            answers.append(_other(unit, (decision, standing), now))
+    if completed:
+        _complete(unit, completed, now)
+    # A place below the queue's concurrency, or a limit, may matter to others who wait.
+    unit.look.update({decision.queue for decision in decisions})
+    return answers
+
+
+def _refuse(unit: Unit, decision: Decision, job: Standing) -> Answer | None:
+    where = {"queue": decision.queue, "job_id": decision.id}
+    if job.key is None:
+        return JobNotFound(f"job {decision.id!r} of queue {decision.queue!r} is gone", **where)
+    if job.state is not State.ACTIVE or job.token != decision.token:
+        if job.settled_by == decision.token and decision.action in _DONE.get(job.state, ()):  # type: ignore[arg-type]
+            return str(job.state)
+        owner = "another worker holds its lock" if job.token else f"it is {job.state}"
+        return LockLost(
+            f"job {decision.id!r} of queue {decision.queue!r} was not "
+            f"{decision.action}d: {owner}",
+            **where,
+        )
+    if decision.action is Action.COMPLETE and job.family:
+        pending, failed = unit.value("finish.open_children", (job.key,))
+        if pending:
+            return PendingChildren(f"job {decision.id!r} still waits for children", **where)
+        if failed:
+            return FailedChildren(
+                f"job {decision.id!r} cannot complete: a child of it has failed", **where
+            )
+    return None
+
+
+def _complete(unit: Unit, pairs: Sequence[Pair], now: Millis) -> None:
+    rows: list[list[Any]] = []
+    children: list[list[Any]] = []
+    for decision, job in pairs:
+        queue = unit.queue(decision.queue)
+        expires = retention.expiry(_options(job), State.COMPLETED, now)
+        position = queue.take_positions(1)
+        rows.append([job.key, position, decision.result or "null", expires, decision.token])
+        if job.dedup is not None:
+            free_dedup(unit, queue, job.dedup, decision.id, now)
+        if job.parent is not None:
+            children.append([job.parent, queue.name, decision.id, decision.result or "null"])
+    unit.run_each("finish.complete", rows, now)
+    if children:
+        family.complete_children(unit, children, now)
+    for decision, _ in pairs:
+        unit.queue(decision.queue).emit(
+            now,
+            {
+                "kind": "completed",
+                "job_id": decision.id,
+                "result": msgspec.Raw(decision.result.encode()) if decision.result else None,
+                "prev": "active",
+            },
+        )
+    _after(unit, pairs, State.COMPLETED, now)
+
+
+def _after(unit: Unit, pairs: Sequence[Pair], state: State, now: Millis) -> None:
+    """Count finished jobs and let those go that are not kept."""
+    by_queue: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        by_queue.setdefault(pair[0].queue, []).append(pair)
+    for name, mine in by_queue.items():
+        queue = unit.queue(name)
+        unit.run("queue.count_minute", (queue.key, state, now // 60_000, len(mine)))
+        if state is State.COMPLETED:
+            queue.ever_completed += len(mine)
+        else:
+            queue.ever_failed += len(mine)
+        options = [(job.key, _options(job)) for _, job in mine]
+        retention.after_finish(unit, queue, state, options, now)
+
+
+def _options(job: Standing) -> JobOptions:
+    return from_text(job.opts or "{}")
+
+
+def _other(unit: Unit, pair: Pair, now: Millis) -> Answer:
+    decision, job = pair
+    queue = unit.queue(decision.queue)
+    if decision.rate_limit_ms:
+        queue.limited_until = max(queue.limited_until, now + decision.rate_limit_ms)
+    if decision.action is Action.AWAIT and not unit.value("finish.open_children", (job.key,))[0]:
+        return "active"
+    _record_try(unit, pair, now)
+    job.token = None
+    match decision.action:
+        case Action.FAIL:
+            _fail(unit, queue, pair, now)
+            return "failed"
+        case Action.AWAIT:
+            unit.run("finish.await", (job.key,))
+            body = {"kind": "waiting-children", "job_id": decision.id, "prev": "active"}
+            queue.emit(now, body)
+            return "waiting-children"
+        case _:
+            return _put_back(unit, queue, pair, now)
+
+
+def _put_back(unit: Unit, queue: QueueRow, pair: Pair, now: Millis) -> Answer:
+    """Let a job wait again: at its end of the queue, in front, or until a time."""
+    decision, job = pair
+    assert job.key is not None
+    stack = _stack(decision, job)
+    counted, unknown = int(decision.counted), int(decision.unknown)
+    unit.run("finish.note", (job.key, counted, unknown, decision.reason, stack))
+    if decision.delay_ms > 0:
+        due = now + decision.delay_ms
+        delay_job(unit, queue, (job.key, decision.id, decision.delay_ms), due)
+        queue.emit(now, {"kind": "delayed", "job_id": decision.id, "due_ms": due})
+        return "delayed"
+    priority = job.priority or 0
+    lifo = _options(job).lifo and not priority
+    front = lifo if decision.action is Action.RETRY else True
+    make_ready(unit, queue, [(job.key, decision.id, priority)], now, prev="active", front=front)
+    return "prioritized" if priority else "waiting"
+
+
+def _stack(decision: Decision, job: Standing) -> str | None:
+    """Give the texts of failed tries with this one, as the JSON array that is stored."""
+    if decision.stack is None and not decision.counted:
+        return None
+    texts: list[str] = msgspec.json.decode(job.stack) if job.stack else []
+    if decision.stack is not None:
+        texts.append(decision.stack)
+    keep = _options(job).keep_stack
+    if keep is not None:
+        texts = texts[-keep:] if keep else []
+    return to_json(texts)
+
+
+def _record_try(unit: Unit, pair: Pair, now: Millis) -> None:
+    decision, job = pair
+    if decision.action is Action.AWAIT:
+        return
+    end = "failed" if decision.end in {End.RAISED, End.FAILED} else decision.end.value
+    row = [job.key, job.run, job.worker, job.started, now, end, decision.reason]
+    unit.run_each("finish.tries", [row])
+    if job.run is not None and job.run > KEEP_TRIES:
+        unit.run("finish.old_tries", (job.key, job.run - KEEP_TRIES))
+
+
+def _fail(unit: Unit, queue: QueueRow, pair: Pair, now: Millis) -> None:
+    decision, job = pair
+    reason = decision.reason or "failed"
+    expires = retention.expiry(_options(job), State.FAILED, now)
+    stack = _stack(decision, job)
+    unit.run("finish.fail", (job.key, now, queue.take_positions(1), reason, stack, expires))
+    if job.dedup is not None:
+        free_dedup(unit, queue, job.dedup, decision.id, now)
+    if job.parent is not None:
+        child = (job.parent, queue.name, decision.id, reason, job.policy)
+        family.fail_child(unit, child, now)
+    body = {"kind": "failed", "job_id": decision.id, "reason": reason, "prev": "active"}
+    queue.emit(now, body)
+    if decision.exhausted:
+        made = (job.attempts_made or 0) + 1
+        body = {"kind": "retries-exhausted", "job_id": decision.id, "attempts_made": made}
+        queue.emit(now, body)
+    if queue.dead_letter is not None:
+        dead_letter(unit, queue, decision, now)
+    _after(unit, [pair], State.FAILED, now)
+
+
+def free_dedup(unit: Unit, queue: QueueRow, word: str, id: str, now: Millis) -> None:
+    """Give a finished job's dedup key back, and add the duplicate that was kept for then."""
+    row = unit.value("finish.dedup_row", (queue.key, word, id))
+    if row is None:
+        return
+    expires, following = row
+    if expires is None or expires <= now:
+        unit.run("finish.dedup_free", (queue.key, word, id))
+    if following is not None:
+        add.add(unit, [[add.next_job(following, queue.name)]], now)

@@ -1,0 +1,134 @@
+"""Who has the file open: a lock that ends with its process, and a doorbell to wake it.
+
+The lock is an OS lock on a file of the process's own: the kernel drops it when the process
+dies, whatever killed it, and keeps it while the process is only stopped. The doorbell is a
+datagram socket: writers ring it after COMMIT. Never here: SQL.
+"""
+
+import contextlib
+import os
+import secrets
+import socket
+import tempfile
+import weakref
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock: there the lock time alone tells
+    fcntl = None  # type: ignore[assignment]
+
+# A Unix socket's path has to fit in 108 bytes, its end included.
+MAX_SOCKET_PATH = 100
+_open: "weakref.WeakSet[Presence]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    # The child shares the lock's open file: it must not keep its parent's lock alive.
+    for presence in list(_open):
+        presence.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+class Presence:
+    """This process at one store: its lock and its doorbell, both gone after `close`."""
+
+    def __init__(self, path: Path) -> None:
+        self.folder = path.with_name(path.name + "-live")
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self.lock = f"{name}.lock"
+        self._lock_handle: int | None = _lock(self.folder / self.lock, create=True)
+        self.bell_socket, self.bell = _doorbell(self.folder, name)
+        _open.add(self)
+
+    def is_dead(self, lock: str) -> bool:
+        """Say whether the process that has this lock is gone; its traces are cleared then.
+
+        A lock that can be taken, or is not there any more, has no living owner.
+        """
+        if fcntl is None:
+            return False
+        path = self.folder / lock
+        handle = _lock(path, create=False)
+        if handle is None:
+            return not path.exists()
+        with contextlib.suppress(OSError):
+            path.unlink()
+        os.close(handle)
+        return True
+
+    def ring(self, bells: list[str]) -> None:
+        """Wake these processes; one that cannot be reached looks by itself before long."""
+        for bell in bells:
+            with contextlib.suppress(OSError):
+                self.bell_socket.sendto(b"!", _address(bell))
+
+    def abandon(self) -> None:
+        """Let go of the handles in a forked child; the files stay the parent's."""
+        if self._lock_handle is not None:
+            os.close(self._lock_handle)
+            self._lock_handle = None
+        self.bell_socket.close()
+
+    def close(self) -> None:
+        """Give lock and doorbell back."""
+        _open.discard(self)
+        if self._lock_handle is None:
+            return
+        with contextlib.suppress(OSError):
+            (self.folder / self.lock).unlink()
+        clear_bell(self.bell)
+        self.abandon()
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
+
+def _lock(path: Path, *, create: bool) -> int | None:
+    """Open and lock a file without waiting; None when somebody holds it or it is not there."""
+    flags = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        handle = os.open(path, flags | (os.O_CREAT if create else 0), 0o600)
+    except OSError:
+        if create:
+            raise
+        return None
+    if fcntl is None:
+        return handle
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _doorbell(folder: Path, name: str) -> tuple[socket.socket, str]:
+    if hasattr(socket, "AF_UNIX"):
+        path = str((folder / f"{name}.bell").absolute())
+        if len(path.encode()) > MAX_SOCKET_PATH:
+            path = str(Path(tempfile.gettempdir(), f"toril-{name}.bell"))
+        bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        bell.bind(path)
+        os.chmod(path, 0o600)  # noqa: PTH101  # a socket, not a file of ours
+        address = path
+    else:
+        bell = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        bell.bind(("127.0.0.1", 0))
+        address = f"udp:{bell.getsockname()[1]}"
+    bell.setblocking(False)
+    return bell, address
+
+
+def _address(bell: str) -> str | tuple[str, int]:
+    return ("127.0.0.1", int(bell[4:])) if bell.startswith("udp:") else bell
+
+
+def clear_bell(bell: str | None) -> None:
+    """Remove what a doorbell leaves in the file system."""
+    if bell is not None and not bell.startswith("udp:"):
+        with contextlib.suppress(OSError):
+            Path(bell).unlink()

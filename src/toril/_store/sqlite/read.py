@@ -1,0 +1,251 @@
+"""The reading verbs, on a connection that only reads. Never here: a write."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import apsw
+import msgspec
+
+from toril._model.record import Record, Ref
+from toril._model.report import (
+    Child,
+    Children,
+    Counts,
+    Logs,
+    Metrics,
+    Page,
+    Query,
+    QueueSettings,
+    ScheduleInfo,
+    WorkerInfo,
+)
+from toril._model.schedule import Rule
+from toril._model.states import State
+from toril._model.times import Millis
+from toril.events import Event, make
+
+from .statements import statements
+from .unit import QueueRow, clock, keep_from_text, to_json
+
+_numbered = msgspec.json.Decoder(list[tuple[int, Record]])
+_children = msgspec.json.Decoder(list[tuple[str, str, str, str, str | None]])
+_EVERY = tuple(State)
+
+
+class Reading:
+    """What reading calls act on: a connection between transactions."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self.db = db
+        self._sql = statements()
+
+    def value(self, name: str, bindings: tuple[Any, ...] = ()) -> Any:
+        """Give the only row of a named statement: its value, or a tuple of several; or None."""
+        return self.db.execute(self._sql[name], bindings).get
+
+    def rows(self, name: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
+        """Give the rows of a statement that returns them as one JSON array."""
+        return msgspec.json.decode(self.value(name, bindings))
+
+
+def get(read: Reading, refs: Sequence[Ref]) -> list[Record | None]:
+    """Read jobs by queue and id."""
+    asked = to_json([(ref.queue, ref.id) for ref in refs])
+    found = dict(_numbered.decode(read.value("read.jobs", (asked,))))
+    return [found.get(number) for number in range(len(refs))]
+
+
+def _listing(states: tuple[State, ...], *, newest_first: bool) -> list[tuple[str, str]]:
+    """Say which statements list these states, each with the state that it takes."""
+    parts: list[tuple[str, str]] = []
+    both = State.WAITING in states and State.PRIORITIZED in states
+    for state in states:
+        match state:
+            case State.WAITING | State.PRIORITIZED:
+                if not (both and state is State.PRIORITIZED):
+                    parts.append(("read.ready", "" if both else state))
+            case State.DELAYED:
+                parts.append(("read.delayed", state))
+            case State.ACTIVE:
+                parts.append(("read.active", state))
+            case State.WAITING_CHILDREN:
+                parts.append(("read.parents", state))
+            case State.COMPLETED | State.FAILED:
+                parts.append(("read.finished", state))
+    return [(name + ("_last" if newest_first else ""), state) for name, state in parts]
+
+
+def find(read: Reading, query: Query) -> Page:
+    """List one page of jobs; states follow each other in the order they were asked for."""
+    if query.dedup is not None:
+        id = read.value("read.dedup", (query.queue, query.dedup, clock()))
+        ids = [] if id is None else [id]
+    else:
+        ids = _ids(read, query)
+    records = get(read, [Ref(query.queue, id) for id in ids[: query.limit]])
+    return Page(jobs=tuple(r for r in records if r is not None), more=len(ids) > query.limit)
+
+
+def _ids(read: Reading, query: Query) -> list[str]:
+    """Page through states as if their lists stood one behind the other; one more than asked."""
+    wanted, skip = query.limit + 1, query.offset
+    ids: list[str] = []
+    for name, state in _listing(query.states or _EVERY, newest_first=query.newest_first):
+        left = wanted - len(ids)
+        if left <= 0:
+            break
+        # Reading from the start of each list keeps the arithmetic right over several of them.
+        found = read.rows(name, (query.queue, state, query.name, skip + left, 0))
+        ids += found[skip:]
+        skip = max(skip - len(found), 0)
+    return ids
+
+
+def counts(read: Reading, queues: Sequence[str]) -> list[Counts]:
+    """Count jobs by state."""
+    return [
+        Counts(
+            waiting=row[0],
+            prioritized=row[1],
+            delayed=row[2],
+            active=row[3],
+            waiting_children=row[4],
+            completed=row[5],
+            failed=row[6],
+        )
+        for row in read.rows("read.counts", (to_json(list(queues)),))
+    ]
+
+
+def children(
+    read: Reading, parent: Ref, outcome: str | None, page: tuple[int, int]
+) -> Children:
+    """List a job's children and count them."""
+    offset, limit = page
+    text = read.value("read.children", (parent.queue, parent.id, outcome, limit, offset))
+    found = _children.decode(text)
+    totals = read.value("read.child_counts", (parent.queue, parent.id))
+    pending, completed, failed, ignored = (int(total) for total in totals)
+    return Children(
+        items=tuple(
+            Child(queue=queue, id=id, name=name, outcome=how, value=value)
+            for queue, id, name, how, value in found
+        ),
+        pending=pending,
+        completed=completed,
+        failed=failed,
+        ignored=ignored,
+    )
+
+
+def logs(read: Reading, job: Ref, page: tuple[int, int], *, newest_first: bool) -> Logs:
+    """Read a page of a job's log."""
+    offset, limit = page
+    name = "read.logs_last" if newest_first else "read.logs"
+    row = read.value(name, (job.queue, job.id, limit, offset))
+    if row is None:
+        return Logs()
+    return Logs(lines=tuple(msgspec.json.decode(row[0], type=list[str])), total=row[1])
+
+
+def metrics(read: Reading, queue: str, kind: str, since_ms: Millis) -> Metrics:
+    """Read finished jobs a minute."""
+    points = read.rows("read.metrics", (queue, kind, since_ms))
+    ever = read.value("read.ever", (queue,)) or (0, 0)
+    total = ever[0] if kind == State.COMPLETED else ever[1]
+    return Metrics(kind=kind, points=tuple((at, n) for at, n in points), total=total)
+
+
+def workers(read: Reading, queue: str | None, now: Millis) -> list[WorkerInfo]:
+    """List workers; those of a process that died are gone with it."""
+    found = read.rows("read.workers", (queue,))
+    return [
+        WorkerInfo(
+            id=row[0],
+            name=row[1],
+            host=row[2],
+            pid=row[3],
+            queues=tuple(row[4]),
+            concurrency=row[5],
+            started_ms=row[6],
+            seen_ms=row[7],
+            active=row[8],
+            alive=now - row[7] < 60_000,
+        )
+        for row in found
+    ]
+
+
+def settings(read: Reading, names: Sequence[str]) -> list[QueueSettings]:
+    """Read queues' settings."""
+    made: list[QueueSettings] = []
+    for name in names:
+        row = read.value("queue.load", (name,))
+        known = row is not None
+        made.append(settings_of(QueueRow(row), clock()) if known else QueueSettings(queue=name))
+    return made
+
+
+def settings_of(queue: QueueRow, now: Millis) -> QueueSettings:
+    """Give a queue's settings as a value, as they hold at a time."""
+    until = queue.limited_until
+    if queue.rate_max is not None and queue.window_used >= queue.rate_max:
+        until = max(until, queue.window_end)
+    return QueueSettings(
+        queue=queue.name,
+        paused=bool(queue.paused),
+        concurrency=queue.concurrency,
+        rate_max=queue.rate_max,
+        rate_ms=queue.rate_ms,
+        limited_until=until if until > now else None,
+        keep_completed=keep_from_text(queue.keep_completed),
+        keep_failed=keep_from_text(queue.keep_failed),
+        dead_letter=queue.dead_letter,
+        events_limit=queue.events_limit,
+    )
+
+
+def events(read: Reading, queue: str, after: int, limit: int) -> list[Event]:
+    """Read events after a number."""
+    found: list[Event] = []
+    for first, at, bodies in read.rows("read.events", (queue, after, limit)):
+        for number, body in enumerate(bodies, start=first):
+            if number > after and len(found) < limit:
+                kind = body.pop("kind")
+                id = str(number)
+                found.append(make(kind, id=id, queue=queue, at_ms=at, fields=body))
+    return found
+
+
+def schedule_info(row: Sequence[Any]) -> ScheduleInfo:
+    """Read a stored schedule."""
+    queue, id, name, rule, data, opts, count, next_ms, job_id = row
+    return ScheduleInfo(
+        queue=queue,
+        id=id,
+        name=name,
+        rule=msgspec.json.decode(rule, type=Rule),
+        data=data,
+        opts=opts,
+        count=count,
+        next_ms=next_ms,
+        job_id=job_id,
+    )
+
+
+def peek(read: Reading, queues: Sequence[str], now: Millis) -> tuple[frozenset[str], Millis | None]:
+    """Say which queues may have a job to claim now, and when that may change by itself."""
+    claimable: set[str] = set()
+    later: list[Millis] = []
+    for name, paused, ready, due, full, limited in read.rows("read.peek", (to_json(list(queues)),)):
+        if paused:
+            continue
+        if due is not None and due > now:
+            later.append(due)
+        if not (ready or (due is not None and due <= now)):
+            continue
+        if limited > now:
+            later.append(limited)
+        elif not full:
+            claimable.add(name)
+    return frozenset(claimable), min(later, default=None)

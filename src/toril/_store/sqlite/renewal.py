@@ -1,0 +1,45 @@
+"""The Renewer of the SQLite store: blocking calls to the writer thread."""
+
+from collections.abc import Sequence
+
+from toril._model.record import Ref
+from toril._model.report import WorkerInfo
+from toril._model.times import Millis
+
+from . import claim
+from .engine import Engine, announce
+from .unit import Unit, clock
+
+
+class SQLiteRenewer:
+    """Renews locks for one worker, and takes its name off the list when it closes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._worker: str | None = None
+
+    def renew(
+        self,
+        held: Sequence[tuple[Ref, str]],
+        lock_ms: Millis,
+        worker: WorkerInfo | None = None,
+    ) -> list[Ref]:
+        """Extend locks and announce the worker; see the protocol."""
+
+        def renew(unit: Unit, groups: None) -> list[Ref]:
+            now = clock()
+            if worker is not None:
+                announce(unit, worker, now)
+            return claim.renew(unit, held, lock_ms, now) if held else []
+
+        if worker is not None:
+            self._worker = worker.id
+        return self._engine.blocking(renew, None)
+
+    def close(self) -> None:
+        """Take the worker off the list."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            self._engine.blocking(
+                lambda unit, _: unit.run("presence.worker_leave", (worker,)) and None, None
+            )

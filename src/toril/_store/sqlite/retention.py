@@ -1,0 +1,96 @@
+"""How long finished jobs, events and minutes stay, in small steps.
+
+A job's own options come first, then its queue's setting, then the bounded default.
+"""
+
+from collections.abc import Sequence
+
+from toril._model.options import (
+    DEFAULT_KEEP_COMPLETED,
+    DEFAULT_KEEP_FAILED,
+    JobOptions,
+    Keep,
+)
+from toril._model.states import State
+from toril._model.times import Millis
+
+from . import removal
+from .unit import QueueRow, Unit, keep_from_text
+
+MAX_STEP = 250
+FOREVER = 2**53 - 1
+METRIC_MINUTES = 14 * 24 * 60
+
+
+def _own(options: JobOptions, state: State) -> Keep | None:
+    return options.keep_completed if state is State.COMPLETED else options.keep_failed
+
+
+def queue_keep(queue: QueueRow, state: State) -> Keep:
+    """Say what holds for jobs of this queue without an option of their own."""
+    completed = state is State.COMPLETED
+    stored = keep_from_text(queue.keep_completed if completed else queue.keep_failed)
+    default = DEFAULT_KEEP_COMPLETED if completed else DEFAULT_KEEP_FAILED
+    return default if stored is None else stored
+
+
+def expiry(options: JobOptions, state: State, now: Millis) -> Millis | None:
+    """Say until when a job that finishes now stays by its own options; None: by its queue's."""
+    keep = _own(options, state)
+    if keep is None:
+        return None
+    return FOREVER if keep.age_ms is None else now + keep.age_ms
+
+
+def after_finish(
+    unit: Unit,
+    queue: QueueRow,
+    state: State,
+    finished: Sequence[tuple[int | None, JobOptions]],
+    now: Millis,
+) -> None:
+    """Let go what the jobs that just finished push out: themselves, or the oldest ones."""
+    default = queue_keep(queue, state)
+    forget: list[int] = []
+    counts: set[int] = set()
+    for key, options in finished:
+        keep = _own(options, state) or default
+        if keep.count == 0 and key is not None:
+            forget.append(key)
+        elif keep.count is not None:
+            counts.add(keep.count)
+    if forget:
+        removal.delete(unit, forget)
+    if counts:
+        most = min(counts)
+        found = unit.value("finish.beyond", (queue.key, state, most, MAX_STEP + len(finished), 0))
+        if found != "[]":
+            removal.delete_text(unit, found)
+
+
+def trim(unit: Unit, names: Sequence[str], now: Millis) -> int:
+    """Carry out the verb trim for these queues, or for all."""
+    gone = removal.delete_text(unit, unit.value("finish.expired", (now, MAX_STEP)))
+    for name in names or unit.rows("queue.all"):
+        queue = unit.find_queue(str(name))
+        if queue is not None:
+            gone += _trim_queue(unit, queue, now)
+    return gone
+
+
+def _trim_queue(unit: Unit, queue: QueueRow, now: Millis) -> int:
+    gone = 0
+    for state in (State.COMPLETED, State.FAILED):
+        keep = queue_keep(queue, state)
+        if keep.age_ms is not None:
+            old = unit.value("finish.too_old", (queue.key, state, now - keep.age_ms, MAX_STEP))
+            gone += removal.delete_text(unit, old)
+        if keep.count is not None:
+            over = unit.value("finish.beyond", (queue.key, state, keep.count, MAX_STEP, 1))
+            gone += removal.delete_text(unit, over)
+        minute = now // 60_000 - METRIC_MINUTES
+        unit.run("queue.trim_metrics", (queue.key, state, minute))
+    unit.run("queue.trim_events", (queue.key, queue.events - queue.events_limit, 1_000))
+    return gone + unit.db.changes()
+
+

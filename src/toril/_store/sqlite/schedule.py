@@ -1,0 +1,126 @@
+"""The verbs put_schedule, advance and drop_schedule: one armed run a schedule, never two.
+
+The times come from the caller (`_model.schedule.next_run`). Never here: cron.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from toril._model.options import from_text
+from toril._model.record import NewJob, Ref
+from toril._model.report import ScheduleInfo
+from toril._model.states import State
+from toril._model.times import Millis
+from toril._store.protocol import ScheduleDraft
+
+from . import add, removal
+from .read import schedule_info
+from .unit import QueueRow, Unit, to_json
+
+_ARMED = (State.DELAYED, State.WAITING, State.PRIORITIZED)
+
+
+def run_id(schedule: str, at_ms: Millis) -> str:
+    """Name the job of a schedule's run at a time."""
+    return f"repeat:{schedule}:{at_ms}"
+
+
+def put(unit: Unit, draft: ScheduleDraft, now: Millis) -> ScheduleInfo:
+    """Carry out the verb put_schedule."""
+    queue = unit.queue(draft.queue)
+    old = _get(unit, queue, draft.id)
+    if old is not None and _unchanged(unit, queue, old, draft):
+        return old
+    count = 0 if old is None else old.count
+    if old is not None and _disarm(unit, queue, old, now):
+        count -= 1
+    info = ScheduleInfo(
+        queue=draft.queue,
+        id=draft.id,
+        name=draft.name,
+        rule=draft.rule,
+        data=draft.data,
+        opts=draft.opts,
+        count=count,
+        next_ms=draft.next_ms,
+    )
+    return _arm(unit, queue, info, now)
+
+
+def advance(
+    unit: Unit, job: Ref, schedule: str, next_ms: Millis | None, now: Millis
+) -> ScheduleInfo | None:
+    """Carry out the verb advance."""
+    queue = unit.find_queue(job.queue)
+    info = None if queue is None else _get(unit, queue, schedule)
+    if queue is None or info is None or info.job_id != job.id:
+        return None
+    return _arm(unit, queue, replace(info, next_ms=next_ms), now)
+
+
+def drop(unit: Unit, name: str, schedule: str, now: Millis) -> bool:
+    """Carry out the verb drop_schedule."""
+    queue = unit.find_queue(name)
+    info = None if queue is None else _get(unit, queue, schedule)
+    if queue is None or info is None:
+        return False
+    unit.run("schedule.drop", (queue.key, schedule))
+    _disarm(unit, queue, info, now)
+    return True
+
+
+def _get(unit: Unit, queue: QueueRow, id: str) -> ScheduleInfo | None:
+    row = unit.value("schedule.get", (queue.name, id))
+    return None if row is None else schedule_info(row)
+
+
+def _armed(unit: Unit, queue: QueueRow, info: ScheduleInfo) -> tuple[int, str] | None:
+    if info.job_id is None:
+        return None
+    row: Any = unit.value("schedule.armed", (queue.key, info.job_id))
+    return row if row is not None and row[1] in _ARMED else None
+
+
+def _unchanged(unit: Unit, queue: QueueRow, old: ScheduleInfo, draft: ScheduleDraft) -> bool:
+    same = (old.name, old.rule, old.data, old.opts) == (
+        draft.name,
+        draft.rule,
+        draft.data,
+        draft.opts,
+    )
+    return same and _armed(unit, queue, old) is not None
+
+
+def _disarm(unit: Unit, queue: QueueRow, info: ScheduleInfo, now: Millis) -> bool:
+    armed = _armed(unit, queue, info)
+    if armed is None:
+        return False
+    key, state = armed
+    removal.delete(unit, [key])
+    queue.emit(now, {"kind": "removed", "job_id": info.job_id, "prev": state})
+    return True
+
+
+def _arm(unit: Unit, queue: QueueRow, info: ScheduleInfo, now: Millis) -> ScheduleInfo:
+    """Store a schedule with the job of its next run, unless that job has run before."""
+    if info.next_ms is None:
+        info = replace(info, job_id=None)
+    else:
+        id = run_id(info.id, info.next_ms)
+        options = replace(
+            from_text(info.opts), delay_ms=max(info.next_ms - now, 0), created_ms=now, dedup=None
+        )
+        job = NewJob(
+            queue=info.queue,
+            name=info.name,
+            data=info.data,
+            options=options,
+            id=id,
+            schedule=info.id,
+        )
+        add.add(unit, [[job]], now)
+        info = replace(info, job_id=id, count=info.count + 1)
+    rule = to_json(info.rule)
+    values = (info.name, rule, info.data, info.opts, info.count, info.next_ms, info.job_id)
+    unit.run("schedule.put", (queue.key, info.id, *values))
+    return info

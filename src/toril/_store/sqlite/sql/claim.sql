@@ -1,0 +1,76 @@
+-- claim.candidates: The next jobs in order, as records; names in the last binding are passed over.
+SELECT json_group_array(json_array(key, json_array(
+    ?2, id, name, data, opts, 'active', created_ms, priority, delay_ms, due_ms, ?5, NULL,
+    attempts_made, runs + 1, stalls, unknown, progress, NULL, reason, json(coalesce(stack, '[]')),
+    ?6, parent_queue, parent_id, schedule, dedup, deferred, origin
+)))
+FROM (
+    SELECT * FROM (
+        SELECT * FROM jobs
+        WHERE queue = ?1 AND state IN ('waiting', 'prioritized')
+        ORDER BY lane, position
+        LIMIT ?4
+    )
+    WHERE name NOT IN (SELECT value FROM json_each(?7))
+    ORDER BY lane, position
+    LIMIT ?3
+);
+
+-- claim.take: Put jobs under a lock; keys are the last binding.
+UPDATE jobs SET
+    state = 'active', started_ms = ?1, runs = runs + 1, worker = ?2, token = ?3, lock_until = ?4,
+    owner = ?5
+WHERE key IN (SELECT value FROM json_each(?6));
+
+-- claim.due: Delayed jobs of a queue that are due, in the order in which they became so.
+SELECT json_group_array(json_array(key, id, priority))
+FROM (
+    SELECT key, id, priority FROM jobs
+    WHERE queue = ?1 AND state = 'delayed' AND due_ms <= ?2
+    ORDER BY due_ms, position
+    LIMIT ?3
+);
+
+-- claim.next_due: When the next delayed job of a queue is due.
+SELECT min(due_ms) FROM jobs WHERE queue = ?1 AND state = 'delayed';
+
+-- claim.active: How many jobs of a queue are active.
+SELECT count(*) FROM jobs WHERE queue = ?1 AND state = 'active';
+
+-- claim.idle: Whether nothing of a queue waits or runs.
+SELECT
+    NOT EXISTS (SELECT 1 FROM jobs WHERE queue = ?1 AND state IN ('waiting', 'prioritized'))
+    AND NOT EXISTS (SELECT 1 FROM jobs WHERE queue = ?1 AND state = 'active');
+
+-- claim.renew: Extend locks that are still held: key or null, queue, id, token.
+UPDATE jobs SET lock_until = ?1
+WHERE state = 'active' AND key IN (SELECT value FROM json_each(?2));
+
+-- claim.held: Which of these locks are held: number of each, and the job's key.
+SELECT json_group_array(json_array(asked.key, jobs.key))
+FROM json_each(?1) AS asked
+JOIN queues ON queues.name = asked.value ->> 0
+JOIN jobs ON jobs.queue = queues.key AND jobs.id = asked.value ->> 1
+WHERE jobs.state = 'active' AND jobs.token = asked.value ->> 2;
+
+-- claim.stalled: Active jobs without a living lock: its time is over, or its owner is dead.
+SELECT json_group_array(json_array(key, name, id, stalls, alone, runs, worker, started_ms))
+FROM (
+    SELECT
+        jobs.key, queues.name, jobs.id, jobs.stalls, jobs.alone, jobs.runs, jobs.worker,
+        jobs.started_ms
+    FROM jobs
+    JOIN queues ON queues.key = jobs.queue
+    WHERE
+        jobs.state = 'active'
+        AND (jobs.lock_until <= ?1 OR jobs.owner IN (SELECT value FROM json_each(?2)))
+        AND (?3 = '[]' OR queues.name IN (SELECT value FROM json_each(?3)))
+    LIMIT ?4
+);
+
+-- claim.take_back: Put stalled jobs to the front of waiting: key, position, deferred failure.
+UPDATE jobs SET
+    state = 'waiting', lane = 0, position = taken.value ->> 1, stalls = stalls + 1, alone = 0,
+    deferred = coalesce(taken.value ->> 2, deferred), token = NULL, lock_until = NULL, owner = NULL
+FROM json_each(?1) AS taken
+WHERE jobs.key = taken.value ->> 0;

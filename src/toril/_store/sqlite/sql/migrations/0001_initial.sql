@@ -1,0 +1,223 @@
+-- The first tables. All times are ms since the epoch.
+
+-- A queue: its counters, its limits, and how many finished jobs it holds.
+CREATE TABLE queues (
+    key INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    ids INTEGER NOT NULL DEFAULT 0,
+    positions INTEGER NOT NULL DEFAULT 0,
+    events INTEGER NOT NULL DEFAULT 0,
+    paused INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)),
+    concurrency INTEGER CHECK (concurrency > 0),
+    rate_max INTEGER CHECK (rate_max > 0),
+    rate_ms INTEGER CHECK (rate_ms > 0),
+    window_used INTEGER NOT NULL DEFAULT 0,
+    window_end INTEGER NOT NULL DEFAULT 0,
+    limited_until INTEGER NOT NULL DEFAULT 0,
+    completed INTEGER NOT NULL DEFAULT 0 CHECK (completed >= 0),
+    failed INTEGER NOT NULL DEFAULT 0 CHECK (failed >= 0),
+    ever_completed INTEGER NOT NULL DEFAULT 0,
+    ever_failed INTEGER NOT NULL DEFAULT 0,
+    keep_completed TEXT,
+    keep_failed TEXT,
+    dead_letter TEXT,
+    events_limit INTEGER NOT NULL DEFAULT 10000,
+    CHECK ((rate_max IS NULL) = (rate_ms IS NULL))
+) STRICT;
+
+-- A job. Ready jobs run by (lane, position): lane 0 is waiting, the others are priorities.
+CREATE TABLE jobs (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    queue INTEGER NOT NULL REFERENCES queues (key),
+    id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    data TEXT NOT NULL,
+    opts TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN (
+        'waiting', 'prioritized', 'delayed', 'active', 'waiting-children', 'completed', 'failed'
+    )),
+    lane INTEGER NOT NULL DEFAULT 0,
+    position INTEGER NOT NULL,
+    priority INTEGER NOT NULL DEFAULT 0,
+    delay_ms INTEGER NOT NULL DEFAULT 0,
+    created_ms INTEGER NOT NULL,
+    due_ms INTEGER,
+    started_ms INTEGER,
+    finished_ms INTEGER,
+    expires_ms INTEGER,
+    attempts_made INTEGER NOT NULL DEFAULT 0,
+    runs INTEGER NOT NULL DEFAULT 0,
+    stalls INTEGER NOT NULL DEFAULT 0,
+    alone INTEGER NOT NULL DEFAULT 0,
+    unknown INTEGER NOT NULL DEFAULT 0,
+    progress TEXT,
+    result TEXT,
+    reason TEXT,
+    stack TEXT,
+    worker TEXT,
+    parent INTEGER,
+    parent_queue TEXT,
+    parent_id TEXT,
+    policy TEXT,
+    family INTEGER NOT NULL DEFAULT 0,
+    schedule TEXT,
+    dedup TEXT,
+    deferred TEXT,
+    origin TEXT,
+    token TEXT,
+    lock_until INTEGER,
+    owner INTEGER,
+    settled_by TEXT,
+    UNIQUE (queue, id),
+    CHECK ((state = 'active') = (token IS NOT NULL)),
+    CHECK ((state = 'active') = (lock_until IS NOT NULL)),
+    CHECK ((state IN ('completed', 'failed')) = (finished_ms IS NOT NULL)),
+    CHECK (state != 'delayed' OR due_ms IS NOT NULL),
+    CHECK (state != 'waiting' OR lane = 0),
+    CHECK (state != 'prioritized' OR lane > 0)
+) STRICT;
+
+CREATE INDEX jobs_ready ON jobs (queue, lane, position)
+WHERE state IN ('waiting', 'prioritized');
+
+CREATE INDEX jobs_delayed ON jobs (queue, due_ms, position)
+WHERE state = 'delayed';
+
+CREATE INDEX jobs_active ON jobs (queue)
+WHERE state = 'active';
+
+CREATE INDEX jobs_parents ON jobs (queue, created_ms)
+WHERE state = 'waiting-children';
+
+CREATE INDEX jobs_finished ON jobs (queue, state, finished_ms, position)
+WHERE state IN ('completed', 'failed');
+
+CREATE INDEX jobs_expiring ON jobs (expires_ms)
+WHERE expires_ms IS NOT NULL;
+
+-- How many finished jobs a queue holds, so that retention by count never counts.
+CREATE TRIGGER tally_finish AFTER UPDATE OF state ON jobs
+WHEN new.state IN ('completed', 'failed') AND old.state NOT IN ('completed', 'failed')
+BEGIN
+    UPDATE queues SET
+        completed = completed + (new.state = 'completed'),
+        failed = failed + (new.state = 'failed')
+    WHERE key = new.queue;
+END;
+
+CREATE TRIGGER tally_retry AFTER UPDATE OF state ON jobs
+WHEN old.state IN ('completed', 'failed') AND new.state NOT IN ('completed', 'failed')
+BEGIN
+    UPDATE queues SET
+        completed = completed - (old.state = 'completed'),
+        failed = failed - (old.state = 'failed')
+    WHERE key = new.queue;
+END;
+
+CREATE TRIGGER tally_remove AFTER DELETE ON jobs
+WHEN old.state IN ('completed', 'failed')
+BEGIN
+    UPDATE queues SET
+        completed = completed - (old.state = 'completed'),
+        failed = failed - (old.state = 'failed')
+    WHERE key = old.queue;
+END;
+
+-- What a parent knows of its children; it outlives them. A pending child with a value has
+-- failed and blocks its parent (policy wait).
+CREATE TABLE children (
+    key INTEGER PRIMARY KEY,
+    parent INTEGER NOT NULL REFERENCES jobs (key) ON DELETE CASCADE,
+    queue TEXT NOT NULL,
+    id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    outcome TEXT NOT NULL CHECK (outcome IN ('pending', 'completed', 'failed', 'ignored')),
+    value TEXT,
+    UNIQUE (parent, queue, id)
+) STRICT;
+
+CREATE INDEX children_open ON children (parent)
+WHERE outcome IN ('pending', 'failed');
+
+-- The starts of a job that did not complete it.
+CREATE TABLE tries (
+    job INTEGER NOT NULL REFERENCES jobs (key) ON DELETE CASCADE,
+    run INTEGER NOT NULL,
+    worker TEXT,
+    started_ms INTEGER,
+    ended_ms INTEGER NOT NULL,
+    ending TEXT NOT NULL,
+    reason TEXT,
+    PRIMARY KEY (job, run)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE logs (
+    job INTEGER NOT NULL REFERENCES jobs (key) ON DELETE CASCADE,
+    line INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    PRIMARY KEY (job, line)
+) STRICT, WITHOUT ROWID;
+
+-- Who holds a dedup key; `next` is the duplicate that runs after the active one, as JSON.
+CREATE TABLE dedup (
+    queue INTEGER NOT NULL REFERENCES queues (key) ON DELETE CASCADE,
+    word TEXT NOT NULL,
+    id TEXT NOT NULL,
+    expires_ms INTEGER,
+    next TEXT,
+    PRIMARY KEY (queue, word)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE schedules (
+    queue INTEGER NOT NULL REFERENCES queues (key) ON DELETE CASCADE,
+    id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    data TEXT NOT NULL,
+    opts TEXT NOT NULL,
+    count INTEGER NOT NULL DEFAULT 0,
+    next_ms INTEGER,
+    job_id TEXT,
+    PRIMARY KEY (queue, id)
+) STRICT, WITHOUT ROWID;
+
+-- Events in runs: `body` is the JSON array of the events numbered first … last.
+CREATE TABLE events (
+    queue INTEGER NOT NULL REFERENCES queues (key) ON DELETE CASCADE,
+    last INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (queue, last)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE metrics (
+    queue INTEGER NOT NULL REFERENCES queues (key) ON DELETE CASCADE,
+    kind TEXT NOT NULL CHECK (kind IN ('completed', 'failed')),
+    minute INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (queue, kind, minute)
+) STRICT, WITHOUT ROWID;
+
+-- The processes that have the file open: the lock that ends with them, and their doorbell.
+CREATE TABLE processes (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    lock TEXT NOT NULL,
+    bell TEXT,
+    started_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE workers (
+    id TEXT PRIMARY KEY,
+    process INTEGER NOT NULL REFERENCES processes (key) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    queues TEXT NOT NULL,
+    concurrency INTEGER NOT NULL,
+    active INTEGER NOT NULL,
+    started_ms INTEGER NOT NULL,
+    seen_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

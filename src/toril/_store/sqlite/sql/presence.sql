@@ -1,0 +1,29 @@
+-- presence.enter: Announce a process: host, pid, lock, bell, time.
+INSERT INTO processes (host, pid, lock, bell, started_ms) VALUES (?1, ?2, ?3, ?4, ?5);
+
+-- presence.leave: Forget a process, and its workers with it.
+DELETE FROM processes WHERE key = ?1;
+
+-- presence.bells: The doorbells of the other processes.
+SELECT json_group_array(bell) FROM processes WHERE key != ?1 AND bell IS NOT NULL;
+
+-- presence.others: The other processes and their locks.
+SELECT json_group_array(json_array(key, lock, bell)) FROM processes WHERE key != ?1;
+
+-- presence.owners: Who holds active jobs, but for this process.
+SELECT json_group_array(DISTINCT owner) FROM jobs WHERE state = 'active' AND owner != ?1;
+
+-- presence.worker: Announce a worker, or that it is still there.
+INSERT INTO workers (
+    id, process, name, host, pid, queues, concurrency, active, started_ms, seen_ms
+)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+ON CONFLICT (id) DO UPDATE SET
+    queues = excluded.queues, concurrency = excluded.concurrency, active = excluded.active,
+    seen_ms = excluded.seen_ms;
+
+-- presence.worker_leave: Forget a worker.
+DELETE FROM workers WHERE id = ?1;
+
+-- presence.old_workers: Forget workers that have been silent for too long.
+DELETE FROM workers WHERE seen_ms < ?1;

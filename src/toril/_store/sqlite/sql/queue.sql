@@ -1,0 +1,51 @@
+-- queue.load: One queue by its name, with when its next delayed job is due.
+SELECT
+    key, name, ids, positions, events, paused, concurrency, rate_max, rate_ms, window_used,
+    window_end, limited_until, ever_completed, ever_failed, keep_completed, keep_failed,
+    dead_letter, events_limit,
+    (SELECT min(due_ms) FROM jobs WHERE queue = queues.key AND state = 'delayed')
+FROM queues
+WHERE name = ?1;
+
+-- queue.name: The name of a queue by its key.
+SELECT name FROM queues WHERE key = ?1;
+
+-- queue.create: A new queue.
+INSERT INTO queues (name) VALUES (?1);
+
+-- queue.clash: A queue whose name is a leading segment of this one, or the other way round.
+SELECT name FROM queues
+WHERE substr(?1, 1, length(name) + 1) = name || ':' OR substr(name, 1, length(?1) + 1) = ?1 || ':'
+LIMIT 1;
+
+-- queue.save: What a transaction changed in a queue.
+UPDATE queues SET
+    ids = ?2, positions = ?3, events = ?4, paused = ?5, concurrency = ?6, rate_max = ?7,
+    rate_ms = ?8, window_used = ?9, window_end = ?10, limited_until = ?11, ever_completed = ?12,
+    ever_failed = ?13, keep_completed = ?14, keep_failed = ?15, dead_letter = ?16,
+    events_limit = ?17
+WHERE key = ?1;
+
+-- queue.emit: A run of events, numbered first to last.
+INSERT INTO events (queue, last, first, at_ms, body) VALUES (?1, ?2, ?3, ?4, ?5);
+
+-- queue.all: Every queue's name.
+SELECT json_group_array(name) FROM (SELECT name FROM queues ORDER BY name);
+
+-- queue.forget: Drop a queue with everything that hangs on it, when no job is left.
+DELETE FROM queues
+WHERE key = ?1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE queue = ?1);
+
+-- queue.trim_events: Drop runs of events that end before a number.
+DELETE FROM events
+WHERE queue = ?1 AND last IN (
+    SELECT last FROM events WHERE queue = ?1 AND last <= ?2 ORDER BY last LIMIT ?3
+);
+
+-- queue.trim_metrics: Drop minutes that are too old.
+DELETE FROM metrics
+WHERE queue = ?1 AND kind = ?2 AND minute < ?3;
+
+-- queue.count_minute: Count finished jobs in the minutes they finished in.
+INSERT INTO metrics (queue, kind, minute, count) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (queue, kind, minute) DO UPDATE SET count = count + excluded.count;

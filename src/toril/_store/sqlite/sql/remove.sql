@@ -1,0 +1,52 @@
+-- remove.tree: A job and, if the third binding says so, all that hang below it, parents first.
+WITH RECURSIVE tree (key, depth) AS (
+    SELECT key, 0 FROM jobs WHERE queue = ?1 AND id = ?2
+    UNION
+    SELECT jobs.key, tree.depth + 1
+    FROM tree
+    JOIN children ON children.parent = tree.key
+    JOIN queues ON queues.name = children.queue
+    JOIN jobs ON jobs.queue = queues.key AND jobs.id = children.id
+    WHERE ?3
+)
+SELECT json_group_array(json_array(
+    jobs.key, queues.name, jobs.id, jobs.state, jobs.parent, jobs.dedup,
+    EXISTS (
+        SELECT 1 FROM schedules WHERE schedules.queue = jobs.queue AND schedules.job_id = jobs.id
+    )
+))
+FROM (SELECT key, max(depth) AS depth FROM tree GROUP BY key ORDER BY 2, 1) AS found
+JOIN jobs ON jobs.key = found.key
+JOIN queues ON queues.key = jobs.queue;
+
+-- remove.in_state: Jobs of a queue in a state, old enough, that no schedule waits for.
+SELECT json_group_array(json_array(key, id, parent, dedup))
+FROM (
+    SELECT key, id, parent, dedup FROM jobs
+    WHERE
+        queue = ?1 AND state = ?2 AND coalesce(finished_ms, created_ms) <= ?3
+        AND NOT EXISTS (
+            SELECT 1 FROM schedules
+            WHERE schedules.queue = jobs.queue AND schedules.job_id = jobs.id
+        )
+    ORDER BY coalesce(finished_ms, created_ms), position
+    LIMIT ?4
+);
+
+-- remove.any: Jobs of a queue, whatever they are.
+SELECT json_group_array(key) FROM (SELECT key FROM jobs WHERE queue = ?1 LIMIT ?2);
+
+-- remove.delete: Delete jobs and what hangs on them.
+DELETE FROM jobs WHERE key IN (SELECT value FROM json_each(?1));
+
+-- remove.free_dedup: Give back the dedup keys of jobs: queue, key, id.
+DELETE FROM dedup
+WHERE EXISTS (
+    SELECT 1 FROM json_each(?1) AS gone
+    WHERE
+        dedup.queue = gone.value ->> 0 AND dedup.word = gone.value ->> 1
+        AND dedup.id = gone.value ->> 2
+);
+
+-- remove.left: Whether a queue has a job left.
+SELECT EXISTS (SELECT 1 FROM jobs WHERE queue = ?1);

@@ -1,0 +1,28 @@
+-- schedule.get: One schedule.
+SELECT queues.name, schedules.id, schedules.name, rule, data, opts, count, next_ms, job_id
+FROM schedules
+JOIN queues ON queues.key = schedules.queue
+WHERE queues.name = ?1 AND schedules.id = ?2;
+
+-- schedule.list: Schedules of a queue or of all, the next to run first.
+SELECT json_group_array(json_array(queue_name, id, name, rule, data, opts, count, next_ms, job_id))
+FROM (
+    SELECT queues.name AS queue_name, schedules.*
+    FROM schedules
+    JOIN queues ON queues.key = schedules.queue
+    WHERE ?1 IS NULL OR queues.name = ?1
+    ORDER BY schedules.next_ms IS NULL, schedules.next_ms, schedules.id
+);
+
+-- schedule.put: Store or replace a schedule; the count of its runs stays.
+INSERT INTO schedules (queue, id, name, rule, data, opts, count, next_ms, job_id)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+ON CONFLICT (queue, id) DO UPDATE SET
+    name = excluded.name, rule = excluded.rule, data = excluded.data, opts = excluded.opts,
+    count = excluded.count, next_ms = excluded.next_ms, job_id = excluded.job_id;
+
+-- schedule.drop: Forget a schedule.
+DELETE FROM schedules WHERE queue = ?1 AND id = ?2;
+
+-- schedule.armed: The job of a schedule's next run, and where it stands.
+SELECT key, state FROM jobs WHERE queue = ?1 AND id = ?2;

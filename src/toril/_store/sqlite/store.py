@@ -1,0 +1,348 @@
+"""The SQLite store: each verb hands a call to a lane and awaits its answer.
+
+Never here: SQL, or what a verb does (each group of verbs has a module of its own).
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from toril._model.decide import Decision
+from toril._model.record import NewJob, Record, Ref
+from toril._model.report import (
+    Children,
+    Counts,
+    JobPatch,
+    Logs,
+    Metrics,
+    Page,
+    Query,
+    QueueSettings,
+    ScheduleInfo,
+    Selected,
+    Selection,
+    SettingsPatch,
+    WorkerInfo,
+)
+from toril._model.times import Millis
+from toril._store.protocol import (
+    Added,
+    Claimed,
+    ClaimRequest,
+    Finished,
+    LogLine,
+    Recovered,
+    Renewer,
+    ScheduleDraft,
+)
+from toril.errors import ConfigError, StoreUnavailable, TorilError
+from toril.events import Event
+
+from . import add, claim, configure, edit, finish, read, removal, retention, schedule
+from .engine import MEMORY, Engine
+from .renewal import SQLiteRenewer
+from .unit import Unit, clock
+
+_LEVELS = ("full", "normal", "extra")
+
+
+def _now(unit: Unit, now: Millis | None) -> Millis:
+    return unit.now if now is None else now
+
+
+class SQLiteStore:
+    """Jobs in one SQLite file, shared by the processes of one machine; or in memory."""
+
+    # How often Python lets another thread run: at its default of 5 ms a busy event loop would
+    # starve the writer thread.
+    switch_interval = 0.0005
+
+    def __init__(self, path: str | Path, *, synchronous: str = "full") -> None:
+        if synchronous not in _LEVELS:
+            raise ConfigError(
+                f"synchronous={synchronous!r} is not a level",
+                field="synchronous",
+                value=synchronous,
+                hint="use full (survives a power cut), or normal (faster, may lose the newest)",
+            )
+        self._path = str(path) if str(path) == MEMORY else str(Path(path).absolute())
+        self._level = synchronous
+        self._engine: Engine | None = None
+        self._opening = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        """Say where the jobs are."""
+        return f"sqlite:///{self._path}"
+
+    @property
+    def path(self) -> str:
+        """Give the absolute path of the file, or `:memory:`."""
+        return self._path
+
+    async def open(self) -> None:
+        """Open the file, creating it when there is none; see the protocol."""
+        if self._engine is None:
+            await asyncio.to_thread(self._open)
+
+    def _open(self) -> None:
+        with self._opening:
+            if self._engine is None:
+                self._engine = Engine(self._path, self._level)
+
+    async def close(self) -> None:
+        """Let the file go; see the protocol."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await asyncio.to_thread(engine.close)
+
+    def _open_engine(self) -> Engine:
+        if self._engine is None:
+            raise StoreUnavailable(f"{self._path} is not open: call open() first")
+        return self._engine
+
+    # Produce.
+
+    async def add(
+        self, groups: Sequence[Sequence[NewJob]], *, now: Millis | None = None
+    ) -> list[tuple[Added, ...] | TorilError]:
+        """Store groups of jobs; see the protocol."""
+        return await self._open_engine().write(
+            lambda unit, some: add.add(unit, some, _now(unit, now)), list(groups)
+        )
+
+    # Consume.
+
+    async def claim(
+        self, requests: Sequence[ClaimRequest], *, now: Millis | None = None
+    ) -> list[Claimed]:
+        """Take jobs under a lock; see the protocol."""
+        return await self._open_engine().write(
+            lambda unit, some: claim.claim(unit, some, _now(unit, now)),
+            list(requests),
+            durable=False,
+        )
+
+    async def wait(self, queues: Sequence[str], *, timeout_ms: Millis) -> frozenset[str]:
+        """Wait for jobs to claim; see the protocol."""
+        engine = self._open_engine()
+        until = time.monotonic() + timeout_ms / 1000
+        names = frozenset(queues)
+        with engine.bulletin.waiter(names, events=False) as waiter:
+            while True:
+                claimable, later = await engine.read(lambda r: read.peek(r, queues, clock()))
+                if claimable:
+                    return claimable
+                left = until - time.monotonic()
+                if left <= 0:
+                    return frozenset()
+                if later is not None:
+                    left = min(left, max(later - clock(), 0) / 1000 + 0.0005)
+                await waiter.wait(left)
+                if waiter.ready:
+                    return frozenset(waiter.ready)
+
+    def renewer(self) -> Renewer:
+        """Give what renews locks from a thread."""
+        return SQLiteRenewer(self._open_engine())
+
+    async def finish(
+        self,
+        decisions: Sequence[Decision],
+        requests: Sequence[ClaimRequest] = (),
+        *,
+        now: Millis | None = None,
+    ) -> Finished:
+        """Carry out decisions, then claim; see the protocol."""
+        engine = self._open_engine()
+        settled = dict.fromkeys(decision.queue for decision in decisions)
+        words, claimed = await engine.write_both(
+            (lambda unit, some: finish.finish(unit, some, _now(unit, now)), list(decisions)),
+            lambda unit, _: claim.claim(unit, requests, _now(unit, now), settled),
+        )
+        if isinstance(claimed, BaseException):
+            claimed = []
+        return Finished(words=tuple(words), claimed=tuple(claimed))
+
+    async def recover(
+        self, queues: Sequence[str], *, max_stalls: int = 3, now: Millis | None = None
+    ) -> list[Recovered]:
+        """Take jobs back from workers that are gone; see the protocol.
+
+        Jobs of dead processes are taken back at once by the store itself; the next call tells.
+        """
+        engine = self._open_engine()
+        engine.max_stalls = max_stalls
+        found = await engine.write(
+            lambda unit, names: claim.recover(unit, names, _now(unit, now), max_stalls=max_stalls),
+            tuple(queues),
+        )
+        told, engine.taken_back = engine.taken_back, []
+        return [*told, *found]
+
+    async def trim(self, queues: Sequence[str] = (), *, now: Millis | None = None) -> int:
+        """Remove what is kept for too long; see the protocol."""
+        return await self._open_engine().write(
+            lambda unit, names: retention.trim(unit, names, _now(unit, now)),
+            tuple(queues),
+            durable=False,
+        )
+
+    # Edit.
+
+    async def update(
+        self, patches: Sequence[JobPatch], *, now: Millis | None = None
+    ) -> list[TorilError | None]:
+        """Change jobs; see the protocol."""
+        return await self._open_engine().write(
+            lambda unit, some: edit.update(unit, some, _now(unit, now)), list(patches)
+        )
+
+    async def log(
+        self, lines: Sequence[LogLine], *, now: Millis | None = None
+    ) -> list[int | TorilError]:
+        """Append to the logs of jobs; see the protocol."""
+        return await self._open_engine().write(
+            lambda unit, some: edit.log(unit, some), list(lines), durable=False
+        )
+
+    async def retry(self, selection: Selection, *, now: Millis | None = None) -> Selected:
+        """Run finished jobs again; see the protocol."""
+        return await self._open_engine().write(
+            lambda unit, chosen: edit.retry(unit, chosen, _now(unit, now)), selection
+        )
+
+    async def promote(self, selection: Selection, *, now: Millis | None = None) -> Selected:
+        """Make delayed jobs ready; see the protocol."""
+        return await self._open_engine().write(
+            lambda unit, chosen: edit.promote(unit, chosen, _now(unit, now)), selection
+        )
+
+    async def remove(self, selection: Selection, *, now: Millis | None = None) -> Selected:
+        """Take jobs away; see the protocol."""
+        return await self._open_engine().write(
+            lambda unit, chosen: removal.remove(unit, chosen, _now(unit, now)), selection
+        )
+
+    # Read.
+
+    async def get(self, refs: Sequence[Ref]) -> list[Record | None]:
+        """Read jobs; see the protocol."""
+        return await self._open_engine().read(lambda r: read.get(r, refs))
+
+    async def find(self, query: Query) -> Page:
+        """List jobs; see the protocol."""
+        return await self._open_engine().read(lambda r: read.find(r, query))
+
+    async def counts(self, queues: Sequence[str]) -> list[Counts]:
+        """Count jobs by state; see the protocol."""
+        return await self._open_engine().read(lambda r: read.counts(r, queues))
+
+    async def children(
+        self, parent: Ref, *, outcome: str | None = None, offset: int = 0, limit: int = 1000
+    ) -> Children:
+        """List a job's children; see the protocol."""
+        return await self._open_engine().read(
+            lambda r: read.children(r, parent, outcome, (offset, limit))
+        )
+
+    async def logs(
+        self, job: Ref, *, offset: int = 0, limit: int = 1000, newest_first: bool = False
+    ) -> Logs:
+        """Read a job's log; see the protocol."""
+        return await self._open_engine().read(
+            lambda r: read.logs(r, job, (offset, limit), newest_first=newest_first)
+        )
+
+    async def metrics(self, queue: str, kind: str, *, since_ms: Millis = 0) -> Metrics:
+        """Read finished jobs a minute; see the protocol."""
+        return await self._open_engine().read(lambda r: read.metrics(r, queue, kind, since_ms))
+
+    async def queues(self) -> list[str]:
+        """Name the queues; see the protocol."""
+        return await self._open_engine().read(lambda r: r.rows("queue.all"))
+
+    async def workers(self, queue: str | None = None) -> list[WorkerInfo]:
+        """List the workers; see the protocol."""
+        return await self._open_engine().read(lambda r: read.workers(r, queue, clock()))
+
+    # Queue.
+
+    async def settings(self, queues: Sequence[str]) -> list[QueueSettings]:
+        """Read queues' settings; see the protocol."""
+        return await self._open_engine().read(lambda r: read.settings(r, queues))
+
+    async def configure(
+        self, queue: str, patch: SettingsPatch, *, now: Millis | None = None
+    ) -> QueueSettings:
+        """Change a queue's settings; see the protocol."""
+        return await self._open_engine().write(
+            lambda unit, change: configure.configure(unit, queue, change, _now(unit, now)), patch
+        )
+
+    # Schedule.
+
+    async def put_schedule(
+        self, draft: ScheduleDraft, *, now: Millis | None = None
+    ) -> ScheduleInfo:
+        """Create or replace a schedule; see the protocol."""
+        return await self._open_engine().write(
+            lambda unit, new: schedule.put(unit, new, _now(unit, now)), draft
+        )
+
+    async def schedules(self, queue: str | None = None) -> list[ScheduleInfo]:
+        """List schedules; see the protocol."""
+        return await self._open_engine().read(
+            lambda r: [read.schedule_info(row) for row in r.rows("schedule.list", (queue,))]
+        )
+
+    async def advance(
+        self, job: Ref, schedule_id: str, next_ms: Millis | None, *, now: Millis | None = None
+    ) -> ScheduleInfo | None:
+        """Arm a schedule's next run; see the protocol."""
+        return await self._open_engine().write(
+            lambda unit, at: schedule.advance(unit, job, schedule_id, at, _now(unit, now)), next_ms
+        )
+
+    async def drop_schedule(self, queue: str, schedule_id: str, *, now: Millis | None = None) -> bool:
+        """Forget a schedule; see the protocol."""
+        return await self._open_engine().write(
+            lambda unit, id: schedule.drop(unit, queue, id, _now(unit, now)), schedule_id
+        )
+
+    # Events.
+
+    async def events(
+        self, queue: str, after: str | None, *, limit: int = 500, timeout_ms: Millis = 0
+    ) -> list[Event]:
+        """Read events; see the protocol."""
+        engine = self._open_engine()
+        until = time.monotonic() + timeout_ms / 1000
+        number = _event_number(after)
+        with engine.bulletin.waiter(frozenset((queue,)), events=True) as waiter:
+            while True:
+                found = await engine.read(lambda r: read.events(r, queue, number, limit))
+                left = until - time.monotonic()
+                if found or left <= 0:
+                    return found
+                await waiter.wait(left)
+
+    async def last_event(self, queue: str) -> str:
+        """Give the id of the newest event; see the protocol."""
+        number = await self._open_engine().read(lambda r: r.value("read.last_event", (queue,)))
+        return str(number or 0)
+
+
+def _event_number(after: str | None) -> int:
+    if after is None:
+        return 0
+    if not after.isdigit():
+        raise ConfigError(
+            f"after={after!r} is not the id of an event of this store",
+            field="after",
+            value=after,
+            hint="give the id of an event that you received, or None",
+        )
+    return int(after)

@@ -1,0 +1,128 @@
+"""Wake whoever waits: for a job of some queues, or for an event of one.
+
+A thread listens to the doorbell, looks four times a second whether another process changed the
+file without ringing, and ten times a second whether a process that holds jobs has died.
+Never here: what a waiter does when it wakes.
+"""
+
+import asyncio
+import contextlib
+import select
+import threading
+import time
+from collections.abc import Callable
+
+import apsw
+
+from .presence import Presence
+from .unit import Unit
+
+LOOK_S = 0.25
+LIVENESS_S = 0.1
+
+
+class Waiter:
+    """One coroutine that waits; woken from any thread."""
+
+    def __init__(self, queues: frozenset[str], *, events: bool) -> None:
+        self.queues = queues
+        self.events = events
+        self.ready: set[str] = set()
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+        self._fired = False
+
+    def tell(self, unit: Unit | None) -> None:
+        """Wake it if this transaction concerns it; None is a change made by another process."""
+        if unit is not None:
+            self.ready |= unit.ready & self.queues
+            seen = unit.changed if self.events else unit.ready | unit.look
+            if not seen & self.queues:
+                return
+        if not self._fired:
+            self._fired = True
+            with contextlib.suppress(RuntimeError):  # its loop was closed meanwhile
+                self._loop.call_soon_threadsafe(self._event.set)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until it is told or the time is over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+        self._event.clear()
+        self._fired = False
+
+
+class Bulletin:
+    """Who waits at this store."""
+
+    def __init__(self) -> None:
+        self._waiters: dict[int, Waiter] = {}
+
+    @contextlib.contextmanager
+    def waiter(self, queues: frozenset[str], *, events: bool):  # noqa: ANN201
+        """Let a waiter be told from here on."""
+        waiter = Waiter(queues, events=events)
+        self._waiters[id(waiter)] = waiter
+        try:
+            yield waiter
+        finally:
+            del self._waiters[id(waiter)]
+
+    def tell(self, unit: Unit | None) -> None:
+        """Tell all who wait."""
+        for waiter in list(self._waiters.values()):
+            waiter.tell(unit)
+
+
+class Watch:
+    """The thread that listens for other processes."""
+
+    def __init__(
+        self,
+        db: apsw.Connection,
+        presence: Presence,
+        *,
+        heard: Callable[[], None],
+        check: Callable[[apsw.Connection], bool],
+    ) -> None:
+        self._db = db
+        self._presence = presence
+        self._heard = heard
+        self._check = check
+        self._closing = False
+        self._thread = threading.Thread(target=self._main, name="toril-watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closing = True
+        self._presence.ring([self._presence.bell])
+        self._thread.join()
+        self._db.close()
+
+    def _main(self) -> None:
+        bell = self._presence.bell_socket
+        version = self._db.data_version()
+        checked = 0.0
+        pause = LOOK_S
+        while not self._closing:
+            readable, _, _ = select.select([bell], [], [], pause)
+            if readable:
+                self._empty(bell)
+            if self._closing:
+                return
+            newer = self._db.data_version()
+            if readable or newer != version:
+                version = newer
+                self._heard()
+            now = time.monotonic()
+            if now - checked >= LIVENESS_S:
+                checked = now
+                # Look often only while another process has jobs that it could leave behind.
+                pause = LIVENESS_S if self._check(self._db) else LOOK_S
+
+    def _empty(self, bell) -> None:  # noqa: ANN001
+        with contextlib.suppress(OSError):
+            while bell.recv(64):
+                pass
