@@ -3,15 +3,45 @@
 Never here: the options that hold in the end; the queue lays its own and the app's below these.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Protocol, cast
 
 from toril._model.backoff import Backoff
 from toril._model.options import Options
-from toril._model.record import Ref
+from toril._model.record import Ref, check_job_id
 
 from .job import Job
+from .payload import encode
+
+NO_DATA: Mapping[str, object] = MappingProxyType({})
+"""Stands where no data was given: the job has an empty object, as BullMQ's has."""
+
+
+def write_data(name: str, data: object) -> str:
+    """Give a job's data as JSON text.
+
+    Raises   ConfigError: it cannot be stored.
+    """
+    return "{}" if data is NO_DATA else encode(data, where=f"data of {name!r}")
+
+
+class EnqueueOptions(Options, total=False):
+    """The options of one call: those of a job, and its id."""
+
+    id: str
+
+
+def split_id(given: EnqueueOptions) -> tuple[str | None, Options]:
+    """Part a job's id from the options that it shares with others.
+
+    Raises   ConfigError: it cannot be an id.
+    """
+    if "id" not in given:
+        return None, given
+    rest = {name: value for name, value in given.items() if name != "id"}
+    return check_job_id(given["id"]), cast("Options", rest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,16 +4,15 @@ It is handed what adds jobs; it does not know `Queue`. Never here: running it in
 """
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, cast
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
 from toril._model.backoff import Exponential
 from toril._model.options import Options
-from toril._model.record import check_job_id
 from toril._model.times import Duration
 from toril.errors import BadArguments
 
-from .draft import Add, Node
+from .draft import Add, EnqueueOptions, Node, split_id
 from .handlers import Handler, HandlerOptions, make_handler, title_of
 from .job import Job
 from .portal import run
@@ -32,12 +31,6 @@ _RIVALS = {
     "keep": ("keep_completed", "keep_failed"),
 }
 TASK_BACKOFF = Exponential("1s", jitter=0.5, maximum="10m")
-
-
-class EnqueueOptions(Options, total=False):
-    """The options of one call: those of a job, and its id."""
-
-    id: str
 
 
 class TaskOptions(Options, total=False):
@@ -113,12 +106,11 @@ class Task(Generic[P, R]):
         Raises   ConfigError: (when enqueued) a bad option.
         """
         bound = copy.copy(self)
-        given: dict[str, Any] = {**options}
-        if "id" in given:
-            bound._id = check_job_id(given.pop("id"))
+        job_id, given = split_id(options)
+        bound._id = job_id or self._id
         replaced = {rival for name in given for rival in _RIVALS.get(name, ())}
         kept = {name: value for name, value in self.options.items() if name not in replaced}
-        bound.options = cast("Options", kept | given)
+        bound.options = cast("Options", kept | {**given})
         return bound
 
     def handler(self, options: HandlerOptions) -> Handler:
@@ -165,3 +157,45 @@ class BlockingTask(Task[P, R], Generic[C, P, R]):
         """Call the function itself, here and now; nothing is stored."""
         result: R = self.function(*args, **kwargs)
         return result
+
+
+class TaskMaker:
+    """Make tasks: `@app.task` over a function, or `@app.task(queue="images", attempts=4)`.
+
+    A parameter annotated `Job`, the first one, is filled in by the worker: callers leave it out.
+
+    Raises   ConfigError: a bad option, a parameter that JSON cannot hold, a name that is taken.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[Callable[..., Any], TaskOptions], Task[..., Any]],
+        options: TaskOptions | None = None,
+    ) -> None:
+        self._make = make
+        self._options = options or TaskOptions()
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]  # the first that fits is meant
+        self, function: Callable[Concatenate[Job[Any], P], Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[Concatenate[Job[Any], P], P, R]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[P, P, R]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Job[Any], P], R], /
+    ) -> BlockingTask[Concatenate[Job[Any], P], P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> BlockingTask[P, P, R]: ...
+    @overload
+    def __call__(self, /, **options: Unpack[TaskOptions]) -> "TaskMaker": ...
+
+    def __call__(
+        self, function: Callable[..., Any] | None = None, /, **options: Unpack[TaskOptions]
+    ) -> Any:
+        """Make a task of a function, or take options for one."""
+        if function is None:
+            return TaskMaker(self._make, cast("TaskOptions", {**self._options, **options}))
+        return self._make(function, self._options)

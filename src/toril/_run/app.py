@@ -1,0 +1,269 @@
+"""`Toril`, the app: a store, defaults, and the registry of what runs jobs.
+
+Never here: what any of its parts does; it only puts them together.
+"""
+
+import inspect
+import logging
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack, cast
+
+from toril._model.options import NAMES, JobOptions, Keep, Options, merge, unknown_option
+from toril._model.report import SettingsPatch, WorkerInfo
+from toril._model.times import parse_rate
+from toril._store.connect import connect
+
+from .adding import Adder
+from .container import Container
+from .context import Context
+from .draft import NO_DATA, EnqueueOptions, Node
+from .events import Events
+from .flow import Childlike, Flow, make_node
+from .handlers import HandlerOptions, Registry
+from .processors import Processor, unregistered
+from .queue import Queue
+from .schedule import Schedule, ScheduleOptions, Schedules
+from .settings import read_settings
+from .task import AsyncTask, BlockingTask, Task, TaskMaker, TaskOptions
+
+T = TypeVar("T")
+C = TypeVar("C", bound=type[Any])
+
+log = logging.getLogger("toril.app")
+
+DEFAULT_QUEUE = "default"
+_KINDS = {True: AsyncTask, False: BlockingTask}
+_SCHEDULE = ("cron", "every", "tz")
+_TASK = NAMES | set(TaskOptions.__annotations__)
+_KEEPS = ("keep", "keep_completed", "keep_failed")
+_SETTINGS = ("rate", "concurrency", "dead_letter", "events_limit")
+
+
+class QueueOptions(Options, total=False):
+    """What a queue may be declared with: defaults of its jobs, and settings for all its workers.
+
+    Shape    rate: such as "200/60s". dead_letter: the queue that final failures go to.
+    """
+
+    rate: str | None
+    concurrency: int | None
+    dead_letter: str | None
+    events_limit: int
+
+
+class Toril:
+    """An app: where its jobs live, what they default to, and what runs them.
+
+    Making one costs nothing and touches nothing; the store is opened when it is first needed.
+    `async with app:` closes it, and so does `await app.close()`.
+
+    Shape    url: see `toril._store.connect`; None: $TORIL_URL, else toril.db in the current
+             directory. defaults are options of every job.
+    Raises   ConfigError: the URL names no store, or a default is no option.
+    """
+
+    def __init__(
+        self, url: str | None = None, *, prefix: str | None = None, **defaults: Unpack[Options]
+    ) -> None:
+        settings = read_settings(os.environ)
+        self.url = url or settings.url
+        self.prefix = prefix or settings.prefix
+        self._announce = url is None and "TORIL_URL" not in os.environ
+        self.context = Context(connect(self.url))
+        self.registry = Registry()
+        self.container = Container()
+        self.processors: list[Processor] = []
+        self._adder = Adder(self.context, merge(JobOptions(), defaults))
+        self.schedules = Schedules(self._adder)
+        self._queues: dict[str, Queue] = {}
+        self.task = TaskMaker(self._make_task)
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Open the store now, which otherwise happens when it is first needed.
+
+        Raises   StoreUnavailable · StoreMismatch · StoreCorrupt · ConfigError: it cannot be used.
+        """
+        await self.context.ready()
+
+    async def close(self) -> None:
+        """Close the store; what was acknowledged stays, and the next use opens it again."""
+        await self.context.close()
+
+    # What jobs are, and where they go.
+
+    def queue(self, name: str, **options: Unpack[QueueOptions]) -> Queue:
+        """Give the queue of this name, and declare its options when some are given.
+
+        Settings that hold for all workers (rate, concurrency, dead_letter, events_limit, and
+        how long finished jobs are kept) are stored at the first use; the others are defaults of
+        the jobs that this app adds to it.
+
+        Raises   ConfigError: the name cannot be one, or an option cannot hold.
+        """
+        queue = self._queues.get(name)
+        if queue is None or options:
+            self._adder.declare(name, _defaults(options), _settings(options))
+        if queue is None:
+            queue = Queue(name, self._adder, self.registry, self.schedules)
+            self._queues[name] = queue
+        return queue
+
+    def flow(
+        self,
+        queue: str | Node,
+        name: str = "",
+        data: object = NO_DATA,
+        *,
+        children: Sequence[Childlike] = (),
+        **options: Unpack[EnqueueOptions],
+    ) -> Flow:
+        """Describe a job that waits for its children; `await flow.add()` stores them all.
+
+        A child is another flow, `task.node(...)`, or ("queue", "name", data[, options]). The
+        first argument may be a node itself: `app.flow(upload.node(7), children=[...])`.
+        """
+        if isinstance(queue, Node):
+            more = make_node(queue.queue, queue.name, NO_DATA, children, {}).children
+            return Flow(self._adder, queue.after(*more))
+        return Flow(self._adder, make_node(queue, name, data, children, options))
+
+    def schedule(self, schedule_id: str, **options: Unpack[ScheduleOptions]) -> Schedule:
+        """Declare a schedule; it is stored, by its id, when a worker for its queue starts.
+
+        `await app.schedules.put(...)` stores one at once.
+
+        Raises   ConfigError: the rule or an option cannot hold, or the id is declared twice.
+        """
+        return self.schedules.declare(schedule_id, **options)
+
+    # What runs them.
+
+    def processor(self, queue: str, **options: Unpack[HandlerOptions]) -> Callable[[C], C]:
+        """Let a class handle a queue: methods marked with `@handles`, or one `process` method.
+
+        The options hold for each of its methods that does not say otherwise. Its instance is made
+        when a worker starts, with what `provide` and `Depends` give for its parameters.
+
+        Raises   ConfigError: the class handles nothing.
+        """
+
+        def register(kind: C) -> C:
+            self.processors.append(Processor(queue, kind, options))
+            return kind
+
+        return register
+
+    def provide(self, kind: type[T], value: T | Callable[[], T]) -> None:
+        """Let constructor parameters annotated `kind` have this value, or what this makes.
+
+        Raises   ConfigError: the type is provided already.
+        """
+        self.container.provide(kind, value)
+
+    def handled_queues(self) -> tuple[str, ...]:
+        """Name the queues that tasks, handlers and processors of this app work on."""
+        found = [*self.registry.queues(), *(each.queue for each in self.processors)]
+        return tuple(dict.fromkeys(found))
+
+    async def handlers(self, queues: Collection[str]) -> Registry:
+        """Make what a worker for these queues runs: processors get their instances here.
+
+        Raises   ConfigError: a dependency is not provided, or a name has two handlers.
+        """
+        registry = Registry()
+        for handler in self.registry.handlers():
+            if handler.queue in queues:
+                registry.add(handler)
+        scope = self.container.scope()
+        for processor in self.processors:
+            if processor.queue in queues:
+                for handler in await processor.handlers(scope):
+                    registry.add(handler)
+        for orphan in unregistered([each.kind for each in self.processors]):
+            log.warning("processor.unregistered", extra={"processor": orphan})
+        return registry
+
+    async def prepare(self, queues: Collection[str]) -> None:
+        """Open the store, and store what was declared for these queues: settings and schedules."""
+        await self._adder.ready(queues)
+        await self.schedules.put_declared(queues)
+
+    # What is there.
+
+    def events(self, *queues: str, after: Mapping[str, str] | None = None) -> Events:
+        """Iterate over what happens in these queues, or in all that this app knows."""
+        return Events(self.context, queues or (*self._queues, *self.handled_queues()), after)
+
+    async def queues(self) -> list[str]:
+        """Name the queues that are stored."""
+        store = await self.context.ready()
+        return await store.queues()
+
+    async def workers(self, queue: str | None = None) -> list[WorkerInfo]:
+        """List the workers of a queue, or of all, in every process."""
+        store = await self.context.ready()
+        return await store.workers(queue)
+
+    def _make_task(self, function: Callable[..., Any], options: TaskOptions) -> Task[..., Any]:
+        for name in options:
+            if name not in _TASK:
+                raise unknown_option(name, _TASK, where="a task")
+        kind = cast("type[Task[..., Any]]", _KINDS[inspect.iscoroutinefunction(function)])
+        task = kind(
+            function,
+            queue=options.get("queue", DEFAULT_QUEUE),
+            name=options.get("name") or function.__name__,
+            add=self._adder.add,
+            options=_only(options, NAMES),
+        )
+        self.queue(task.queue)
+        self._adder.options(Node(queue=task.queue, name=task.name, options=task.options))
+        self.registry.add(task.handler(_handling(options)))
+        rule = {name: value for name, value in options.items() if name in _SCHEDULE}
+        if rule:
+            self.schedule(task.name, **cast("ScheduleOptions", {**rule, "task": task}))
+        return task
+
+
+def _only(options: Mapping[str, object], names: Collection[str]) -> Options:
+    return cast("Options", {name: value for name, value in options.items() if name in names})
+
+
+def _handling(options: TaskOptions) -> HandlerOptions:
+    backoff = options.get("backoff")
+    return HandlerOptions(
+        concurrency=options.get("concurrency"),
+        timeout=options.get("timeout"),
+        backoff=backoff if callable(backoff) else None,
+    )
+
+
+def _defaults(options: QueueOptions) -> Options:
+    return _only(options, {name for name in options if name not in (*_KEEPS, *_SETTINGS)})
+
+
+def _settings(options: QueueOptions) -> SettingsPatch | None:
+    given: dict[str, Any] = {**options}
+    made = {name: given[name] for name in _SETTINGS if name in given}
+    if isinstance(made.get("rate"), str):
+        made["rate"] = parse_rate(made["rate"])
+    if "keep" in given:
+        made["keep_completed"] = made["keep_failed"] = Keep.of(given["keep"])
+    for name in ("keep_completed", "keep_failed"):
+        if name in given:
+            made[name] = Keep.of(given[name], field=name)
+    return SettingsPatch(**made) if made else None

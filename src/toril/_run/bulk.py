@@ -1,0 +1,57 @@
+"""Acting on many jobs of a queue: one bounded call after the other, until there are no more.
+
+Never here: which verbs there are.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+
+from toril._model.options import unknown_option
+from toril._model.report import Selected, Selection
+from toril._model.states import READY, State
+
+CHUNK = 250
+
+States = State | str | Iterable[State | str] | None
+_WORDS = {state.value: (state,) for state in State} | {"ready": READY}
+
+
+def read_states(given: States) -> tuple[State, ...]:
+    """Read states as a user writes them: one or several; "ready" is waiting and prioritized.
+
+    Raises   ConfigError: there is no such state; it names the nearest.
+    """
+    if given is None:
+        return ()
+    words = [given] if isinstance(given, str) else list(given)
+    found: dict[State, None] = {}
+    for word in words:
+        if word not in _WORDS:
+            raise unknown_option(str(word), _WORDS, where="state")
+        found.update(dict.fromkeys(_WORDS[word]))
+    return tuple(found)
+
+
+async def repeat(
+    verb: Callable[[Selection], Awaitable[Selected]],
+    selection: Selection,
+    *,
+    most: int | None = None,
+) -> list[str]:
+    """Act on up to `most` jobs of a selection, chunk by chunk; give the ids acted on.
+
+    Raises   what a chunk was refused for as a whole.
+    """
+    ids: list[str] = []
+    while most is None or len(ids) < most:
+        limit = CHUNK if most is None else min(CHUNK, most - len(ids))
+        selected = await verb(replace(selection, limit=limit))
+        ids += selected.ids
+        if not selected.ids:
+            # Nothing could be done: if jobs were in the way, that is the answer.
+            for error in selected.refused.values():
+                raise error
+            break
+        if not selected.more:
+            break
+    return ids

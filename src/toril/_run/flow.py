@@ -1,0 +1,140 @@
+"""`Flow`: a tree of jobs, stored in one step; a parent runs when its children have completed.
+
+Never here: how a tree is laid out (`_model.flow`).
+"""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from toril._model.flow import Node as Plan
+from toril._model.flow import plan
+from toril._model.record import Ref
+from toril.errors import ConfigError
+
+from .adding import Adder
+from .draft import NO_DATA, EnqueueOptions, Node, split_id, write_data
+from .job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A job and the trees of its children, in the order in which they were given."""
+
+    job: Job[Any]
+    children: tuple["Tree", ...] = ()
+
+    def walk(self) -> Iterator[Job[Any]]:
+        """Give every job, parents before their children."""
+        yield self.job
+        for child in self.children:
+            yield from child.walk()
+
+    def __getitem__(self, name: str) -> Job[Any]:
+        """Give the first job of this name.
+
+        Raises   KeyError: there is none.
+        """
+        for job in self.walk():
+            if job.name == name:
+                return job
+        raise KeyError(name)
+
+
+class Flow:
+    """A tree of jobs that is not stored yet: `await flow.add()` stores all of it or nothing."""
+
+    def __init__(self, adder: Adder, node: Node) -> None:
+        self._adder = adder
+        self.node = node
+
+    async def add(self, *, parent: Ref | Job[Any] | None = None) -> Tree:
+        """Store the tree, and give the handles of its jobs.
+
+        A child without a policy of its own fails its parent when it fails for good.
+
+        Atomic   the whole tree.
+        Raises   ConfigError: an id stands twice, a bad option, over 10,000 jobs. ParentNotFound.
+        """
+        above = parent.ref if isinstance(parent, Job) else parent
+        node = _numbered(self.node)
+        await self._adder.ready({each.queue for each in _each(node)})
+        jobs = plan(self._plan(node), _new_id, parent=above)
+        added = await self._adder.put(jobs)
+        handles = map(self._adder.handle, _each(node), jobs, added)
+        return _tree(node, handles)
+
+    def _plan(self, node: Node) -> Plan:
+        new = self._adder.new_job(node)
+        return Plan(
+            queue=new.queue,
+            name=new.name,
+            data=new.data,
+            options=new.options,
+            id=new.id,
+            children=tuple(map(self._plan, node.children)),
+        )
+
+
+Childlike = Flow | Node | tuple[Any, ...]
+
+
+def make_node(
+    queue: str, name: str, data: object, children: Sequence[Childlike], options: EnqueueOptions
+) -> Node:
+    """Describe a job and its children, as a flow takes them.
+
+    Raises   ConfigError: something that is no child, or data that cannot be stored.
+    """
+    job_id, own = split_id(options)
+    return Node(
+        queue=queue,
+        name=name,
+        data=write_data(name, data),
+        options=own,
+        id=job_id,
+        children=tuple(map(_child, children)),
+    )
+
+
+def _child(child: Childlike) -> Node:
+    match child:
+        case Flow():
+            return child.node
+        case Node():
+            return child
+        case (str() as queue, str() as name):
+            return make_node(queue, name, NO_DATA, (), {})
+        case (str() as queue, str() as name, data):
+            return make_node(queue, name, data, (), {})
+        case (str() as queue, str() as name, data, {**options}):
+            return make_node(queue, name, data, (), cast("EnqueueOptions", options))
+        case _:
+            raise ConfigError(
+                f"{child!r} is no child of a flow",
+                field="children",
+                value=child,
+                hint='use app.flow(...), task.node(...), or ("queue", "name", data[, options])',
+            )
+
+
+def _numbered(node: Node) -> Node:
+    """Give every job its id now, so that jobs and handles can be matched."""
+    children = tuple(map(_numbered, node.children))
+    return replace(node, id=node.id or _new_id(), children=children)
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def _each(node: Node) -> Iterator[Node]:
+    yield node
+    for child in node.children:
+        yield from _each(child)
+
+
+def _tree(node: Node, handles: Iterator[Job[Any]]) -> Tree:
+    job = next(handles)
+    return Tree(job, tuple(_tree(child, handles) for child in node.children))

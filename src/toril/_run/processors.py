@@ -1,0 +1,111 @@
+"""Processors: classes with one method per job name, or one method for all names.
+
+Their instances are made when a worker starts, so what they depend on can be anything that lives
+as long as a worker. Never here: where dependencies come from (`container`).
+"""
+
+import inspect
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar, Unpack, cast
+
+from toril.errors import ConfigError
+
+from .container import Scope
+from .handlers import Handler, HandlerOptions, make_handler
+from .job import Job
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+_MARK = "__toril_handles__"
+
+# Functions marked with @handles, so that a class that was never registered can be noticed.
+_marked: "weakref.WeakSet[Callable[..., Any]]" = weakref.WeakSet()
+
+
+@dataclass(frozen=True, slots=True)
+class _Handles:
+    name: str | None
+    options: HandlerOptions
+
+
+def handles(name: str | None = None, **options: Unpack[HandlerOptions]) -> Callable[[F], F]:
+    """Let a method of a processor handle the jobs of this name; None: every name not taken."""
+
+    def mark(function: F) -> F:
+        setattr(function, _MARK, _Handles(name, options))
+        _marked.add(function)
+        return function
+
+    return mark
+
+
+class Processor:
+    """A registered processor class: its queue, its methods, and the instance a worker makes."""
+
+    def __init__(self, queue: str, kind: type[Any], options: HandlerOptions) -> None:
+        self.queue = queue
+        self.kind = kind
+        self._options = options
+        self.methods = dict(_methods(kind))
+        if not self.methods:
+            raise ConfigError(
+                f"processor {kind.__qualname__} handles nothing",
+                field="processor",
+                value=kind,
+                hint='mark its methods with @handles("name"), or write `async def process(self, job)`',
+            )
+
+    async def handlers(self, scope: Scope) -> list[Handler]:
+        """Make the instance, and give the handlers that are its methods.
+
+        Raises   ConfigError: nothing provides a parameter of its constructor.
+        """
+        instance = await scope.make(self.kind)
+        return [
+            make_handler(
+                getattr(instance, method),
+                queue=self.queue,
+                name=handled.name,
+                options=cast("HandlerOptions", {**self._options, **handled.options}),
+            )
+            for method, handled in self.methods.items()
+        ]
+
+
+def unregistered(known: list[type[Any]]) -> list[str]:
+    """Name the classes that have methods marked with @handles and are no processors."""
+    here = {id(function) for kind in known for function in _functions(kind)}
+    orphans = {
+        f"{function.__module__}.{function.__qualname__.rpartition('.')[0]}"
+        for function in list(_marked)
+        if id(function) not in here and "." in function.__qualname__
+    }
+    return sorted(orphans)
+
+
+def _methods(kind: type[Any]) -> Iterator[tuple[str, _Handles]]:
+    found = False
+    for name in dict.fromkeys(_names(kind)):
+        handled: object = getattr(inspect.getattr_static(kind, name), _MARK, None)
+        if isinstance(handled, _Handles):
+            found = True
+            yield name, handled
+    if not found and callable(getattr(kind, "process", None)):
+        yield "process", _Handles(None, HandlerOptions())
+
+
+def _names(kind: type[Any]) -> Iterator[str]:
+    # In the order in which they are written, base classes first.
+    for base in reversed(kind.__mro__):
+        yield from vars(base)
+
+
+def _functions(kind: type[Any]) -> Iterator[object]:
+    for base in kind.__mro__:
+        yield from vars(base).values()
+
+
+__all__ = ["Job", "Processor", "handles", "unregistered"]

@@ -1,0 +1,324 @@
+"""`Queue`: BullMQ's model: a queue, a name, data; and everything that is asked of a whole queue.
+
+Never here: options and chunks of what is added (`adding`), and running jobs.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any, TypeVar, Unpack, cast
+
+from toril._model.options import Options, unknown_option
+from toril._model.record import Ref
+from toril._model.report import (
+    UNSET,
+    Counts,
+    Metrics,
+    Query,
+    QueueSettings,
+    Selection,
+    SettingsPatch,
+    Unset,
+    WorkerInfo,
+)
+from toril._model.states import State
+from toril._model.times import Duration, parse_rate, to_ms
+from toril.errors import ConfigError
+
+from .adding import Adder, now_ms
+from .bulk import States, read_states, repeat
+from .draft import NO_DATA, EnqueueOptions, Node, split_id, write_data
+from .events import Events
+from .handlers import HandlerOptions, Registry, make_handler
+from .job import Job
+from .portal import run
+from .schedule import Schedule, ScheduleOptions, Schedules
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_NAME = "default"
+PAGE = 100
+
+
+class AddOptions(EnqueueOptions, total=False):
+    """The options of one `add`: those of a job, its id, and the job that waits for it."""
+
+    parent: Job[Any] | Ref
+
+
+NewJobs = Iterable[tuple[str, object] | tuple[str, object, AddOptions]]
+
+
+class Queue:
+    """A queue: jobs go in by name, handlers take them out; settings hold for all its workers."""
+
+    def __init__(self, name: str, adder: Adder, registry: Registry, schedules: Schedules) -> None:
+        self.name = name
+        self._adder = adder
+        self._context = adder.context
+        self._registry = registry
+        self._schedules = schedules
+
+    def __repr__(self) -> str:
+        return f"<Queue {self.name!r}>"
+
+    # Adding.
+
+    async def add(
+        self,
+        name: str | Mapping[str, object] = DEFAULT_NAME,
+        data: object = NO_DATA,
+        **options: Unpack[AddOptions],
+    ) -> Job[Any]:
+        """Add a job, and give its handle; `created` is False where a duplicate was in its way.
+
+        Adds that run at the same time share one trip to the store. `add({...})` without a name
+        adds a job named "default".
+
+        Atomic   the job.
+        Emits    added, then waiting | delayed; duplicated; deduplicated.
+        Raises   ConfigError: a bad option or data that cannot be stored. ParentNotFound.
+                 StoreFull.
+        """
+        (job,) = await self._adder.add([self._node(name, data, options)])
+        return job
+
+    def add_sync(
+        self,
+        name: str | Mapping[str, object] = DEFAULT_NAME,
+        data: object = NO_DATA,
+        **options: Unpack[AddOptions],
+    ) -> Job[Any]:
+        """Do what `add` does, from code that blocks (see `toril.sync`)."""
+        return run(self.add(name, data, **options))
+
+    async def add_many(self, jobs: NewJobs) -> list[Job[Any]]:
+        """Add many jobs in one trip: (name, data) or (name, data, options); order is kept.
+
+        Atomic   chunks of 250.
+        Raises   as `add`, and then nothing was stored; PartlyAdded: an error came after some
+                 chunks were stored.
+        """
+        return await self._adder.add([self._node_of(job) for job in jobs])
+
+    def _node_of(self, job: tuple[Any, ...]) -> Node:
+        match job:
+            case (str() as name, data):
+                return self._node(name, data, {})
+            case (str() as name, data, {**options}):
+                return self._node(name, data, cast("AddOptions", options))
+            case _:
+                message = f"{job!r:.80} is neither (name, data) nor (name, data, options)"
+                raise ConfigError(message, field="jobs", value=job)
+
+    def _node(self, name: str | Mapping[str, object], data: object, given: AddOptions) -> Node:
+        if not isinstance(name, str):
+            name, data = DEFAULT_NAME, name
+        job_id, options = split_id(given) if given else (None, given)
+        parent = given.get("parent")
+        if "parent" in given:
+            own = {key: value for key, value in options.items() if key != "parent"}
+            options = cast("Options", own)
+        return Node(
+            queue=self.name,
+            name=name,
+            data=write_data(name, data),
+            options=options,
+            id=job_id,
+            parent=parent.ref if isinstance(parent, Job) else parent,
+        )
+
+    # Running.
+
+    def handler(
+        self, name: str | None = None, **options: Unpack[HandlerOptions]
+    ) -> Callable[[F], F]:
+        """Let a function of a job handle the jobs of one name, or of every name not taken.
+
+        Raises   ConfigError: the name has a handler already.
+        """
+
+        def register(function: F) -> F:
+            self._registry.add(make_handler(function, queue=self.name, name=name, options=options))
+            return function
+
+        return register
+
+    def schedule(self, schedule_id: str, **options: Unpack[ScheduleOptions]) -> Schedule:
+        """Declare a schedule that adds jobs to this queue; see `app.schedule`."""
+        options.setdefault("queue", self.name)
+        return self._schedules.declare(schedule_id, **options)
+
+    # Asking.
+
+    async def job(self, job_id: str) -> Job[Any] | None:
+        """Find a job by its id; None where there is none."""
+        store = await self._context.ready()
+        (record,) = await store.get([Ref(self.name, job_id)])
+        return None if record is None else Job(self._context, record)
+
+    async def jobs(
+        self,
+        state: States = None,
+        *,
+        name: str | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> AsyncIterator[Job[Any]]:
+        """Iterate over jobs in these states, or in any; ready jobs as they would run."""
+        store = await self._context.ready()
+        states, offset = read_states(state), 0
+        while limit is None or offset < limit:
+            size = PAGE if limit is None else min(PAGE, limit - offset)
+            query = Query(
+                queue=self.name,
+                states=states,
+                name=name,
+                offset=offset,
+                limit=size,
+                newest_first=newest_first,
+            )
+            page = await store.find(query)
+            for record in page.jobs:
+                yield Job(self._context, record)
+            offset += len(page.jobs)
+            if not page.more or not page.jobs:
+                return
+
+    async def counts(self) -> Counts:
+        """Count the jobs in each state; `ready` is waiting and prioritized together."""
+        store = await self._context.ready()
+        (counts,) = await store.counts([self.name])
+        return counts
+
+    async def metrics(self, kind: str = "completed", *, since: Duration | None = None) -> Metrics:
+        """Read how many jobs `completed` or `failed` in each minute, lately or `since` ago."""
+        if kind not in ("completed", "failed"):
+            raise unknown_option(kind, ("completed", "failed"), where="metrics")
+        since_ms = 0 if since is None else now_ms() - to_ms(since, field="since")
+        store = await self._context.ready()
+        return await store.metrics(self.name, kind, since_ms=since_ms)
+
+    async def workers(self) -> list[WorkerInfo]:
+        """List the workers of this queue, in every process."""
+        store = await self._context.ready()
+        return await store.workers(self.name)
+
+    def events(self, after: str | None = None) -> Events:
+        """Iterate over what happens in this queue, from now on or after an event's id."""
+        return Events(self._context, [self.name], after)
+
+    async def dedup_job(self, key: str) -> Job[Any] | None:
+        """Find the job that holds a dedup key; None where the key is free."""
+        store = await self._context.ready()
+        page = await store.find(Query(queue=self.name, dedup=key, limit=1))
+        return Job(self._context, page.jobs[0]) if page.jobs else None
+
+    async def release_dedup(self, key: str) -> bool:
+        """Free a dedup key, and say whether a job held it."""
+        job = await self.dedup_job(key)
+        if job is None:
+            return False
+        await job.release_dedup()
+        return True
+
+    # Settings, which hold for every worker.
+
+    async def settings(self) -> QueueSettings:
+        """Read what holds for this queue."""
+        await self._adder.ready([self.name])
+        (settings,) = await self._context.store.settings([self.name])
+        return settings
+
+    async def pause(self) -> None:
+        """Let no worker start a job of this queue; what runs runs on.
+
+        Emits    paused.
+        """
+        await self._configure(SettingsPatch(paused=True))
+
+    async def resume(self) -> None:
+        """Let workers start jobs again.
+
+        Emits    resumed.
+        """
+        await self._configure(SettingsPatch(paused=False))
+
+    async def is_paused(self) -> bool:
+        """Say whether the queue is paused, for every process."""
+        return (await self.settings()).paused
+
+    async def limit(
+        self,
+        *,
+        concurrency: int | Unset | None = UNSET,
+        rate: str | Unset | None = UNSET,
+    ) -> QueueSettings:
+        """Limit how many jobs run at once and how many start in a window, all workers together.
+
+        Shape    rate: such as "200/60s". None lifts a limit; what is not given stays.
+        """
+        pair = parse_rate(rate) if isinstance(rate, str) else rate
+        return await self._configure(SettingsPatch(concurrency=concurrency, rate=pair))
+
+    async def rate_limit(self, duration: Duration) -> None:
+        """Let nobody start a job of this queue for so long; 0 lifts that."""
+        limit_for_ms = to_ms(duration, field="duration")
+        await self._configure(SettingsPatch(limit_for_ms=limit_for_ms))
+
+    async def rate_limit_ttl(self) -> float:
+        """Say for how many seconds nobody may start a job; 0 when somebody may."""
+        until = (await self.settings()).limited_until
+        return 0.0 if until is None else max(until - now_ms(), 0) / 1000
+
+    async def _configure(self, patch: SettingsPatch) -> QueueSettings:
+        await self._adder.ready([self.name])
+        return await self._context.store.configure(self.name, patch)
+
+    # Many jobs at once.
+
+    async def remove(self, job_id: str, *, children: bool = True) -> None:
+        """Take one job away; see `Job.remove`."""
+        store = await self._context.ready()
+        selection = Selection(queue=self.name, ids=(job_id,), children=children, limit=1)
+        selected = await store.remove(selection)
+        if job_id in selected.refused:
+            raise selected.refused[job_id]
+
+    async def drain(self, *, delayed: bool = False) -> int:
+        """Take away every job that waits, delayed ones too if asked; return how many."""
+        states = "ready delayed" if delayed else "ready"
+        return len(await self._remove(states.split(), mode="drain"))
+
+    async def clean(
+        self, state: States, *, older_than: Duration = 0, limit: int | None = None
+    ) -> list[str]:
+        """Take away jobs in a state that finished (else were added) so long ago; return their ids.
+
+        Emits    cleaned, once a chunk.
+        """
+        before_ms = now_ms() - to_ms(older_than, field="older_than")
+        return await self._remove(state, mode="clean", before_ms=before_ms, most=limit)
+
+    async def obliterate(self, *, force: bool = False) -> int:
+        """Pause the queue, then take away every job and the queue itself; return how many jobs.
+
+        Raises   JobLocked: jobs run, and `force` was not given.
+        """
+        await self.pause()
+        return len(await self._remove(None, mode="obliterate", force=force))
+
+    async def retry_all(self, state: State | str = State.FAILED) -> int:
+        """Run every job that failed, or completed, again; return how many."""
+        store = await self._context.ready()
+        selection = Selection(queue=self.name, states=read_states(state))
+        return len(await repeat(store.retry, selection))
+
+    async def promote_all(self) -> int:
+        """Let every delayed job start now; return how many."""
+        store = await self._context.ready()
+        selection = Selection(queue=self.name, states=(State.DELAYED,))
+        return len(await repeat(store.promote, selection))
+
+    async def _remove(self, state: States, *, most: int | None = None, **how: Any) -> list[str]:
+        store = await self._context.ready()
+        selection = Selection(queue=self.name, states=read_states(state), **how)
+        return await repeat(store.remove, selection, most=most)

@@ -1,0 +1,200 @@
+"""Schedules: stored rules that make jobs; declared in code, stored by id.
+
+Never here: when a rule runs (`_model.schedule`), and advancing one that has run (the worker).
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypedDict, Unpack, cast
+
+from toril._model.options import NAMES, Options, to_text, unknown_option
+from toril._model.report import ScheduleInfo
+from toril._model.schedule import Rule, next_run, preview
+from toril._model.times import Duration, at_ms, moment, to_ms
+from toril._store.protocol import ScheduleDraft
+from toril.errors import ConfigError
+
+from .adding import Adder, now_ms
+from .draft import NO_DATA, Node, write_data
+from .task import Task
+
+
+class RuleOptions(TypedDict, total=False):
+    """When a schedule runs: exactly one of cron and every.
+
+    Units    every and offset are durations; start and end are aware datetimes.
+    """
+
+    cron: str
+    every: Duration
+    tz: str
+    start: datetime
+    end: datetime
+    limit: int
+    offset: Duration
+    immediately: bool
+
+
+class ScheduleOptions(RuleOptions, Options, total=False):
+    """When a schedule runs and the job that it makes: of a task, or of a name in a queue.
+
+    Shape    args: positional arguments as a tuple or named ones as a mapping, with a task.
+    """
+
+    task: Task[..., Any]
+    args: tuple[Any, ...] | Mapping[str, Any]
+    queue: str
+    name: str
+    data: object
+
+
+_RULE = frozenset(RuleOptions.__annotations__)
+_JOB = frozenset({"task", "args", "queue", "name", "data"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """A rule, and the job that it makes at each of its times."""
+
+    id: str
+    rule: Rule
+    node: Node
+
+    def preview(self, n: int = 5) -> list[datetime]:
+        """List the next `n` runs that a new schedule of this rule has, in UTC."""
+        return [moment(at) for at in preview(self.rule, now=now_ms(), n=n)]
+
+
+class Schedules:
+    """The schedules of one app: those declared in code, and those that are stored."""
+
+    def __init__(self, adder: Adder) -> None:
+        self._adder = adder
+        self.declared: dict[tuple[str, str], Schedule] = {}
+
+    def declare(self, schedule_id: str, **options: Unpack[ScheduleOptions]) -> Schedule:
+        """Declare a schedule; it is stored when a worker for its queue starts.
+
+        Raises   ConfigError: the rule or an option cannot hold, or the id is declared twice.
+        """
+        schedule = self.make(schedule_id, **options)
+        key = (schedule.node.queue, schedule_id)
+        if key in self.declared:
+            raise ConfigError(
+                f"schedule {schedule_id!r} of queue {key[0]!r} is declared twice",
+                field="id",
+                value=schedule_id,
+            )
+        self.declared[key] = schedule
+        return schedule
+
+    def make(self, schedule_id: str, **options: Unpack[ScheduleOptions]) -> Schedule:
+        """Build a schedule without declaring or storing it.
+
+        Raises   ConfigError: the rule or an option cannot hold.
+        """
+        if not schedule_id:
+            raise ConfigError("the id of a schedule is empty", field="id", value=schedule_id)
+        for name in options:
+            if name not in _RULE | _JOB | NAMES:
+                raise unknown_option(name, _RULE | _JOB | NAMES, where=f"schedule {schedule_id!r}")
+        schedule = Schedule(id=schedule_id, rule=_rule(options), node=_node(schedule_id, options))
+        self._adder.options(schedule.node)
+        return schedule
+
+    async def put(self, schedule_id: str, **options: Unpack[ScheduleOptions]) -> ScheduleInfo:
+        """Store a schedule, or change the one that has this id, and arm its next run.
+
+        Raises   ConfigError: the rule or an option cannot hold.
+        """
+        return await self.store(self.make(schedule_id, **options))
+
+    async def put_declared(self, queues: Collection[str] | None = None) -> list[ScheduleInfo]:
+        """Store what was declared, for these queues or for all."""
+        wanted = [
+            schedule
+            for (queue, _), schedule in self.declared.items()
+            if queues is None or queue in queues
+        ]
+        return [await self.store(schedule) for schedule in wanted]
+
+    async def store(self, schedule: Schedule) -> ScheduleInfo:
+        """Store a schedule that was made before."""
+        node = schedule.node
+        await self._adder.ready({node.queue})
+        draft = ScheduleDraft(
+            queue=node.queue,
+            id=schedule.id,
+            name=node.name,
+            rule=schedule.rule,
+            data=node.data,
+            opts=to_text(self._adder.options(node)),
+            next_ms=next_run(schedule.rule, now=now_ms(), count=await self._count(schedule)),
+        )
+        return await self._adder.context.store.put_schedule(draft)
+
+    async def _count(self, schedule: Schedule) -> int:
+        """Count the runs made so far, where a limit makes that matter."""
+        if schedule.rule.limit is None:
+            return 0
+        existing = await self.get(schedule.node.queue, schedule.id)
+        return existing.count if existing is not None else 0
+
+    async def list(self, queue: str | None = None) -> Sequence[ScheduleInfo]:
+        """List the stored schedules by their next run, soonest first."""
+        store = await self._adder.context.ready()
+        return await store.schedules(queue)
+
+    async def get(self, queue: str, schedule_id: str) -> ScheduleInfo | None:
+        """Find a stored schedule; None where there is none."""
+        found = await self.list(queue)
+        return next((each for each in found if each.id == schedule_id), None)
+
+    async def drop(self, queue: str, schedule_id: str) -> bool:
+        """Forget a stored schedule and its next run, unless that has started; say if it existed."""
+        store = await self._adder.context.ready()
+        return await store.drop_schedule(queue, schedule_id)
+
+
+def _rule(options: ScheduleOptions) -> Rule:
+    every, offset = options.get("every"), options.get("offset")
+    start, end = options.get("start"), options.get("end")
+    return Rule(
+        cron=options.get("cron"),
+        every_ms=None if every is None else to_ms(every, field="every"),
+        tz=options.get("tz", "UTC"),
+        start_ms=None if start is None else at_ms(start, field="start"),
+        end_ms=None if end is None else at_ms(end, field="end"),
+        limit=options.get("limit"),
+        offset_ms=None if offset is None else to_ms(offset, field="offset"),
+        immediately=options.get("immediately", False),
+    )
+
+
+def _node(schedule_id: str, options: ScheduleOptions) -> Node:
+    job = cast("Options", {name: value for name, value in options.items() if name in NAMES})
+    task = options.get("task")
+    if task is not None:
+        _exclude(
+            schedule_id, "task", "queue, name and data", {"queue", "name", "data"} & {*options}
+        )
+        args = options.get("args", ())
+        bound = task.using(**job)
+        return bound.node(**args) if isinstance(args, Mapping) else bound.node(*args)
+    _exclude(schedule_id, "args", "a queue and a name", {"args"} & {*options})
+    if "queue" not in options or "name" not in options:
+        raise ConfigError(
+            f"schedule {schedule_id!r} says no job to make",
+            field="task",
+            hint="give task=..., or queue=... and name=...",
+        )
+    data = write_data(options["name"], options.get("data", NO_DATA))
+    return Node(queue=options["queue"], name=options["name"], data=data, options=job)
+
+
+def _exclude(schedule_id: str, field: str, other: str, both: set[str]) -> None:
+    if both:
+        raise ConfigError(
+            f"schedule {schedule_id!r}: {field} and {other} exclude each other", field=field
+        )
