@@ -1,0 +1,251 @@
+"""What only a store in a file can do: last, be shared between processes, and be private."""
+
+import asyncio
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.contract.helpers import KIDS, LOCK, QUEUE, Kit, blocked, complete, fail, ids, new
+from toril._model.options import Dedup
+from toril._model.report import SettingsPatch
+from toril._model.schedule import Rule
+from toril._model.states import State
+from toril._store.protocol import LogLine, ScheduleDraft
+from toril._store.sqlite.store import SQLiteStore
+
+LONG = 15_000
+
+ADD_FROM_OUTSIDE = """
+import asyncio, sys
+from toril._model.record import NewJob
+from toril._store.sqlite.store import SQLiteStore
+
+async def main():
+    store = SQLiteStore(sys.argv[1])
+    await store.open()
+    await store.add([[NewJob(queue="mail", name="from outside")]])
+    await store.close()
+
+asyncio.run(main())
+"""
+
+CLAIM_AND_DIE = """
+import asyncio, os, signal, sys
+from toril._store.protocol import ClaimRequest
+from toril._store.sqlite.store import SQLiteStore
+
+async def main():
+    store = SQLiteStore(sys.argv[1])
+    await store.open()
+    [answer] = await store.claim([ClaimRequest(queue="mail", limit=1, token="theirs")])
+    assert answer.jobs
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+def run_outside(program: str, path: Path) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run([sys.executable, "-c", program, str(path)], timeout=15, check=False)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "jobs.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[SQLiteStore]:
+    store = SQLiteStore(str(path))
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def other(path: Path, store: SQLiteStore) -> AsyncIterator[SQLiteStore]:
+    """A second store on the same file, as another process would have it."""
+    other = SQLiteStore(str(path))
+    await other.open()
+    yield other
+    await other.close()
+
+
+@pytest.fixture
+def kit(store: SQLiteStore) -> Kit:
+    return Kit(store)
+
+
+# Durable.
+
+
+async def test_what_was_acknowledged_is_there_after_reopening(kit: Kit, path: Path) -> None:
+    refs = await kit.add_many(3)
+    await kit.store.close()
+
+    store = SQLiteStore(str(path))
+    await store.open()
+    later = Kit(store)
+
+    assert await later.claim_order() == ids(refs)
+    assert [event.kind for event in await later.hear()][:2] == ["added", "waiting"]
+    await store.close()
+
+
+async def test_every_part_of_a_queue_lasts(kit: Kit, path: Path) -> None:
+    failed = await kit.add(dedup=Dedup("gone"))
+    await kit.settle(fail(await kit.claim(), "no route", stack="Traceback"))
+    await kit.add(dedup=Dedup("held"), delay_ms=LOCK)
+    root, _ = await kit.add_flow(new(), new(queue=KIDS))
+    await kit.store.log([LogLine(queue=QUEUE, id=failed.id, text="hello")], now=kit.now)
+    await kit.store.configure(QUEUE, SettingsPatch(paused=True, concurrency=3), now=kit.now)
+    draft = ScheduleDraft(
+        queue=QUEUE, id="s", name="s", rule=Rule(every_ms=1000), next_ms=kit.now + 1000
+    )
+    await kit.store.put_schedule(draft, now=kit.now)
+
+    async def everything(store: SQLiteStore) -> list[object]:
+        return [
+            await store.get([failed, root]),
+            await store.children(root),
+            await store.logs(failed),
+            await store.settings([QUEUE]),
+            await store.schedules(),
+            await store.counts([QUEUE, KIDS]),
+            await store.events(QUEUE, None),
+            await store.metrics(QUEUE, "failed"),
+        ]
+
+    assert isinstance(kit.store, SQLiteStore)
+    before = await everything(kit.store)
+    await kit.store.close()
+    store = SQLiteStore(str(path))
+    await store.open()
+
+    assert await everything(store) == before
+    await store.close()
+
+
+async def test_opening_and_closing_twice_does_nothing(store: SQLiteStore) -> None:
+    await store.open()
+    await Kit(store).add()
+    await store.close()
+    await store.close()
+
+
+async def test_a_claim_is_settled_by_who_opened_the_file_again(kit: Kit, path: Path) -> None:
+    """The handle of a claim is the store's own; the token is what counts."""
+    await kit.add()
+    claim = await kit.claim()
+
+    other = SQLiteStore(str(path))
+    await other.open()
+    word = await Kit(other).settle(complete(claim, handle=None))
+    await other.close()
+
+    assert word == "completed"
+
+
+# Private.
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX")
+async def test_its_files_are_for_their_owner_only(kit: Kit, path: Path) -> None:
+    await kit.add()
+
+    files = [file for file in path.parent.iterdir() if file.is_file()]
+
+    assert path in files
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
+# Shared.
+
+
+async def test_two_stores_on_a_file_see_the_same_jobs(kit: Kit, other: SQLiteStore) -> None:
+    refs = await kit.add_many(4)
+    theirs = Kit(other)
+
+    mine, taken = await kit.ask(2), await theirs.ask(2)
+
+    assert [claim.record.id for claim in (*mine.jobs, *taken.jobs)] == ids(refs)
+    assert await theirs.counts() == {"active": 4}
+
+
+async def test_a_job_is_claimed_by_one_of_them(kit: Kit, other: SQLiteStore) -> None:
+    await kit.add_many(100)
+    theirs = Kit(other)
+
+    answers = await asyncio.gather(
+        *[one.ask(5, token=f"{n}") for n in range(20) for one in (kit, theirs)]
+    )
+
+    claimed = [claim.record.id for answer in answers for claim in answer.jobs]
+    assert len(claimed) == len(set(claimed)) == 100
+
+
+async def test_a_pause_holds_for_all(kit: Kit, other: SQLiteStore) -> None:
+    await kit.add()
+    await Kit(other).pause()
+
+    assert (await kit.ask()).blocked == "paused"
+
+
+async def test_an_add_wakes_who_waits_in_another_store(kit: Kit, other: SQLiteStore) -> None:
+    waiting = asyncio.create_task(other.wait([QUEUE], timeout_ms=LONG))
+    await blocked(waiting)
+
+    await kit.add()
+
+    async with asyncio.timeout(5):
+        assert await waiting == {QUEUE}
+
+
+async def test_an_event_wakes_who_reads_in_another_store(kit: Kit, other: SQLiteStore) -> None:
+    last = await other.last_event(QUEUE)
+    reading = asyncio.create_task(other.events(QUEUE, last, timeout_ms=LONG))
+    await blocked(reading)
+
+    await kit.add()
+
+    async with asyncio.timeout(5):
+        assert [event.kind for event in await reading] == ["added", "waiting"]
+
+
+async def test_an_add_in_another_process_wakes_who_waits(kit: Kit, path: Path) -> None:
+    waiting = asyncio.create_task(kit.store.wait([QUEUE], timeout_ms=LONG))
+    await blocked(waiting)
+
+    adding = asyncio.create_task(asyncio.to_thread(run_outside, ADD_FROM_OUTSIDE, path))
+
+    async with asyncio.timeout(15):
+        assert await waiting == {QUEUE}
+        assert (await adding).returncode == 0
+    assert (await kit.claim()).record.name == "from outside"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+async def test_a_job_of_a_process_that_was_killed_is_taken_back_at_once(
+    kit: Kit, path: Path
+) -> None:
+    """Its lock has most of its time left, but nobody is there to use it."""
+    ref = await kit.add()
+    died = await asyncio.to_thread(run_outside, CLAIM_AND_DIE, path)
+    assert died.returncode == -9
+    assert await kit.state(ref) == State.ACTIVE
+
+    taken = await kit.store.recover([QUEUE])
+
+    assert [(one.id, one.stalls) for one in taken] == [(ref.id, 1)]
+    assert (await kit.record(ref)).tries[0].end == "stalled"
+
+
+async def test_a_job_of_a_process_that_lives_is_left_alone(kit: Kit, other: SQLiteStore) -> None:
+    await kit.add()
+    await Kit(other).claim()
+
+    assert await kit.store.recover([QUEUE], now=kit.now) == []

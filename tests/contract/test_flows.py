@@ -1,0 +1,516 @@
+"""Flows: parents that wait for their children, and what a child's end does to its parent."""
+
+from typing import Any
+
+import pytest
+
+from tests.contract.helpers import (
+    KIDS,
+    QUEUE,
+    SECOND,
+    T0,
+    Kit,
+    again,
+    await_children,
+    complete,
+    fail,
+    granted,
+    ids,
+    new,
+    ref_of,
+    snooze,
+)
+from toril._model.flow import Node, plan
+from toril._model.options import Keep
+from toril._model.record import NewJob, Ref
+from toril._model.report import Child, Children
+from toril._model.states import State
+from toril._store.protocol import Added
+from toril.errors import FailedChildren, JobExists, ParentNotFound, PendingChildren
+
+
+async def values(kit: Kit, parent: Ref) -> list[tuple[str, str, str | None]]:
+    children = await kit.store.children(parent)
+    return [(child.name, child.outcome, child.value) for child in children.items]
+
+
+async def tally(kit: Kit, parent: Ref) -> dict[str, int]:
+    """How many children of each outcome, leaving out the outcomes that none has."""
+    children = await kit.store.children(parent)
+    found = {
+        outcome: getattr(children, outcome)
+        for outcome in ("pending", "completed", "failed", "ignored")
+    }
+    return {outcome: count for outcome, count in found.items() if count}
+
+
+def kid(name: str = "child", **options: Any) -> NewJob:
+    return new(name, queue=KIDS, **options)
+
+
+# Storing.
+
+
+async def test_a_parent_waits_for_its_children(kit: Kit) -> None:
+    root, a, b = await kit.add_flow(new("upload"), kid("a"), new("b", queue="checks"))
+
+    assert await kit.state(root) == State.WAITING_CHILDREN
+    assert await kit.counts() == {"waiting-children": 1}
+    assert await kit.counts(KIDS) == {"waiting": 1}
+    assert await kit.counts("checks") == {"waiting": 1}
+    assert (await kit.record(a)).parent == (await kit.record(b)).parent == root
+
+
+async def test_a_flow_is_announced_from_the_root_down(kit: Kit) -> None:
+    await kit.add_flow(new("upload", id="up"), new("a", id="a"), new("b", id="b", delay_ms=SECOND))
+
+    told = [(event.kind, getattr(event, "job_id", "")) for event in await kit.hear()]
+
+    assert told == [
+        ("added", "up"),
+        ("waiting-children", "up"),
+        ("added", "a"),
+        ("waiting", "a"),
+        ("added", "b"),
+        ("delayed", "b"),
+    ]
+
+
+async def test_a_parent_is_not_claimed(kit: Kit) -> None:
+    await kit.add_flow(new(), kid())
+
+    assert (await kit.ask()).jobs == ()
+
+
+async def test_children_have_their_own_options(kit: Kit) -> None:
+    _, a, b = await kit.add_flow(new(), kid(priority=3), kid(delay_ms=SECOND))
+
+    assert await kit.state(a) == State.PRIORITIZED
+    assert await kit.state(b) == State.DELAYED
+
+
+async def test_a_flow_with_a_missing_parent_stores_nothing(kit: Kit) -> None:
+    root = new(id="root", expects_children=True, parent=Ref("nowhere", "nobody"))
+
+    with pytest.raises(ParentNotFound):
+        await kit.add_group(root, kid(parent=Ref(QUEUE, "root")))
+
+    assert await kit.counts() == {}
+    assert await kit.counts(KIDS) == {}
+
+
+async def test_a_flow_of_1000_jobs_is_one_step(kit: Kit) -> None:
+    root, *children = await kit.add_flow(new(), *[kid() for _ in range(999)])
+
+    assert len(children) == 999
+    assert (await kit.store.children(root)).pending == 999
+
+
+async def test_three_levels_run_from_the_leaves_up(kit: Kit) -> None:
+    tree = Node(
+        queue="top",
+        name="upload",
+        children=(
+            Node(
+                queue="middle",
+                name="optimize",
+                children=(Node(queue="low", name="decode"), Node(queue="low", name="resize")),
+            ),
+            Node(queue="low", name="check"),
+        ),
+    )
+    names = iter(["up", "opt", "dec", "res", "chk"])
+    granted((await kit.store.add([plan(tree, lambda: next(names))], now=kit.now))[0])
+
+    for result in ('"decoded"', '"resized"', '"checked"'):
+        assert (await kit.ask(queue="top")).jobs == ()
+        await kit.run("low", result=result)
+    await kit.run("middle", result='"optimized"')
+    claim = await kit.claim("top")
+
+    assert await values(kit, ref_of(claim)) == [
+        ("optimize", "completed", '"optimized"'),
+        ("check", "completed", '"checked"'),
+    ]
+    assert await values(kit, Ref("middle", "opt")) == [
+        ("decode", "completed", '"decoded"'),
+        ("resize", "completed", '"resized"'),
+    ]
+
+
+# Children given to a job that exists.
+
+
+async def test_an_active_job_may_be_given_children_and_wait_for_them(kit: Kit) -> None:
+    parent = await kit.make(State.ACTIVE)
+    await kit.add(queue=KIDS, parent=parent)
+
+    assert await kit.settle(await_children(kit.held[parent])) == "waiting-children"
+    await kit.run(KIDS)
+
+    assert (await kit.claim()).record.id == parent.id
+
+
+async def test_a_job_with_open_children_cannot_complete(kit: Kit) -> None:
+    parent = await kit.make(State.ACTIVE)
+    await kit.add(queue=KIDS, parent=parent)
+
+    with pytest.raises(PendingChildren):
+        await kit.settle(complete(kit.held[parent]))
+
+    assert await kit.state(parent) == State.ACTIVE
+
+
+async def test_a_job_with_open_children_may_fail(kit: Kit) -> None:
+    parent = await kit.make(State.ACTIVE)
+    await kit.add(queue=KIDS, parent=parent)
+
+    assert await kit.settle(fail(kit.held[parent])) == "failed"
+
+
+async def test_a_job_with_a_failed_child_cannot_complete(kit: Kit) -> None:
+    parent = await kit.make(State.ACTIVE)
+    await kit.add(queue=KIDS, parent=parent, parent_on_fail="fail")
+    await kit.run_to_failure(KIDS)
+
+    with pytest.raises(FailedChildren):
+        await kit.settle(complete(kit.held[parent]))
+
+    assert await kit.state(parent) == State.ACTIVE
+
+
+async def test_a_job_that_has_it_all_does_not_wait(kit: Kit) -> None:
+    parent = await kit.make(State.ACTIVE)
+    await kit.add(queue=KIDS, parent=parent)
+    await kit.run(KIDS)
+
+    assert await kit.settle(await_children(kit.held[parent])) == "active"
+
+
+async def test_an_existing_job_becomes_a_child(kit: Kit) -> None:
+    existing = await kit.add(queue=KIDS, id="mine")
+    parent = await kit.make(State.ACTIVE)
+
+    assert await kit.add_group(kid(id="mine", parent=parent)) == (Added("mine", "duplicate"),)
+
+    assert (await kit.record(existing)).parent == parent
+    assert await tally(kit, parent) == {"pending": 1}
+
+
+async def test_a_completed_job_becomes_a_child_with_its_result(kit: Kit) -> None:
+    await kit.add(queue=KIDS, id="mine")
+    await kit.run(KIDS, result='"done"')
+
+    root, _ = await kit.add_flow(new(), kid(id="mine"))
+
+    assert await kit.state(root) == State.WAITING
+    assert [child.value for child in (await kit.store.children(root)).items] == ['"done"']
+
+
+async def test_a_child_of_another_parent_is_not_taken_over(kit: Kit) -> None:
+    parent, _ = await kit.add_flow(new(id="one"), kid(id="mine"))
+
+    with pytest.raises(JobExists):
+        await kit.add_flow(new(id="two"), kid(id="mine"))
+
+    assert await kit.find(Ref(QUEUE, "two")) is None
+    assert (await kit.record(Ref(KIDS, "mine"))).parent == parent
+
+
+# Values.
+
+
+async def test_children_are_listed_in_the_order_they_were_added(kit: Kit) -> None:
+    root, *refs = await kit.add_flow(new(), kid("a"), new("b", queue="checks"), kid("c"))
+
+    assert await kit.store.children(root) == Children(
+        items=tuple(
+            Child(queue=ref.queue, id=ref.id, name=name, outcome="pending")
+            for ref, name in zip(refs, "abc", strict=True)
+        ),
+        pending=3,
+    )
+
+
+async def test_values_stand_in_the_order_of_the_children_not_of_their_ends(kit: Kit) -> None:
+    root, *_ = await kit.add_flow(new(), kid("a"), kid("b"))
+    a, b = (await kit.ask(2, queue=KIDS)).jobs
+    await kit.settle(complete(b, "2"))
+    await kit.settle(complete(a, "1"))
+
+    assert await values(kit, root) == [("a", "completed", "1"), ("b", "completed", "2")]
+
+
+async def test_the_value_of_a_child_that_is_not_kept_is_kept(kit: Kit) -> None:
+    root, child = await kit.add_flow(new(), kid("a", keep_completed=Keep(count=0)))
+    await kit.run(KIDS, result="1")
+
+    assert await kit.find(child) is None
+    assert await kit.state(root) == State.WAITING
+    assert await values(kit, root) == [("a", "completed", "1")]
+
+
+async def test_children_are_counted_and_listed_by_outcome(kit: Kit) -> None:
+    root, *_ = await kit.add_flow(new(), kid("a"), kid("b", parent_on_fail="ignore"), kid("c"))
+    await kit.run(KIDS)
+    await kit.run_to_failure(KIDS)
+
+    assert await tally(kit, root) == {"completed": 1, "ignored": 1, "pending": 1}
+    found = await kit.store.children(root, outcome="ignored")
+    assert [(child.name, child.value) for child in found.items] == [("b", "boom")]
+
+
+async def test_children_come_in_pages(kit: Kit) -> None:
+    root, *refs = await kit.add_flow(new(), *[kid() for _ in range(5)])
+
+    page = await kit.store.children(root, offset=1, limit=2)
+
+    assert [child.id for child in page.items] == ids(refs[1:3])
+    assert page.pending == 5
+
+
+async def test_a_job_without_children_has_none(kit: Kit) -> None:
+    assert await kit.store.children(await kit.add()) == Children()
+
+
+# Release.
+
+
+async def test_the_last_child_releases_the_parent(kit: Kit) -> None:
+    root, *_ = await kit.add_flow(new(), kid(), kid())
+
+    await kit.run(KIDS)
+    assert await kit.state(root) == State.WAITING_CHILDREN
+    await kit.run(KIDS)
+    assert await kit.state(root) == State.WAITING
+
+
+async def test_the_last_two_children_in_one_batch_release_the_parent_once(kit: Kit) -> None:
+    root, *_ = await kit.add_flow(new(), kid(), kid())
+    one, two = (await kit.ask(2, queue=KIDS)).jobs
+    await kit.hush()
+
+    await kit.finish(complete(one), complete(two))
+
+    assert await kit.told_of(root) == ["waiting"]
+    assert await kit.claim_order() == [root.id]
+
+
+async def test_a_parent_with_a_priority_is_released_to_it(kit: Kit) -> None:
+    root, _ = await kit.add_flow(new(priority=3), kid())
+    await kit.run(KIDS)
+
+    assert await kit.state(root) == State.PRIORITIZED
+
+
+async def test_the_delay_of_a_parent_begins_with_its_release(kit: Kit) -> None:
+    root, _ = await kit.add_flow(new(delay_ms=5 * SECOND), kid())
+    kit.tick(SECOND)
+    await kit.hush()
+    await kit.run(KIDS)
+
+    record = await kit.record(root)
+    assert (record.state, record.due_ms) == (State.DELAYED, T0 + 6 * SECOND)
+    assert await kit.told_of(root) == ["delayed"]
+
+
+async def test_a_parent_in_a_paused_queue_is_released_and_stays(kit: Kit) -> None:
+    root, _ = await kit.add_flow(new(), kid())
+    await kit.pause()
+    await kit.run(KIDS)
+
+    assert await kit.state(root) == State.WAITING
+    assert (await kit.ask()).jobs == ()
+
+
+async def test_a_paused_child_holds_the_parent(kit: Kit) -> None:
+    root, *_ = await kit.add_flow(new(), kid(), new("check", queue="checks"))
+    await kit.pause(KIDS)
+    await kit.run("checks")
+
+    assert (await kit.ask(queue=KIDS)).jobs == ()
+    assert await kit.state(root) == State.WAITING_CHILDREN
+
+
+async def test_a_retried_child_does_not_release_the_parent(kit: Kit) -> None:
+    root, child = await kit.add_flow(new(), kid(attempts=2))
+    await kit.crash(KIDS)
+
+    assert await kit.state(root) == State.WAITING_CHILDREN
+    await kit.run(KIDS)
+    assert await kit.state(child) == State.COMPLETED
+    assert await kit.state(root) == State.WAITING
+
+
+# What the failure of a child does, by its policy.
+
+
+async def test_fail_makes_the_parent_fail_with_a_reason_that_names_the_child(kit: Kit) -> None:
+    root, child, _ = await kit.add_flow(new(), kid(parent_on_fail="fail"), kid())
+    await kit.run_to_failure(KIDS)
+
+    claim = await kit.claim()
+
+    assert ref_of(claim) == root
+    assert claim.record.deferred is not None
+    assert child.id in claim.record.deferred
+    assert await tally(kit, root) == {"failed": 1, "pending": 1}
+
+
+async def test_the_reason_is_gone_once_the_parent_has_failed(kit: Kit) -> None:
+    root, _ = await kit.add_flow(new(), kid(parent_on_fail="fail"))
+    await kit.run_to_failure(KIDS)
+    claim = await kit.claim()
+    await kit.settle(fail(claim, claim.record.deferred or ""))
+
+    record = await kit.record(root)
+    assert (record.state, record.deferred) == (State.FAILED, None)
+
+
+async def test_a_failure_goes_up_level_by_level(kit: Kit) -> None:
+    middle = new("middle", id="mid", queue="middle", parent_on_fail="fail", expects_children=True)
+    root, mid = await kit.add_flow(new(id="up"), middle)
+    await kit.add_group(kid(parent=mid, parent_on_fail="fail"))
+
+    await kit.run_to_failure(KIDS)
+    await kit.run_to_failure("middle")
+
+    assert "mid" in ((await kit.claim()).record.deferred or "")
+    assert await tally(kit, root) == {"failed": 1}
+
+
+async def test_fail_ends_the_delay_of_a_parent(kit: Kit) -> None:
+    parent = await kit.make(State.ACTIVE)
+    await kit.add_group(kid(parent=parent, parent_on_fail="continue"))
+    await kit.add_group(kid(parent=parent, parent_on_fail="fail"))
+    await kit.settle(await_children(kit.held[parent]))
+    await kit.run_to_failure(KIDS)
+    claim = await kit.claim()
+    assert ref_of(claim) == parent
+    await kit.settle(snooze(claim))
+
+    await kit.run_to_failure(KIDS)
+
+    record = await kit.record(parent)
+    assert (record.state, record.delay_ms, record.due_ms) == (State.WAITING, 0, None)
+
+
+async def test_continue_releases_the_parent_at_once(kit: Kit) -> None:
+    root, _, _ = await kit.add_flow(new(), kid("a", parent_on_fail="continue"), kid("b"))
+    await kit.run_to_failure(KIDS)
+
+    assert (await kit.claim()).record.deferred is None
+    assert await values(kit, root) == [("a", "ignored", "boom"), ("b", "pending", None)]
+
+
+async def test_a_parent_that_continues_is_released_once(kit: Kit) -> None:
+    root, *_ = await kit.add_flow(new(), kid(parent_on_fail="continue"), kid())
+    await kit.hush()
+    await kit.run_to_failure(KIDS)
+    await kit.run(KIDS)
+
+    assert await kit.told_of(root) == ["waiting"]
+
+
+async def test_ignore_goes_on_when_the_others_are_done(kit: Kit) -> None:
+    root, *_ = await kit.add_flow(new(), kid("a", parent_on_fail="ignore"), kid("b"))
+    await kit.run_to_failure(KIDS)
+    assert await kit.state(root) == State.WAITING_CHILDREN
+    await kit.run(KIDS)
+
+    assert (await kit.claim()).record.deferred is None
+    assert await values(kit, root) == [("a", "ignored", "boom"), ("b", "completed", "null")]
+
+
+async def test_remove_forgets_the_child(kit: Kit) -> None:
+    root, *_ = await kit.add_flow(new(), kid("a", parent_on_fail="remove"), kid("b"))
+    await kit.run_to_failure(KIDS)
+    assert await kit.state(root) == State.WAITING_CHILDREN
+    await kit.run(KIDS)
+
+    assert await kit.state(root) == State.WAITING
+    assert await values(kit, root) == [("b", "completed", "null")]
+
+
+@pytest.mark.parametrize("policy", ["ignore", "remove", "continue"])
+async def test_a_last_child_that_fails_releases_the_parent(kit: Kit, policy: str) -> None:
+    root, _ = await kit.add_flow(new(), kid(parent_on_fail=policy))
+    await kit.run_to_failure(KIDS)
+
+    assert await kit.state(root) == State.WAITING
+
+
+@pytest.mark.parametrize("policy", ["wait", None])
+async def test_wait_blocks_the_parent(kit: Kit, policy: str | None) -> None:
+    root, child = await kit.add_flow(new(), kid(parent_on_fail=policy))
+    await kit.run_to_failure(KIDS)
+
+    assert await kit.state(child) == State.FAILED
+    assert await kit.state(root) == State.WAITING_CHILDREN
+    assert await tally(kit, root) == {"pending": 1}
+
+
+async def test_a_failure_that_will_be_retried_does_nothing_to_the_parent(kit: Kit) -> None:
+    root, _ = await kit.add_flow(new(), kid(parent_on_fail="fail", attempts=2))
+    claim = await kit.claim(KIDS)
+    await kit.settle(again(claim))
+
+    assert await kit.state(root) == State.WAITING_CHILDREN
+    assert await tally(kit, root) == {"pending": 1}
+
+
+# A child that is run again.
+
+
+async def test_a_blocked_parent_goes_on_when_its_child_succeeds_at_last(kit: Kit) -> None:
+    root, child = await kit.add_flow(new(), kid(parent_on_fail="wait"))
+    await kit.run_to_failure(KIDS)
+    await kit.retry(child)
+    await kit.run(KIDS)
+
+    assert await kit.state(root) == State.WAITING
+
+
+@pytest.mark.parametrize("policy", ["fail", "ignore", "continue"])
+async def test_a_failed_child_that_is_retried_is_pending_again(kit: Kit, policy: str) -> None:
+    root, child, _ = await kit.add_flow(new(), kid(parent_on_fail=policy), kid())
+    await kit.run_to_failure(KIDS)
+    state = await kit.state(root)
+
+    await kit.retry(child)
+
+    assert await tally(kit, root) == {"pending": 2}
+    assert await kit.state(root) == state
+
+
+async def test_a_completed_child_that_is_retried_is_pending_again(kit: Kit) -> None:
+    root, child, _ = await kit.add_flow(new(), kid(), kid())
+    await kit.run(KIDS)
+
+    await kit.retry(child)
+
+    assert await tally(kit, root) == {"pending": 2}
+    await kit.run(KIDS)
+    assert await kit.state(root) == State.WAITING_CHILDREN
+
+
+# Detached.
+
+
+async def test_a_detached_child_is_nobodys(kit: Kit) -> None:
+    root, child, _ = await kit.add_flow(new(), kid(), kid())
+
+    await kit.update(child, parent=None)
+
+    assert (await kit.record(child)).parent is None
+    assert await tally(kit, root) == {"pending": 1}
+
+
+async def test_detaching_the_last_child_releases_the_parent(kit: Kit) -> None:
+    root, child = await kit.add_flow(new(), kid())
+    await kit.hush()
+
+    await kit.update(child, parent=None)
+
+    assert await kit.state(root) == State.WAITING
+    assert await kit.told_of(root) == ["waiting"]

@@ -1,0 +1,231 @@
+"""recover: jobs of workers that are gone come back, are counted, and fail when it is too much."""
+
+import pytest
+
+from tests.contract.helpers import (
+    KIDS,
+    LOCK,
+    QUEUE,
+    T0,
+    Kit,
+    complete,
+    fail,
+    ids,
+    new,
+    ref_of,
+)
+from toril._model.record import Try
+from toril._model.states import State
+from toril._store.protocol import Recovered
+from toril.errors import LockLost
+from toril.events import Stalled, Waiting
+
+
+async def test_a_job_whose_lock_ran_out_is_taken_back(kit: Kit) -> None:
+    ref = await kit.make(State.ACTIVE)
+    kit.tick(LOCK + 1)
+
+    assert await kit.store.recover([QUEUE], now=kit.now) == [
+        Recovered(queue=QUEUE, id=ref.id, stalls=1)
+    ]
+
+    record = await kit.record(ref)
+    assert (record.state, record.stalls, record.attempts_made) == (State.WAITING, 1, 0)
+
+
+async def test_a_job_whose_lock_holds_is_left_alone(kit: Kit) -> None:
+    ref = await kit.make(State.ACTIVE)
+    kit.tick(LOCK - 1)
+
+    assert await kit.recover(QUEUE) == []
+    assert await kit.state(ref) == State.ACTIVE
+
+
+async def test_it_waits_then_is_said_to_have_stalled(kit: Kit) -> None:
+    ref = await kit.make(State.ACTIVE)
+    await kit.hush()
+    kit.tick(LOCK + 1)
+    await kit.recover(QUEUE)
+
+    waiting, stalled = await kit.hear()
+    assert waiting == Waiting(
+        id=waiting.id, queue=QUEUE, at_ms=kit.now, job_id=ref.id, prev="active"
+    )
+    assert stalled == Stalled(id=stalled.id, queue=QUEUE, at_ms=kit.now, job_id=ref.id)
+
+
+async def test_it_is_next(kit: Kit) -> None:
+    first, second = await kit.add_many(2)
+    await kit.crash()
+
+    assert await kit.claim_order() == ids([first, second])
+
+
+async def test_a_prioritized_job_is_next_and_keeps_its_priority(kit: Kit) -> None:
+    slow = await kit.make(State.ACTIVE, priority=9)
+    kit.tick(LOCK + 1)
+    urgent = await kit.add(priority=1)
+    await kit.recover(QUEUE)
+
+    assert (await kit.record(slow)).priority == 9
+    assert await kit.claim_order() == ids([slow, urgent])
+
+
+async def test_the_try_that_was_lost_is_recorded(kit: Kit) -> None:
+    await kit.add()
+    claim = await kit.claim(worker="w-1")
+    kit.tick(LOCK + 1)
+    await kit.recover(QUEUE)
+
+    [lost] = (await kit.record(ref_of(claim))).tries
+    assert lost == Try(
+        run=1,
+        worker="w-1",
+        started_ms=T0,
+        ended_ms=T0 + LOCK + 1,
+        end="stalled",
+        reason=lost.reason,
+    )
+
+
+async def test_the_late_owner_has_lost_it(kit: Kit) -> None:
+    await kit.add()
+    late = await kit.crash()
+
+    with pytest.raises(LockLost):
+        await kit.settle(complete(late))
+    with pytest.raises(LockLost):
+        await kit.update(ref_of(late), progress="50", token=late.token)
+
+
+async def test_the_next_run_is_counted_the_attempt_is_the_same(kit: Kit) -> None:
+    await kit.add()
+    await kit.crash()
+
+    record = (await kit.claim()).record
+    assert (record.runs, record.attempt, record.stalls) == (2, 1, 1)
+
+
+async def test_every_job_that_was_left_behind_is_taken_back_once(kit: Kit) -> None:
+    await kit.add_many(3)
+    await kit.ask(3)
+    kit.tick(LOCK + 1)
+
+    assert sorted(await kit.recover(QUEUE)) == ["1", "2", "3"]
+    assert await kit.recover(QUEUE) == []
+
+
+async def test_only_the_queues_that_were_named_are_looked_at(kit: Kit) -> None:
+    for queue in ("a", "b"):
+        await kit.make(State.ACTIVE, queue=queue)
+    kit.tick(LOCK + 1)
+
+    assert [one.queue for one in await kit.store.recover(["b"], now=kit.now)] == ["b"]
+
+
+async def test_no_names_mean_every_queue(kit: Kit) -> None:
+    for queue in ("a", "b"):
+        await kit.make(State.ACTIVE, queue=queue)
+    kit.tick(LOCK + 1)
+
+    taken = await kit.store.recover([], now=kit.now)
+
+    assert sorted(one.queue for one in taken) == ["a", "b"]
+
+
+async def test_a_job_in_a_paused_queue_is_taken_back_and_waits(kit: Kit) -> None:
+    ref = await kit.make(State.ACTIVE)
+    await kit.pause()
+    kit.tick(LOCK + 1)
+
+    assert await kit.recover(QUEUE) == [ref.id]
+    assert (await kit.ask()).jobs == ()
+
+
+# Too often.
+
+
+async def test_without_mercy_the_first_stall_is_fatal(kit: Kit) -> None:
+    ref = await kit.make(State.ACTIVE)
+    kit.tick(LOCK + 1)
+
+    taken = await kit.store.recover([QUEUE], max_stalls=0, now=kit.now)
+
+    assert taken == [Recovered(queue=QUEUE, id=ref.id, stalls=1, fatal=True)]
+
+
+async def test_the_next_claim_is_told_to_fail_it(kit: Kit) -> None:
+    await kit.add()
+    await kit.crash(max_stalls=0)
+
+    claim = await kit.claim()
+
+    assert "stalled more than allowable limit" in (claim.record.deferred or "")
+
+
+async def test_it_is_then_failed_as_any_other(kit: Kit) -> None:
+    await kit.add()
+    await kit.crash(max_stalls=0)
+    claim = await kit.claim()
+    await kit.settle(fail(claim, claim.record.deferred or ""))
+
+    record = await kit.record(ref_of(claim))
+    assert (record.state, record.stalls, record.deferred) == (State.FAILED, 1, None)
+    assert "stalled more than allowable limit" in (record.reason or "")
+
+
+async def test_a_few_stalls_are_forgiven(kit: Kit) -> None:
+    await kit.add()
+    for _ in range(3):
+        await kit.crash(max_stalls=3)
+
+    record = (await kit.claim()).record
+    assert (record.stalls, record.deferred) == (3, None)
+
+
+async def test_a_bystander_is_forgiven_as_often_as_it_takes(kit: Kit) -> None:
+    """Another job of the same worker may have crashed it: only who ran alone is to blame."""
+    await kit.add()
+    for _ in range(5):
+        await kit.crash(max_stalls=1)
+
+    assert (await kit.claim()).record.deferred is None
+
+
+async def test_who_crashed_alone_over_the_limit_is_to_blame(kit: Kit) -> None:
+    await kit.add()
+    await kit.crash(max_stalls=1)
+    claim = await kit.claim()
+    await kit.update(ref_of(claim), alone=True, token=claim.token)
+    kit.tick(LOCK + 1)
+
+    taken = await kit.store.recover([QUEUE], max_stalls=1, now=kit.now)
+
+    assert [(one.stalls, one.fatal) for one in taken] == [(2, True)]
+
+
+async def test_who_crashed_alone_within_the_limit_is_forgiven(kit: Kit) -> None:
+    await kit.add()
+    claim = await kit.claim()
+    await kit.update(ref_of(claim), alone=True, token=claim.token)
+    kit.tick(LOCK + 1)
+
+    taken = await kit.store.recover([QUEUE], max_stalls=1, now=kit.now)
+
+    assert [one.fatal for one in taken] == [False]
+
+
+async def test_a_child_that_was_taken_back_still_holds_its_parent(kit: Kit) -> None:
+    root, _ = await kit.add_flow(new(), new(queue=KIDS))
+    await kit.crash(KIDS)
+
+    assert await kit.state(root) == State.WAITING_CHILDREN
+
+
+async def test_attempts_and_stalls_are_counted_apart(kit: Kit) -> None:
+    await kit.add(attempts=3)
+    await kit.crash()
+
+    record = await kit.record(await kit.run())
+
+    assert (record.attempts_made, record.stalls, record.runs) == (1, 1, 2)
