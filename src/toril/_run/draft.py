@@ -4,9 +4,10 @@ Never here: the options that hold in the end; the queue lays its own and the app
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Protocol, cast
+
+import msgspec
 
 from toril._model.backoff import Backoff
 from toril._model.options import Options
@@ -44,9 +45,10 @@ def split_id(given: EnqueueOptions) -> tuple[str | None, Options]:
     return check_job_id(given["id"]), cast("Options", rest)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class Node(msgspec.Struct, frozen=True, kw_only=True):
     """A job to be added, and the children that it waits for; made by `task.node(...)`.
+
+    A struct, because each of many jobs is one on its way to the store.
 
     Shape    data is JSON text. options are what was asked for, as it was written.
              task_backoff holds where more than one attempt and no backoff was asked for.
@@ -56,7 +58,7 @@ class Node:
     queue: str
     name: str
     data: str = "{}"
-    options: Options = field(default_factory=Options)
+    options: Options = msgspec.field(default_factory=Options)
     id: str | None = None
     parent: Ref | None = None
     children: tuple["Node", ...] = ()
@@ -65,7 +67,7 @@ class Node:
 
     def after(self, *children: "Node") -> "Node":
         """Give this node with these children: it runs when they have completed."""
-        return replace(self, children=(*self.children, *children))
+        return msgspec.structs.replace(self, children=(*self.children, *children))
 
 
 class Add(Protocol):

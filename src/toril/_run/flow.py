@@ -5,8 +5,10 @@ Never here: how a tree is laid out (`_model.flow`).
 
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
+
+import msgspec
 
 from toril._model.flow import Node as Plan
 from toril._model.flow import plan
@@ -122,7 +124,7 @@ def _child(child: Childlike) -> Node:
 def _numbered(node: Node) -> Node:
     """Give every job its id now, so that jobs and handles can be matched."""
     children = tuple(map(_numbered, node.children))
-    return replace(node, id=node.id or _new_id(), children=children)
+    return msgspec.structs.replace(node, id=node.id or _new_id(), children=children)
 
 
 def _new_id() -> str:
