@@ -131,7 +131,7 @@ def _again(claim: Claim, outcome: Outcome, random: Callable[[], float]) -> Decis
 
 
 def _unknown_wait(count: int) -> Millis:
-    return min(UNKNOWN_FIRST_MS * 2 ** min(count, 16), UNKNOWN_MAX_MS)
+    return min(UNKNOWN_FIRST_MS << min(count, 16), UNKNOWN_MAX_MS)
 
 
 def _unknown(claim: Claim, outcome: Outcome, limit_ms: Millis) -> Decision:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, Literal, TypedDict, cast, get_args
 
 import msgspec
 
@@ -58,14 +58,13 @@ class Keep:
                 f"{field}={value!r} is not a retention",
                 field=field,
                 value=value,
-                hint='use "all", False, a count, an age such as "24h", or {"count": 100, "age": "24h"}',
+                hint='use "all", False, a count, an age like "24h", or {"count": 9, "age": "24h"}',
             )
-        known = {"count", "age"}
-        for key in value:  # pyright: ignore[reportUnknownVariableType]  # checked right here
-            if key not in known:
-                raise unknown_option(str(key), known, where=field)  # pyright: ignore[reportUnknownArgumentType]
-        count: Any = value.get("count")  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
-        age: Any = value.get("age")  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
+        given = cast("Mapping[str, Any]", value)
+        for key in given:
+            if key not in {"count", "age"}:
+                raise unknown_option(str(key), {"count", "age"}, where=field)
+        count, age = given.get("count"), given.get("age")
         return cls(
             count=None if count is None else _integer(count, f"{field}.count", 0, None),
             age_ms=None if age is None else to_ms(age, field=f"{field}.age"),
@@ -211,7 +210,7 @@ def _read_backoff(value: object) -> Backoff | None:
     if callable(value):
         return Custom()
     if isinstance(value, Mapping):
-        return from_wire(value)  # pyright: ignore[reportUnknownArgumentType]
+        return from_wire(cast("Mapping[str, Any]", value))
     return Fixed(value)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # checked by to_ms
 
 
@@ -300,8 +299,9 @@ def _keep_from_wire(value: object) -> Keep | None:
             return Keep(count=0) if value else Keep()
         case int():
             return Keep(count=value) if value >= 0 else Keep()
-        case {**items}:
-            count, age = items.get("count"), items.get("age")
+        case dict():
+            stored = cast("dict[str, Any]", value)
+            count, age = stored.get("count"), stored.get("age")
             return Keep(
                 count=count if isinstance(count, int) and count >= 0 else None,
                 age_ms=round(age * 1000) if isinstance(age, int | float) else None,
@@ -335,21 +335,19 @@ def _dedup_from_wire(value: dict[str, Any]) -> Dedup:
 def to_text(options: JobOptions) -> str:
     """Write options as the JSON object that is stored with the job."""
     made: dict[str, object] = {"attempts": options.attempts}
-    for key, value in (
-        ("delay", options.delay_ms),
-        ("priority", options.priority),
-        ("lifo", options.lifo),
-    ):
-        if value:
-            made[key] = value
-    for key, number in (
-        ("kl", options.keep_logs),
-        ("stackTraceLimit", options.keep_stack),
-        ("sizeLimit", options.max_size),
-        ("timestamp", options.created_ms),
-    ):
-        if number is not None:
-            made[key] = number
+    switches = {
+        "delay": options.delay_ms,
+        "priority": options.priority,
+        "lifo": options.lifo,
+    }
+    made |= {key: value for key, value in switches.items() if value}
+    numbers = {
+        "kl": options.keep_logs,
+        "stackTraceLimit": options.keep_stack,
+        "sizeLimit": options.max_size,
+        "timestamp": options.created_ms,
+    }
+    made |= {key: number for key, number in numbers.items() if number is not None}
     if options.backoff is not None:
         made["backoff"] = to_wire(options.backoff)
     if options.keep_completed is not None:

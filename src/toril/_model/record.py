@@ -18,8 +18,30 @@ from .times import Millis
 
 # Names that BullMQ gives to keys of a queue: a job id or a queue segment must not be one.
 RESERVED = frozenset(
-    "wait paused active prioritized delayed waiting-children completed failed marker events "
-    "stalled stalled-check limiter repeat meta id pc priority delay metrics de dn".split()
+    [
+        "wait",
+        "paused",
+        "active",
+        "prioritized",
+        "delayed",
+        "waiting-children",
+        "completed",
+        "failed",
+        "marker",
+        "events",
+        "stalled",
+        "stalled-check",
+        "limiter",
+        "repeat",
+        "meta",
+        "id",
+        "pc",
+        "priority",
+        "delay",
+        "metrics",
+        "de",
+        "dn",
+    ]
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -105,7 +127,7 @@ class NewJob:
     schedule: str | None = None
 
 
-class Try(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Try(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """One start of a job that did not complete it.
 
     Shape    end: failed, timeout, stalled, snoozed or released.
@@ -119,7 +141,7 @@ class Try(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reason: str | None = None
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class Record(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A job as it stands in the store.
 
     Shape    data, opts, progress and result are JSON text; stack holds one text a failed try,

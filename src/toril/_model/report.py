@@ -70,12 +70,12 @@ class SettingsPatch:
     """
 
     paused: bool | Unset = UNSET
-    concurrency: int | None | Unset = UNSET
-    rate: tuple[int, Millis] | None | Unset = UNSET
+    concurrency: int | Unset | None = UNSET
+    rate: tuple[int, Millis] | Unset | None = UNSET
     limit_for_ms: Millis | Unset = UNSET
-    keep_completed: Keep | None | Unset = UNSET
-    keep_failed: Keep | None | Unset = UNSET
-    dead_letter: str | None | Unset = UNSET
+    keep_completed: Keep | Unset | None = UNSET
+    keep_failed: Keep | Unset | None = UNSET
+    dead_letter: str | Unset | None = UNSET
     events_limit: int | Unset = UNSET
 
 
@@ -98,8 +98,8 @@ class JobPatch:
     delay_ms: Millis | Unset = UNSET
     priority: int | Unset = UNSET
     lifo: bool = False
-    parent: None | Unset = UNSET
-    dedup: None | Unset = UNSET
+    parent: Unset | None = UNSET
+    dedup: Unset | None = UNSET
     alone: bool | Unset = UNSET
 
 

@@ -375,7 +375,7 @@ class Store(Protocol):
         ...
 
     async def advance(
-        self, job: Ref, schedule: str, next_ms: Millis | None, *, now: Millis | None = None
+        self, job: Ref, schedule_id: str, next_ms: Millis | None, *, now: Millis | None = None
     ) -> ScheduleInfo | None:
         """Arm the run after the one that `job` is; None when the schedule has moved on or is gone.
 
@@ -383,7 +383,9 @@ class Store(Protocol):
         """
         ...
 
-    async def drop_schedule(self, queue: str, schedule: str, *, now: Millis | None = None) -> bool:
+    async def drop_schedule(
+        self, queue: str, schedule_id: str, *, now: Millis | None = None
+    ) -> bool:
         """Forget a schedule and its armed run, unless that has started; say if it existed.
 
         Emits    removed.

@@ -281,9 +281,7 @@ class _Adding:
         self.known.pop(Ref(queue.name, old[0]), None)
         self._say_deduplicated(queue, dedup, id, old[0])
 
-    def _store_next(
-        self, queue: QueueRow, job: NewJob, dedup: Dedup, ids: tuple[str, str]
-    ) -> None:
+    def _store_next(self, queue: QueueRow, job: NewJob, dedup: Dedup, ids: tuple[str, str]) -> None:
         payload = [job.name, job.data, to_text(job.options), job.id or ids[1], job.schedule]
         parent = [job.parent.queue, job.parent.id] if job.parent else None
         self.unit.run("add.dedup_next", (queue.key, dedup.key, to_json([*payload, parent])))

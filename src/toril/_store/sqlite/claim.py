@@ -52,9 +52,7 @@ def _claim_one(unit: Unit, request: ClaimRequest, now: Millis) -> Claimed:
     next_ms = queue.next_due
     if until is not None:
         next_ms = until if next_ms is None else min(until, next_ms)
-    return Claimed(
-        queue=request.queue, jobs=jobs, next_ms=next_ms, blocked=blocked, now_ms=now
-    )
+    return Claimed(queue=request.queue, jobs=jobs, next_ms=next_ms, blocked=blocked, now_ms=now)
 
 
 def promote_due(unit: Unit, queue: QueueRow, now: Millis) -> None:
@@ -124,12 +122,10 @@ def _take(
     return tuple([Claim(record, request.token, until, key) for key, record in found])
 
 
-def renew(
-    unit: Unit, held: Sequence[tuple[Ref, str]], lock_ms: Millis, now: Millis
-) -> list[Ref]:
+def renew(unit: Unit, held: Sequence[tuple[Ref, str]], lock_ms: Millis, now: Millis) -> list[Ref]:
     """Extend locks; give the jobs whose lock is lost."""
     asked = to_json([(ref.queue, ref.id, token) for ref, token in held])
-    found: dict[int, int] = dict(unit.rows("claim.held", (asked,)))  # type: ignore[arg-type]
+    found = dict(unit.pairs("claim.held", (asked,)))
     unit.run_each("claim.renew", list(found.values()), now + lock_ms)
     return [ref for number, (ref, _) in enumerate(held) if number not in found]
 

@@ -7,6 +7,7 @@ Never here: what a verb does.
 """
 
 import asyncio
+import contextlib
 import os
 import random
 import stat
@@ -30,6 +31,7 @@ from toril.errors import (
     TorilError,
 )
 
+from .sql import Connection
 from .statements import migrations, statements
 
 APPLICATION_ID = 0x746F7269  # "tori", so that no other program's file is taken for ours
@@ -37,7 +39,7 @@ BUSY_LIMIT_S = 60.0
 # A transaction is never longer than this many calls: one of them is one trip of many jobs.
 MAX_CALLS = 64
 _NETWORK = frozenset(
-    "nfs nfs4 cifs smb3 smbfs 9p afs ceph glusterfs fuse.sshfs fuse.glusterfs vboxsf".split()
+    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "vboxsf")
 )
 
 
@@ -120,13 +122,14 @@ class _Patience:
         return True
 
 
-def connect(path: str, *, synchronous: str) -> apsw.Connection:
+def connect(path: str, *, synchronous: str) -> Connection:
     """Open a connection as the store needs it.
 
     Raises   StoreUnavailable · StoreCorrupt: it cannot be used.
     """
     try:
-        db = apsw.Connection(path, statementcachesize=200)
+        driver: Any = apsw
+        db: Connection = driver.Connection(path, statementcachesize=200)
         db.set_busy_handler(_Patience())
         if path != ":memory:":
             db.pragma("journal_mode", "wal")
@@ -140,7 +143,7 @@ def connect(path: str, *, synchronous: str) -> apsw.Connection:
     return db
 
 
-def migrate(db: apsw.Connection, where: str) -> None:
+def migrate(db: Connection, where: str) -> None:
     """Bring the tables to this version, each step in a transaction of its own.
 
     Raises   StoreMismatch: a newer toril wrote the file. ConfigError: it is another program's.
@@ -167,7 +170,7 @@ def migrate(db: apsw.Connection, where: str) -> None:
         raise translate(error, where) from error
 
 
-def _check_own(db: apsw.Connection, where: str) -> None:
+def _check_own(db: Connection, where: str) -> None:
     if db.pragma("application_id") == 0 and db.execute(statements()["db.tables"]).get:
         raise ConfigError(
             f"{where} is another program's database",
@@ -181,7 +184,7 @@ def _check_own(db: apsw.Connection, where: str) -> None:
 class Transaction:
     """A write transaction that takes its lock at once."""
 
-    def __init__(self, db: apsw.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self.db = db
         self.sql = statements()
 
@@ -218,7 +221,7 @@ class Work(Protocol):
 class Call:
     """A verb on its way to a lane: its groups, what to do with them, and who waits for it."""
 
-    __slots__ = ("answer", "durable", "future", "groups", "loop", "run")
+    __slots__ = ("answer", "durable", "future", "groups", "is_batch", "loop", "run")
 
     def __init__(
         self, run: Callable[[Any, Any], Any], groups: Any, *, durable: bool, blocking: bool
@@ -226,6 +229,7 @@ class Call:
         self.run = run
         self.groups = groups
         self.durable = durable
+        self.is_batch = isinstance(groups, list)
         self.answer: Any = None
         self.loop = None if blocking else asyncio.get_running_loop()
         self.future: Any = Future[Any]() if self.loop is None else self.loop.create_future()
@@ -302,10 +306,9 @@ class Lane:
                 self._post(loop, calls)
 
     def _post(self, loop: asyncio.AbstractEventLoop, calls: list[Call]) -> None:
-        try:
+        # The loop may close in between: then nobody is left to hear the answer.
+        with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(_deliver, calls)
-        except RuntimeError:
-            pass  # the loop closed in between: nobody is left to hear the answer
 
     def _together(self, batch: list[Call]) -> bool:
         work = self._work
@@ -324,12 +327,12 @@ class Lane:
 
     def _apart(self, call: Call) -> None:
         """Run each group of a failed call by itself; the answers of good ones stand."""
-        if not isinstance(call.groups, list) or len(call.groups) < 2:
+        if not call.is_batch or len(call.groups) < 2:
             return
         answers: list[Any] = []
         for group in call.groups:
             one = Call.__new__(Call)
-            one.run, one.groups, one.durable, one.answer = call.run, [group], call.durable, None
+            one.run, one.groups, one.durable, one.is_batch = call.run, [group], call.durable, True
             done = self._together([one])
             answers.append(one.answer[0] if done else one.answer)
         call.answer = answers

@@ -4,15 +4,16 @@ Never here: what a verb does.
 """
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import apsw
 import msgspec
 
+from toril._model.report import WorkerInfo
 from toril._model.times import Millis
 from toril._store.protocol import Recovered
 from toril.errors import StoreUnavailable
@@ -21,11 +22,13 @@ from . import claim
 from .db import Call, Lane, connect, migrate, prepare_file
 from .presence import Presence, clear_bell
 from .read import Reading
+from .sql import Connection
 from .statements import statements
 from .unit import Unit, clock, to_json
 from .watch import Bulletin, Watch
 
 T = TypeVar("T")
+U = TypeVar("U")
 MEMORY = ":memory:"
 ANSWER_S = 90.0
 
@@ -33,7 +36,7 @@ ANSWER_S = 90.0
 class Writing:
     """The writer's work: transactions that wake whoever waits when they are committed."""
 
-    def __init__(self, db: apsw.Connection, bulletin: Bulletin, level: str) -> None:
+    def __init__(self, db: Connection, bulletin: Bulletin, level: str) -> None:
         self.db = db
         self.presence: Presence | None = None
         self.owner = 0
@@ -80,7 +83,7 @@ class Writing:
 class ReadingWork:
     """The reader's work: each call reads what was committed before it began."""
 
-    def __init__(self, db: apsw.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self.db = db
 
     def begin(self, *, durable: bool) -> Reading:
@@ -110,7 +113,7 @@ class Engine:
         self._memory = path == MEMORY
         self._watch: Watch | None = None
         self._reader: Lane | None = None
-        self._reader_db: apsw.Connection | None = None
+        self._reader_db: Connection | None = None
         if not self._memory:
             prepare_file(Path(path))
         db = connect(path, synchronous=level)
@@ -143,7 +146,7 @@ class Engine:
             check=self._check_owners,
         )
 
-    def _check_owners(self, db: apsw.Connection) -> bool:
+    def _check_owners(self, db: Connection) -> bool:
         """Take the jobs of dead processes back; say whether living ones hold any."""
         presence = self._work.presence
         text: str = db.execute(statements()["presence.owners"], (self._work.owner,)).get
@@ -172,34 +175,36 @@ class Engine:
         for bell in bells:
             clear_bell(bell)
 
-    async def write(
-        self, run: Callable[[Unit, Any], T], groups: Any, *, durable: bool = True
-    ) -> T:
+    async def write(self, run: Callable[[Unit, Any], T], groups: Any, *, durable: bool = True) -> T:
         """Run a call in a write transaction."""
         call = Call(run, groups, durable=durable, blocking=False)
         self._writer.submit(call)
-        return await call.future
+        answer: T = await call.future
+        return answer
 
     async def write_both(
-        self, first: tuple[Callable[[Unit, Any], T], Any], then: Callable[[Unit, Any], Any]
-    ) -> tuple[T, Any]:
-        """Run two calls in one write transaction, the second after the first."""
+        self, first: tuple[Callable[[Unit, Any], T], Any], then: Callable[[Unit, Any], U]
+    ) -> tuple[T, U | None]:
+        """Run two calls in one write transaction, the second after the first.
+
+        When the second one fails its answer is None: the first one stands.
+        """
         one = Call(*first, durable=True, blocking=False)
         two = Call(then, None, durable=False, blocking=False)
         self._writer.submit(one, two)
-        # Both are answered in one go; when the first one failed the second is still heard.
         await asyncio.wait((one.future, two.future))
-        two_answer = two.future.exception() or two.future.result()
-        return one.future.result(), two_answer
+        second: U | None = None if two.future.exception() else two.future.result()
+        return one.future.result(), second
 
     def blocking(self, run: Callable[[Unit, Any], T], groups: Any, *, durable: bool = False) -> T:
         """Run a call in a write transaction and block until it is answered."""
         call = Call(run, groups, durable=durable, blocking=True)
         self._writer.submit(call)
         try:
-            return call.future.result(ANSWER_S)
+            answer: T = call.future.result(ANSWER_S)
         except TimeoutError as error:
             raise StoreUnavailable(f"{self.path} did not answer for {ANSWER_S:.0f} s") from error
+        return answer
 
     async def read(self, run: Callable[[Reading], T]) -> T:
         """Run a reading call."""
@@ -212,17 +217,16 @@ class Engine:
             return await self.write(within, None, durable=False)
         call = Call(lambda reading, _: run(reading), None, durable=False, blocking=False)
         self._reader.submit(call)
-        return await call.future
+        answer: T = await call.future
+        return answer
 
     def close(self) -> None:
         """Leave the store; blocking."""
         presence = self._work.presence
         if presence is not None:
             owner = self._work.owner
-            try:
-                self.blocking(lambda unit, _: unit.run("presence.leave", (owner,)) and None, None)
-            except StoreUnavailable:
-                pass  # it is found dead, as after a crash
+            with contextlib.suppress(StoreUnavailable):  # else it is found dead, as after a crash
+                self.blocking(lambda unit, key: _forget(unit, "presence.leave", key), owner)
         if self._watch is not None:
             self._watch.close()
         self._writer.close()
@@ -234,8 +238,17 @@ class Engine:
             presence.close()
 
 
-def announce(unit: Unit, worker: Any, now: Millis) -> None:
+def _forget(unit: Unit, statement: str, key: object) -> None:
+    unit.run(statement, (key,))
+
+
+def forget_worker(unit: Unit, worker: str) -> None:
+    """Take a worker off the list."""
+    _forget(unit, "presence.worker_leave", worker)
+
+
+def announce(unit: Unit, worker: WorkerInfo, now: Millis) -> None:
     """Note that a worker of this process is there."""
-    row = (worker.id, unit.owner, worker.name, worker.host, worker.pid)
-    row += (to_json(list(worker.queues)), worker.concurrency, worker.active)
-    unit.run("presence.worker", (*row, worker.started_ms, now))
+    who = (worker.id, unit.owner, worker.name, worker.host, worker.pid)
+    what = (to_json(list(worker.queues)), worker.concurrency, worker.active)
+    unit.run("presence.worker", (*who, *what, worker.started_ms, now))

@@ -65,9 +65,7 @@ def _settle(unit: Unit, child: tuple[int, str, str], outcome: str, value: str) -
     return unit.db.changes() == 1
 
 
-def _fail_parent(
-    unit: Unit, parent: int, queue: str, id: str, reason: str, now: Millis
-) -> None:
+def _fail_parent(unit: Unit, parent: int, queue: str, id: str, reason: str, now: Millis) -> None:
     """Let the parent fail at its next claim, which comes at once when it was waiting."""
     text = f"child {queue}:{id} failed: {reason}"
     unit.run("finish.defer_failure", (parent, text))

@@ -93,8 +93,7 @@ def _refuse(unit: Unit, decision: Decision, job: Standing) -> Answer | None:
             return str(job.state)
         owner = "another worker holds its lock" if job.token else f"it is {job.state}"
         return LockLost(
-            f"job {decision.id!r} of queue {decision.queue!r} was not "
-            f"{decision.action}d: {owner}",
+            f"job {decision.id!r} of queue {decision.queue!r} was not {decision.action}d: {owner}",
             **where,
         )
     if decision.action is Action.COMPLETE and job.family:
@@ -236,8 +235,7 @@ def _fail(unit: Unit, queue: QueueRow, pair: Pair, now: Millis) -> None:
     queue.emit(now, body)
     if decision.exhausted:
         made = (job.attempts_made or 0) + 1
-        body = {"kind": "retries-exhausted", "job_id": decision.id, "attempts_made": made}
-        queue.emit(now, body)
+        queue.emit(now, {"kind": "retries-exhausted", "job_id": decision.id, "attempts_made": made})
     if queue.dead_letter is not None:
         dead_letter(unit, queue, decision, now)
     _after(unit, [pair], State.FAILED, now)

@@ -52,4 +52,3 @@ def delay_job(unit: Unit, queue: QueueRow, row: tuple[int, str, Millis], due_ms:
     unit.run("edit.delay", (key, due_ms, delay, queue.take_positions(1)))
     queue.next_due = due_ms if queue.next_due is None else min(queue.next_due, due_ms)
     unit.look.add(queue.name)
-

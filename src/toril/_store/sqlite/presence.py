@@ -9,14 +9,31 @@ import contextlib
 import os
 import secrets
 import socket
+import sys
 import tempfile
 import weakref
 from pathlib import Path
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows has no flock: there the lock time alone tells
-    fcntl = None  # type: ignore[assignment]
+
+    HAS_LOCKS = True
+
+    def _take(handle: int) -> bool:
+        """Lock an open file without waiting; say whether that worked."""
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+else:  # Windows has no flock: there the lock time of a job alone tells
+    HAS_LOCKS = False
+
+    def _take(handle: int) -> bool:
+        """Say that it is locked: nobody can tell."""
+        return True
+
 
 # A Unix socket's path has to fit in 108 bytes, its end included.
 MAX_SOCKET_PATH = 100
@@ -50,7 +67,7 @@ class Presence:
 
         A lock that can be taken, or is not there any more, has no living owner.
         """
-        if fcntl is None:
+        if not HAS_LOCKS:
             return False
         path = self.folder / lock
         handle = _lock(path, create=False)
@@ -96,14 +113,10 @@ def _lock(path: Path, *, create: bool) -> int | None:
         if create:
             raise
         return None
-    if fcntl is None:
+    if _take(handle):
         return handle
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        return None
-    return handle
+    os.close(handle)
+    return None
 
 
 def _doorbell(folder: Path, name: str) -> tuple[socket.socket, str]:
@@ -113,7 +126,7 @@ def _doorbell(folder: Path, name: str) -> tuple[socket.socket, str]:
             path = str(Path(tempfile.gettempdir(), f"toril-{name}.bell"))
         bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         bell.bind(path)
-        os.chmod(path, 0o600)  # noqa: PTH101  # a socket, not a file of ours
+        os.chmod(path, 0o600)
         address = path
     else:
         bell = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

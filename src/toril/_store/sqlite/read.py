@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import apsw
 import msgspec
 
 from toril._model.record import Record, Ref
@@ -24,6 +23,7 @@ from toril._model.states import State
 from toril._model.times import Millis
 from toril.events import Event, make
 
+from .sql import Connection
 from .statements import statements
 from .unit import QueueRow, clock, keep_from_text, to_json
 
@@ -35,7 +35,7 @@ _EVERY = tuple(State)
 class Reading:
     """What reading calls act on: a connection between transactions."""
 
-    def __init__(self, db: apsw.Connection) -> None:
+    def __init__(self, db: Connection) -> None:
         self.db = db
         self._sql = statements()
 
@@ -45,7 +45,8 @@ class Reading:
 
     def rows(self, name: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
         """Give the rows of a statement that returns them as one JSON array."""
-        return msgspec.json.decode(self.value(name, bindings))
+        rows: list[Any] = msgspec.json.decode(self.value(name, bindings))
+        return rows
 
 
 def get(read: Reading, refs: Sequence[Ref]) -> list[Record | None]:
@@ -117,9 +118,7 @@ def counts(read: Reading, queues: Sequence[str]) -> list[Counts]:
     ]
 
 
-def children(
-    read: Reading, parent: Ref, outcome: str | None, page: tuple[int, int]
-) -> Children:
+def children(read: Reading, parent: Ref, outcome: str | None, page: tuple[int, int]) -> Children:
     """List a job's children and count them."""
     offset, limit = page
     text = read.value("read.children", (parent.queue, parent.id, outcome, limit, offset))

@@ -7,7 +7,7 @@ from toril._model.report import WorkerInfo
 from toril._model.times import Millis
 
 from . import claim
-from .engine import Engine, announce
+from .engine import Engine, announce, forget_worker
 from .unit import Unit, clock
 
 
@@ -40,6 +40,4 @@ class SQLiteRenewer:
         """Take the worker off the list."""
         worker, self._worker = self._worker, None
         if worker is not None:
-            self._engine.blocking(
-                lambda unit, _: unit.run("presence.worker_leave", (worker,)) and None, None
-            )
+            self._engine.blocking(forget_worker, worker)

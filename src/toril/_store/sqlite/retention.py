@@ -92,5 +92,3 @@ def _trim_queue(unit: Unit, queue: QueueRow, now: Millis) -> int:
         unit.run("queue.trim_metrics", (queue.key, state, minute))
     unit.run("queue.trim_events", (queue.key, queue.events - queue.events_limit, 1_000))
     return gone + unit.db.changes()
-
-

@@ -9,7 +9,18 @@ from importlib.resources import files
 
 _HEAD = re.compile(r"^-- ([a-z_]+\.[a-z_]+): (.+)$", re.MULTILINE)
 _FOLDER = files("toril._store.sqlite").joinpath("sql")
-_GROUPS = ("db", "add", "claim", "finish", "edit", "remove", "read", "queue", "schedule", "presence")
+_GROUPS = (
+    "db",
+    "add",
+    "claim",
+    "finish",
+    "edit",
+    "remove",
+    "read",
+    "queue",
+    "schedule",
+    "presence",
+)
 
 
 @cache

@@ -162,9 +162,7 @@ class SQLiteStore:
             (lambda unit, some: finish.finish(unit, some, _now(unit, now)), list(decisions)),
             lambda unit, _: claim.claim(unit, requests, _now(unit, now), settled),
         )
-        if isinstance(claimed, BaseException):
-            claimed = []
-        return Finished(words=tuple(words), claimed=tuple(claimed))
+        return Finished(words=tuple(words), claimed=tuple(claimed or ()))
 
     async def recover(
         self, queues: Sequence[str], *, max_stalls: int = 3, now: Millis | None = None
@@ -306,7 +304,9 @@ class SQLiteStore:
             lambda unit, at: schedule.advance(unit, job, schedule_id, at, _now(unit, now)), next_ms
         )
 
-    async def drop_schedule(self, queue: str, schedule_id: str, *, now: Millis | None = None) -> bool:
+    async def drop_schedule(
+        self, queue: str, schedule_id: str, *, now: Millis | None = None
+    ) -> bool:
         """Forget a schedule; see the protocol."""
         return await self._open_engine().write(
             lambda unit, id: schedule.drop(unit, queue, id, _now(unit, now)), schedule_id

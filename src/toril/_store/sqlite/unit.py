@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import apsw
 import msgspec
 
 from toril._model.options import Keep
@@ -17,10 +16,13 @@ from toril._model.record import check_queue_name
 from toril._model.times import Millis
 from toril.errors import ConfigError
 
+from .sql import Connection, Rows
 from .statements import statements
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode
+
+_pairs = msgspec.json.Decoder(list[tuple[int, int]])
 
 EventBody = dict[str, Any]
 
@@ -51,10 +53,10 @@ class QueueRow:
     __slots__ = (
         "concurrency",
         "dead_letter",
-        "ever_completed",
-        "ever_failed",
         "events",
         "events_limit",
+        "ever_completed",
+        "ever_failed",
         "ids",
         "keep_completed",
         "keep_failed",
@@ -73,6 +75,12 @@ class QueueRow:
     )
 
     def __init__(self, row: Sequence[Any]) -> None:
+        self.key: int
+        self.name: str
+        self.ids: int
+        self.positions: int
+        self.events: int
+        self.next_due: Millis | None
         (
             self.key,
             self.name,
@@ -142,7 +150,7 @@ class QueueRow:
 class Unit:
     """What the calls of one transaction act on."""
 
-    def __init__(self, db: apsw.Connection, owner: int) -> None:
+    def __init__(self, db: Connection, owner: int) -> None:
         self.db = db
         self.owner = owner
         self.now = clock()
@@ -152,7 +160,7 @@ class Unit:
         self._queues: dict[str, QueueRow | None] = {}
         self._sql = statements()
 
-    def run(self, name: str, bindings: tuple[Any, ...] = ()) -> apsw.Cursor:
+    def run(self, name: str, bindings: tuple[Any, ...] = ()) -> Rows:
         """Run a named statement."""
         return self.db.execute(self._sql[name], bindings)
 
@@ -169,7 +177,12 @@ class Unit:
 
         One row of JSON is one step: rows fetched one by one would each wait for the interpreter.
         """
-        return _decode(self.value(name, bindings))
+        rows: list[list[Any]] = _decode(self.value(name, bindings))
+        return rows
+
+    def pairs(self, name: str, bindings: tuple[Any, ...] = ()) -> list[tuple[int, int]]:
+        """Give the rows of a statement that returns pairs of numbers as one JSON array."""
+        return _pairs.decode(self.value(name, bindings))
 
     def find_queue(self, name: str) -> QueueRow | None:
         """Load a queue, or None when there is none."""

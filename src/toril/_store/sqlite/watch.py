@@ -8,13 +8,13 @@ Never here: what a waiter does when it wakes.
 import asyncio
 import contextlib
 import select
+import socket
 import threading
 import time
-from collections.abc import Callable
-
-import apsw
+from collections.abc import Callable, Generator
 
 from .presence import Presence
+from .sql import Connection
 from .unit import Unit
 
 LOOK_S = 0.25
@@ -60,7 +60,7 @@ class Bulletin:
         self._waiters: dict[int, Waiter] = {}
 
     @contextlib.contextmanager
-    def waiter(self, queues: frozenset[str], *, events: bool):  # noqa: ANN201
+    def waiter(self, queues: frozenset[str], *, events: bool) -> Generator[Waiter]:
         """Let a waiter be told from here on."""
         waiter = Waiter(queues, events=events)
         self._waiters[id(waiter)] = waiter
@@ -80,23 +80,23 @@ class Watch:
 
     def __init__(
         self,
-        db: apsw.Connection,
+        db: Connection,
         presence: Presence,
         *,
         heard: Callable[[], None],
-        check: Callable[[apsw.Connection], bool],
+        check: Callable[[Connection], bool],
     ) -> None:
         self._db = db
         self._presence = presence
         self._heard = heard
         self._check = check
-        self._closing = False
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._main, name="toril-watch", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """End the thread."""
-        self._closing = True
+        self._closing.set()
         self._presence.ring([self._presence.bell])
         self._thread.join()
         self._db.close()
@@ -106,12 +106,12 @@ class Watch:
         version = self._db.data_version()
         checked = 0.0
         pause = LOOK_S
-        while not self._closing:
+        while True:
             readable, _, _ = select.select([bell], [], [], pause)
+            if self._closing.is_set():
+                return
             if readable:
                 self._empty(bell)
-            if self._closing:
-                return
             newer = self._db.data_version()
             if readable or newer != version:
                 version = newer
@@ -122,7 +122,7 @@ class Watch:
                 # Look often only while another process has jobs that it could leave behind.
                 pause = LIVENESS_S if self._check(self._db) else LOOK_S
 
-    def _empty(self, bell) -> None:  # noqa: ANN001
+    def _empty(self, bell: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while bell.recv(64):
                 pass

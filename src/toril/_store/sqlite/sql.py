@@ -1,0 +1,54 @@
+"""The part of a SQLite connection that the store uses, with types that hold.
+
+The driver's own types are unknown in places on older Pythons; here they are said once.
+Never here: behaviour.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+
+class Rows(Protocol):
+    """What a statement gives back."""
+
+    @property
+    def get(self) -> Any:
+        """Give the only row: its value, or a tuple of several values; None without a row."""
+        ...
+
+
+class Connection(Protocol):
+    """A connection to a SQLite database."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """Say whether a transaction is open."""
+        ...
+
+    def execute(self, statements: str, bindings: tuple[Any, ...] | None = None) -> Rows:
+        """Run statements; all of them, or up to the first row."""
+        ...
+
+    def pragma(self, name: str, value: Any = None) -> Any:
+        """Read or set a pragma."""
+        ...
+
+    def changes(self) -> int:
+        """Count the rows that the last statement changed."""
+        ...
+
+    def last_insert_rowid(self) -> int:
+        """Give the key of the row inserted last."""
+        ...
+
+    def data_version(self) -> int:
+        """Give a number that changes when another connection has changed the file."""
+        ...
+
+    def set_busy_handler(self, callable: Callable[[int], bool] | None) -> None:
+        """Say what to do while another connection holds the lock."""
+        ...
+
+    def close(self) -> None:
+        """Close it."""
+        ...
