@@ -1,0 +1,41 @@
+"""Running a handler: on the event loop or in a thread, always ending in an `Ended`.
+
+One coroutine does it, and it is the only task a running job has. Whatever user code raises stays
+inside. Never here: what becomes of the job.
+"""
+
+import asyncio
+from typing import Any
+
+from toril._run.handlers import Handler
+from toril._run.job import CURRENT, Job
+
+from .outcome import Ended, raised, returned
+from .threads import Threads
+
+__all__ = ["Ended", "Threads", "perform", "raised", "returned"]
+
+
+async def perform(handler: Handler, job: Job[Any], threads: Threads) -> Ended:
+    """Run one try of a job, and wait until what it reported on its way is stored."""
+    ended = await _attempt(handler, job, threads)
+    try:
+        await job.written()
+    except asyncio.CancelledError:
+        return ended  # the handler has ended: it is too late to interrupt it
+    return ended
+
+
+async def _attempt(handler: Handler, job: Job[Any], threads: Threads) -> Ended:
+    CURRENT.set(job)
+    try:
+        if handler.is_async:
+            value = await handler.call(job)
+        else:
+            value = await threads.run(handler.call, job)
+    except BaseException as error:
+        # Everything, SystemExit and KeyboardInterrupt too: asyncio lets those two through to
+        # the loop, and a handler must not end the worker. Returned from here, so that no frame
+        # of the traceback refers to the error.
+        return raised(error)
+    return returned(handler, value)

@@ -1,0 +1,103 @@
+"""Threads for `def` handlers: as many as run at once, none of which can hold the process.
+
+`concurrent.futures` has a fixed number of threads, so that each one that never ends would take
+away a place for good, and it waits for all of them when the interpreter exits.
+"""
+
+import asyncio
+import contextvars
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from toril._run.job import Job
+
+T = TypeVar("T")
+Work = Callable[[], None]
+
+
+class Threads:
+    """Run calls in daemon threads; a thread that is done takes the next call."""
+
+    __slots__ = ("_closed", "_count", "_idle", "_name")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._idle: deque[SimpleQueue[Work | None]] = deque()
+        self._count = 0
+        self._closed = False
+
+    def run(self, call: Callable[[Job[Any]], T], job: Job[Any]) -> asyncio.Future[T]:
+        """Start a call in a thread, in the caller's context, and give what will hold its end.
+
+        Cancelling that abandons the thread: it runs on, and nobody hears of its end.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        context = contextvars.copy_context()
+        self._hand(lambda: _call(loop, future, lambda: context.run(call, job)))
+        return future
+
+    def close(self) -> None:
+        """Let idle threads end, and the others when they are done."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().put(None)
+
+    def _hand(self, work: Work) -> None:
+        try:
+            inbox = self._idle.pop()
+        except IndexError:
+            inbox = self._start()
+        inbox.put(work)
+
+    def _start(self) -> "SimpleQueue[Work | None]":
+        self._count += 1
+        inbox: SimpleQueue[Work | None] = SimpleQueue()
+        name = f"{self._name}-{self._count}"
+        threading.Thread(target=self._live, args=(inbox,), name=name, daemon=True).start()
+        return inbox
+
+    def _live(self, inbox: "SimpleQueue[Work | None]") -> None:
+        while (work := inbox.get()) is not None:
+            work()
+            # An idle thread must not keep alive what its last job used.
+            del work
+            if self._closed:
+                return
+            self._idle.append(inbox)
+
+
+def _call(
+    loop: asyncio.AbstractEventLoop, future: "asyncio.Future[T]", call: Callable[[], T]
+) -> None:
+    try:
+        value = call()
+    except StopIteration as error:
+        # As in a coroutine: a future refuses this exception.
+        stop = RuntimeError("the handler raised StopIteration")
+        stop.__cause__ = error
+        _post(loop, _set_error, future, stop)
+    except BaseException as error:
+        _post(loop, _set_error, future, error)
+    else:
+        _post(loop, _set_value, future, value)
+
+
+def _post(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *args: Any) -> None:
+    # Once the loop is closed nobody is left to hear.
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(call, *args)
+
+
+def _set_value(future: "asyncio.Future[T]", value: T) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _set_error(future: "asyncio.Future[Any]", error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)

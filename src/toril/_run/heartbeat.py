@@ -1,0 +1,152 @@
+"""Keeping locks from a thread of its own, so that code that blocks the event loop loses none.
+
+The thread renews every third of the lock's time, announces the worker, and watches the loop.
+It only reads what the loop owns, and hands everything else over. Never here: what is done about
+a lock that was lost.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from toril._model.record import Claim, Ref
+from toril._model.report import WorkerInfo
+from toril._model.times import Millis
+from toril._store.protocol import Renewer
+from toril.errors import TorilError
+
+from .looplag import LoopWatch
+
+PRESENCE_S = 10.0
+LONGEST_TICK_S = 0.25
+
+
+def lease_clock() -> float:
+    """Give seconds on a clock that also runs while the machine is suspended, where there is one.
+
+    A lock lapses while a laptop sleeps; a clock that sleeps too would not notice.
+    """
+    return _read_clock()
+
+
+def _boottime() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+_read_clock = _boottime if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+
+
+class Held(Protocol):
+    """A job in hand: its claim, and until when its lock surely holds (on the lease clock)."""
+
+    claim: Claim
+    lease_until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reports:
+    """What the thread calls, always on the event loop, except `hung`."""
+
+    held: Callable[[], Sequence[Held]]
+    lost: Callable[[Sequence[Held]], None]
+    trouble: Callable[[TorilError], None]
+    hung: Callable[[], None]
+
+
+class Heartbeat:
+    """Renew the locks of one worker until stopped."""
+
+    def __init__(
+        self,
+        renewer: Renewer,
+        info: WorkerInfo,
+        lock_ms: Millis,
+        reports: Reports,
+        watch: LoopWatch,
+    ) -> None:
+        self._renewer = renewer
+        self._info = info
+        self._lock_s = lock_ms / 1000
+        self._reports = reports
+        self._watch = watch
+        self._stopped = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._last = float("-inf")
+        self._complained = False
+
+    @property
+    def alive(self) -> bool:
+        """Say whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self) -> None:
+        """Start the thread; the running loop is the one it reports to."""
+        self._loop = asyncio.get_running_loop()
+        name = f"toril-heartbeat-{self._info.name}"
+        self._thread = threading.Thread(target=self._live, name=name, daemon=True)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End the thread, and wait for a renewal that is under way."""
+        self._stopped.set()
+        thread = self._thread
+        if thread is not None and thread.is_alive():
+            await asyncio.to_thread(thread.join, self._lock_s)
+
+    def _live(self) -> None:
+        tick = min(LONGEST_TICK_S, self._lock_s / 6, self._watch.limit / 4)
+        try:
+            while not self._stopped.wait(tick):
+                held = self._reports.held()
+                if not self._watch.tick(bool(held)):
+                    self._reports.hung()
+                    return
+                pause = self._lock_s / 3 if held else PRESENCE_S
+                if time.monotonic() - self._last >= pause:
+                    self.beat(held)
+        finally:
+            self._renewer.close()
+
+    def beat(self, held: Sequence[Held]) -> None:
+        """Renew once: extend every lock, announce the worker, report what is lost."""
+        began = lease_clock()
+        locks = {
+            (Ref(each.claim.record.queue, each.claim.record.id), each.claim.token): each
+            for each in held
+        }
+        info = replace(self._info, seen_ms=time.time_ns() // 1_000_000, active=len(held))
+        try:
+            lost = set(self._renewer.renew(list(locks), round(self._lock_s * 1000), info))
+        except TorilError as error:
+            self._failed(held, error)
+            return
+        self._complained = False
+        for (ref, _), each in locks.items():
+            if ref not in lost:
+                each.lease_until = began + self._lock_s
+        if lost:
+            self._post(
+                self._reports.lost, [each for (ref, _), each in locks.items() if ref in lost]
+            )
+        self._last = time.monotonic()
+
+    def _failed(self, held: Sequence[Held], error: TorilError) -> None:
+        """Try again at the next tick; what has lapsed by now is lost."""
+        if not self._complained:
+            self._complained = True
+            self._post(self._reports.trouble, error)
+        now = lease_clock()
+        expired = [each for each in held if each.lease_until < now]
+        if expired:
+            self._post(self._reports.lost, expired)
+
+    def _post(self, call: Callable[[Any], None], value: object) -> None:
+        # A closed loop has nobody left to tell.
+        with suppress(RuntimeError):
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(call, value)

@@ -1,0 +1,316 @@
+"""Telling of what happens in a worker: listeners of its users, and hooks of its observers.
+
+A *listener* belongs to one worker and one event, and gets the job itself. A *hook* sees frozen
+records of everything: logging is one, tracing and metrics are others. Neither can harm a job:
+what it raises is logged. Both cost nothing where nobody listens.
+"""
+
+import asyncio
+import difflib
+import inspect
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, TypeVar
+
+from toril.errors import ConfigError, TorilError
+
+LOCAL_EVENTS = (
+    "active",
+    "completed",
+    "failed",
+    "attempt_failed",
+    "progress",
+    "stalled",
+    "drained",
+    "error",
+    "lock_lost",
+    "ready",
+    "closing",
+    "closed",
+)
+
+Listener = Callable[..., object]
+L = TypeVar("L", bound=Listener)
+
+log = logging.getLogger("toril.worker")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """Something a hook may want to know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobHappening(Happening):
+    """Something that happened to one job in this worker."""
+
+    queue: str
+    job_id: str
+    job_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStarted(JobHappening):
+    """A try of a job began; `run` numbers all its starts, `attempt` those that count."""
+
+    attempt: int
+    run: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFinished(JobHappening):
+    """A try of a job ended and the store knows; `word` says what became of the job.
+
+    Shape    word: completed · failed · delayed · waiting · waiting-children. end is how the try
+             itself ended. final: the job will not run again by itself.
+    """
+
+    attempt: int
+    word: str
+    end: str
+    seconds: float
+    reason: str | None = None
+    stack: str | None = None
+
+    @property
+    def final(self) -> bool:
+        """Say whether this was the job's last try."""
+        return self.word in ("completed", "failed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockGone(JobHappening):
+    """The job's lock was lost: what this worker did for it is refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameUnknown(JobHappening):
+    """A job has a name that no handler of its queue has."""
+
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeUnstoppable(JobHappening):
+    """A job should have stopped and its code goes on."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStalled(Happening):
+    """A job was taken back from a worker that is gone."""
+
+    queue: str
+    job_id: str
+    stalls: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopBlocked(Happening):
+    """The event loop stood still; `where` is the file and line, `source` its text."""
+
+    seconds: float
+    job: str
+    where: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble(Happening):
+    """Something of the worker's own did not work; it goes on."""
+
+    what: str
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerState(Happening):
+    """The worker is ready, closing or closed."""
+
+    state: str
+    worker: str
+    queues: tuple[str, ...]
+
+
+class Hook(Protocol):
+    """What observes a worker."""
+
+    def wants(self, kind: type[Happening]) -> bool:
+        """Say whether records of this kind are worth making."""
+        ...
+
+    def __call__(self, what: Happening) -> None:
+        """Take note; must not block."""
+        ...
+
+
+class Hooks:
+    """Hand records to the hooks that want them."""
+
+    __slots__ = ("_hooks",)
+
+    def __init__(self, hooks: Iterable[Hook]) -> None:
+        self._hooks = tuple(hooks)
+
+    def wants(self, kind: type[Happening]) -> bool:
+        """Say whether anybody wants this kind; ask before making a record on a hot path."""
+        return any(hook.wants(kind) for hook in self._hooks)
+
+    def tell(self, what: Happening) -> None:
+        """Hand a record to everyone who wants it."""
+        kind = type(what)
+        for hook in self._hooks:
+            try:
+                if hook.wants(kind):
+                    hook(what)
+            except Exception:
+                log.exception("hook.failed", extra={"hook": repr(hook), "kind": kind.__name__})
+
+
+class Listeners:
+    """Keep a worker's local listeners, sync or async, and call them.
+
+    Sync listeners run at once, on the event loop; async ones as tasks of their own.
+    """
+
+    __slots__ = ("_by_event", "_tasks")
+
+    def __init__(self) -> None:
+        self._by_event: dict[str, list[Listener]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def add(self, event: str, listener: Listener) -> None:
+        """Call this from now on when the event happens.
+
+        Raises   ConfigError: there is no such event.
+        """
+        if event not in LOCAL_EVENTS:
+            near = difflib.get_close_matches(event, LOCAL_EVENTS, n=1)
+            guess = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(
+                f"workers have no event {event!r}{guess}",
+                field="event",
+                value=event,
+                hint=f"known: {', '.join(LOCAL_EVENTS)}",
+            )
+        self._by_event.setdefault(event, []).append(listener)
+
+    def on(self, event: str) -> Callable[[L], L]:
+        """Decorate a listener of this event."""
+
+        def keep(listener: L) -> L:
+            self.add(event, listener)
+            return listener
+
+        return keep
+
+    def remove(self, event: str, listener: Listener) -> None:
+        """Call this no more; it need not have been there."""
+        listeners = self._by_event.get(event, [])
+        if listener in listeners:
+            listeners.remove(listener)
+
+    def heard(self, event: str) -> bool:
+        """Say whether anybody listens."""
+        return event in self._by_event
+
+    def tell(self, event: str, *args: Any) -> None:
+        """Call everyone who listens; what they raise is logged."""
+        listeners = self._by_event.get(event)
+        if listeners is None:
+            return
+        for listener in tuple(listeners):
+            try:
+                answer = listener(*args)
+            except Exception as error:
+                _blame(event, listener, error)
+                continue
+            if inspect.isawaitable(answer):
+                self._follow(event, listener, answer)
+
+    async def settle(self) -> None:
+        """Wait for async listeners that still run."""
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+
+    def _follow(self, event: str, listener: Listener, answer: Any) -> None:
+        task = asyncio.create_task(_await(event, listener, answer))
+        # The loop keeps only weak references to its tasks.
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _await(event: str, listener: Listener, answer: Any) -> None:
+    try:
+        await answer
+    except Exception as error:
+        _blame(event, listener, error)
+
+
+def _blame(event: str, listener: Listener, error: Exception) -> None:
+    name = getattr(listener, "__qualname__", repr(listener))
+    facts = {"event": event, "listener": name}
+    log.error("listener.failed event=%r listener=%r", event, name, extra=facts, exc_info=error)
+
+
+# Each kind of record, the name of its line in the log, and how loud it is.
+_LINES: dict[type[Happening], tuple[str, int]] = {
+    JobStarted: ("job.started", logging.DEBUG),
+    LockGone: ("job.lock_lost", logging.WARNING),
+    NameUnknown: ("job.unknown_name", logging.WARNING),
+    CodeUnstoppable: ("job.unstoppable", logging.WARNING),
+    JobStalled: ("job.stalled", logging.WARNING),
+    LoopBlocked: ("loop.blocked", logging.WARNING),
+    Trouble: ("worker.trouble", logging.ERROR),
+}
+# What became of a job decides how loud the end of a try is.
+_WORDS: dict[str, tuple[str, int]] = {
+    "completed": ("job.completed", logging.INFO),
+    "failed": ("job.failed", logging.ERROR),
+}
+_NOT_FINAL: dict[str, tuple[str, int]] = {
+    "raised": ("job.attempt_failed", logging.WARNING),
+    "timeout": ("job.attempt_failed", logging.WARNING),
+}
+
+
+class LogHook:
+    """Write what happens to the log `toril.worker`: a constant name a line, facts in `extra`.
+
+    The facts also stand in the message, so that a plain format shows them.
+    """
+
+    __slots__ = ()
+
+    def wants(self, kind: type[Happening]) -> bool:
+        """Say whether a line of this kind could be written."""
+        level = logging.INFO if kind not in _LINES else _LINES[kind][1]
+        return log.isEnabledFor(logging.ERROR if kind is JobFinished else level)
+
+    def __call__(self, what: Happening) -> None:
+        """Write the line, if its level is on."""
+        name, level = _line(what)
+        if not log.isEnabledFor(level):
+            return
+        facts = {each.name: getattr(what, each.name) for each in fields(what)}
+        error = facts.pop("error", None)
+        stack = facts.pop("stack", None)
+        if error is not None:
+            facts["reason"] = str(error) or type(error).__name__
+        text = " ".join(f"{key}={value!r}" for key, value in facts.items() if value is not None)
+        if stack and level >= logging.ERROR:
+            text = f"{text}\n{stack.rstrip()}"
+        # What toril raises says in its message what to do; the rest needs its traceback.
+        trace = None if isinstance(error, TorilError) else error
+        log.log(level, f"{name} %s", text, extra=facts, exc_info=trace)  # noqa: G004
+
+
+def _line(what: Happening) -> tuple[str, int]:
+    if isinstance(what, JobFinished):
+        by_end = _NOT_FINAL.get(what.end, ("job.put_back", logging.INFO))
+        return _WORDS.get(what.word, by_end)
+    if isinstance(what, WorkerState):
+        return f"worker.{what.state}", logging.INFO
+    return _LINES.get(type(what), ("worker.note", logging.INFO))

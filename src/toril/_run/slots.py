@@ -1,0 +1,434 @@
+"""The jobs in a worker's hand: each from its claim until the store has settled it.
+
+A slot is a plain object; the user's code runs in the one task that it has, and only that task is
+ever cancelled. The slot always lives to hand over a decision. Never here: carrying decisions to
+the store.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from toril._model.backoff import Custom
+from toril._model.decide import Decision, End, Outcome, decide
+from toril._model.options import BackoffFunction
+from toril._model.record import Claim
+from toril._model.times import Millis, describe
+from toril.errors import (
+    ConfigError,
+    FailedChildren,
+    JobFailed,
+    JobNotFound,
+    LockLost,
+    PendingChildren,
+    StoreError,
+    TorilError,
+    UnknownTask,
+)
+
+from .context import Context
+from .executors import Ended, Threads, perform, raised
+from .executors.outcome import custom_backoff, reason_of
+from .handlers import Handler, Registry
+from .heartbeat import lease_clock
+from .job import Job
+from .lanes import Lane
+from .telling import Telling, no_handler
+
+# Code that suppresses its cancellation is cancelled again this often.
+INSIST_S = 1.0
+# From this many crashes on a job runs alone in its worker, so that no bystander is charged.
+CRASHES_ALONE = 2
+
+
+class Why(Enum):
+    """Why a running job is interrupted."""
+
+    TIMED_OUT = "its time was over"
+    LOCK_LOST = "its lock was lost"
+    STOPPING = "the worker stops"
+
+
+NOT_RUN = Ended(Outcome(end=End.RELEASED))
+
+
+class Slot:
+    """One job in hand."""
+
+    __slots__ = (
+        "claim", "ended", "handler", "insists", "job", "lane", "lease_until", "limit_ms",
+        "seconds", "sent", "started", "task", "timer", "why",
+    )  # fmt: skip
+
+    def __init__(self, claim: Claim, job: Job[Any], lane: Lane, lease_until: float) -> None:
+        self.claim = claim
+        self.job = job
+        self.lane = lane
+        self.lease_until = lease_until
+        self.handler: Handler | None = None
+        self.task: asyncio.Task[Ended] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.limit_ms: Millis | None = None
+        self.why: Why | None = None
+        self.ended = NOT_RUN
+        self.started = 0.0
+        self.seconds: float | None = None
+        self.insists = 0
+        self.sent = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What running jobs needs.
+
+    Shape    prepare: what must be done before a job of a schedule runs. alone: note in the store
+             that a job runs by itself. wake: decisions wait to be carried.
+    """
+
+    context: Context
+    registry: Registry
+    telling: Telling
+    prepare: Callable[[Claim], Awaitable[None]]
+    alone: Callable[[Claim], Awaitable[None]]
+    wake: Callable[[], None]
+    unknown_limit_ms: Millis
+    backoff: BackoffFunction | None = None
+
+
+class Slots:
+    """Run claimed jobs, and turn the ends of their tries into decisions.
+
+    `outbox` holds the decisions that wait to be carried, in the order in which they were made.
+    """
+
+    def __init__(self, means: Means, threads: Threads) -> None:
+        self._means = means
+        self._threads = threads
+        self._loop = asyncio.get_running_loop()
+        self._running = 0
+        self._crashy: deque[Slot] = deque()
+        self._alone: Slot | None = None
+        self.held: set[Slot] = set()
+        self.outbox: list[tuple[Slot, Decision]] = []
+        self.closing = False
+        self.empty = asyncio.Event()
+        self.empty.set()
+
+    @property
+    def solitary(self) -> bool:
+        """Say whether a job runs alone, or waits for that: nothing may be claimed meanwhile."""
+        return self._alone is not None or bool(self._crashy)
+
+    # From a claim to the handler.
+
+    def take(self, claim: Claim, lane: Lane, lease_until: float) -> None:
+        """Take a claimed job in hand, and run it, now or when it may."""
+        record = claim.record
+        job = self._means.telling.job(self._means.context, claim)
+        slot = Slot(claim, job, lane, lease_until)
+        self.held.add(slot)
+        self.empty.clear()
+        lane.enter(record.name)
+        if self.closing:
+            self._settle(slot, NOT_RUN)
+        elif record.deferred is not None:
+            self._fail(slot, record.deferred)
+        elif self._readable(slot):
+            self._admit(slot)
+
+    def _readable(self, slot: Slot) -> bool:
+        """Check the stored options once, so that nothing later stumbles over them."""
+        record = slot.claim.record
+        try:
+            slot.limit_ms = record.options.timeout_ms
+        except ConfigError as error:
+            sound = msgspec.structs.replace(record, opts="{}")
+            slot.claim = msgspec.structs.replace(slot.claim, record=sound)
+            self._fail(slot, reason_of(error))
+            return False
+        return True
+
+    def _admit(self, slot: Slot) -> None:
+        record = slot.claim.record
+        handler = self._means.registry.find(record.queue, record.name)
+        if handler is None:
+            self._means.telling.unknown(record, self._means.registry.names(record.queue))
+            outcome = Outcome(end=End.UNKNOWN, reason=no_handler(record))
+            self._settle(slot, Ended(outcome, error=UnknownTask(no_handler(record))))
+            return
+        slot.handler = handler
+        slot.limit_ms = slot.limit_ms or handler.timeout_ms
+        if record.stalls >= CRASHES_ALONE:
+            self._crashy.append(slot)
+            # Later, so that the rest of the same claim is running by then.
+            self._loop.call_soon(self._next_alone)
+        else:
+            self._launch(slot, handler)
+
+    def _next_alone(self) -> None:
+        if self._crashy and not self._running and self._alone is None:
+            slot = self._alone = self._crashy.popleft()
+            if slot.handler is not None:
+                self._launch(slot, slot.handler)
+
+    def _launch(self, slot: Slot, handler: Handler) -> None:
+        record = slot.claim.record
+        loop = self._loop
+        slot.started = loop.time()
+        if record.schedule is None and slot is not self._alone:
+            work = perform(handler, slot.job, self._threads)
+        else:
+            work = self._prepared(slot, handler)
+        slot.task = loop.create_task(work)
+        slot.task.add_done_callback(partial(self._done, slot))
+        if slot.limit_ms is not None:
+            slot.timer = loop.call_later(slot.limit_ms / 1000, self.interrupt, slot, Why.TIMED_OUT)
+        self._running += 1
+        self._means.telling.started(slot.job)
+
+    async def _prepared(self, slot: Slot, handler: Handler) -> Ended:
+        """Do what must be done in the store before this job runs, then run it."""
+        try:
+            if slot is self._alone:
+                await self._means.alone(slot.claim)
+        except LockLost:
+            self._lose(slot)
+            return NOT_RUN
+        except StoreError:
+            # It must not crash while nobody knows that it ran alone: another time.
+            return NOT_RUN
+        if slot.claim.record.schedule is not None:
+            await self._means.prepare(slot.claim)
+        return await perform(handler, slot.job, self._threads)
+
+    # From the handler to a decision.
+
+    def _done(self, slot: Slot, task: asyncio.Task[Ended]) -> None:
+        self._running -= 1
+        slot.task = None
+        slot.seconds = self._loop.time() - slot.started
+        if slot.timer is not None:
+            slot.timer.cancel()
+        if slot is self._alone:
+            self._alone = None
+            self._means.wake()
+        if slot.why is Why.LOCK_LOST:
+            self.drop(slot)
+        else:
+            self._settle(slot, _ended(slot, task))
+        if self._crashy:
+            self._next_alone()
+
+    def _settle(self, slot: Slot, ended: Ended) -> None:
+        outcome = ended.outcome
+        if outcome.end in (End.RAISED, End.TIMED_OUT):
+            outcome = self._with_backoff(slot, ended)
+        slot.ended = ended
+        decision = decide(
+            slot.claim,
+            outcome,
+            random=random.random,
+            unknown_limit_ms=self._means.unknown_limit_ms,
+        )
+        self.outbox.append((slot, decision))
+        self._means.wake()
+
+    def _with_backoff(self, slot: Slot, ended: Ended) -> Outcome:
+        record = slot.claim.record
+        options = record.options
+        if not isinstance(options.backoff, Custom) or record.attempt >= options.attempts:
+            return ended.outcome
+        own = slot.handler.backoff if slot.handler is not None else None
+        error = ended.error or JobFailed(
+            ended.outcome.reason or "", queue=record.queue, job_id=record.id
+        )
+        wait, fault = custom_backoff(own or self._means.backoff, record.attempt, error, slot.job)
+        if fault is not None:
+            self._means.telling.trouble(f"backoff of job {record.name!r}", fault)
+        return msgspec.structs.replace(ended.outcome, backoff_ms=wait)
+
+    def _fail(self, slot: Slot, reason: str) -> None:
+        """Fail a job without running it."""
+        record = slot.claim.record
+        error = JobFailed(reason, queue=record.queue, job_id=record.id)
+        self._settle(slot, Ended(Outcome(end=End.FAILED, reason=reason), error=error))
+
+    # From a decision to the end.
+
+    def send(self, most: int) -> list[tuple[Slot, Decision]]:
+        """Give the decisions for one trip; their jobs free their places, lapsed ones are lost."""
+        batch, self.outbox = self.outbox[:most], self.outbox[most:]
+        now = lease_clock()
+        sound: list[tuple[Slot, Decision]] = []
+        for slot, decision in batch:
+            if slot.why is Why.LOCK_LOST or slot.lease_until < now:
+                self._lose(slot)
+                self.drop(slot)
+                continue
+            slot.sent = True
+            slot.lane.leave(slot.claim.record.name)
+            sound.append((slot, decision))
+        return sound
+
+    def unsend(self, batch: Sequence[tuple[Slot, Decision]]) -> None:
+        """Take back the decisions of a trip that did not arrive; they go first next time."""
+        for slot, _ in batch:
+            slot.sent = False
+            slot.lane.enter(slot.claim.record.name)
+        self.outbox[:0] = batch
+        if batch:
+            self._means.wake()
+
+    def settled(self, slot: Slot, decision: Decision, answer: str | TorilError) -> None:
+        """Take what the store says of a decision."""
+        if answer == "active":
+            self._again(slot)
+        elif isinstance(answer, str):
+            self._forget(slot)
+            self._means.telling.settled(slot.job, decision, answer, slot.ended, slot.seconds)
+        else:
+            self._refused(slot, decision, answer)
+
+    def _again(self, slot: Slot) -> None:
+        """Run on: the job wanted to wait for its children, and none is pending."""
+        self._reenter(slot)
+        if slot.handler is not None:
+            self._launch(slot, slot.handler)
+
+    def _refused(self, slot: Slot, decision: Decision, error: TorilError) -> None:
+        if isinstance(error, PendingChildren | FailedChildren):
+            self._reenter(slot)
+            outcome = Outcome(end=End.RAISED, reason=reason_of(error))
+            self._settle(slot, Ended(outcome, error=error))
+        elif isinstance(error, StoreError):
+            # Only this one: the trip as a whole went well.
+            self._loop.call_later(INSIST_S, self.unsend, [(slot, decision)])
+            self._means.telling.trouble(f"settling job {slot.claim.record.id!r}", error)
+        else:
+            if isinstance(error, LockLost | JobNotFound):
+                self._lose(slot)
+            else:
+                self._means.telling.trouble(f"settling job {slot.claim.record.id!r}", error)
+            self._forget(slot)
+
+    def _reenter(self, slot: Slot) -> None:
+        slot.sent = False
+        slot.lane.enter(slot.claim.record.name)
+
+    def drop(self, slot: Slot) -> None:
+        """Let go of a job without a decision: it is not this worker's any more."""
+        if slot in self.held and not slot.sent:
+            slot.lane.leave(slot.claim.record.name)
+            self._means.wake()
+        self._forget(slot)
+
+    def _forget(self, slot: Slot) -> None:
+        self.held.discard(slot)
+        if not self.held:
+            self.empty.set()
+
+    # Interrupting.
+
+    def lost(self, held: Sequence[Slot]) -> None:
+        """Act on locks that are gone; those whose decision is under way hear it from the store."""
+        for slot in held:
+            if slot not in self.held or slot.sent:
+                continue
+            self._lose(slot)
+            if slot.task is not None:
+                self.interrupt(slot, Why.LOCK_LOST)
+            elif slot in self._crashy:
+                self._crashy.remove(slot)
+                self.drop(slot)
+
+    def _lose(self, slot: Slot) -> None:
+        if slot.why is not Why.LOCK_LOST:
+            slot.why = Why.LOCK_LOST
+            self._means.telling.lock_lost(slot.job)
+
+    def interrupt(self, slot: Slot, why: Why) -> None:
+        """Cancel a running handler; a thread cannot be stopped and is left to itself."""
+        if slot.task is None:
+            return
+        slot.why = slot.why or why
+        slot.job.cancelled.set()
+        slot.task.cancel()
+        if slot.handler is None or slot.handler.is_async:
+            self._loop.call_later(INSIST_S, self._insist, slot)
+        else:
+            self._means.telling.unstoppable(
+                slot.job, f"{why.value}, and Python cannot stop the thread it runs in"
+            )
+
+    def _insist(self, slot: Slot) -> None:
+        if slot.task is None:
+            return
+        slot.insists += 1
+        if slot.insists == 1 and slot.why is not None:
+            self._means.telling.unstoppable(
+                slot.job, f"{slot.why.value}, and it suppresses its cancellation"
+            )
+        slot.task.cancel()
+        self._loop.call_later(INSIST_S, self._insist, slot)
+
+    # Stopping.
+
+    def close(self) -> None:
+        """Run nothing more: what is claimed from now on, or waits to run alone, is put back."""
+        self.closing = True
+        while self._crashy:
+            self._settle(self._crashy.popleft(), NOT_RUN)
+
+    def running(self, *, in_threads: bool) -> list[Slot]:
+        """List the jobs whose handlers run, on the loop or in threads."""
+        return [
+            slot
+            for slot in self.held
+            if slot.task is not None
+            and slot.handler is not None
+            and slot.handler.is_async is not in_threads
+        ]
+
+    async def emptied(self, within: float) -> bool:
+        """Wait until nothing is in hand; say whether that came in time."""
+        try:
+            async with asyncio.timeout(within):
+                await self.empty.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def job_of(self, task: asyncio.Task[Any] | None) -> str:
+        """Name the job that a task runs, for whoever looks from another thread."""
+        running = [slot for slot in tuple(self.held) if slot.task is not None]
+        for slot in running:
+            if slot.task is task or len(running) == 1:
+                record = slot.claim.record
+                return f"{record.queue}:{record.id} ({record.name})"
+        return "unknown"
+
+
+def _ended(slot: Slot, task: asyncio.Task[Ended]) -> Ended:
+    """Give the end of a try, as it was interrupted or not."""
+    if task.cancelled():
+        ended = raised(asyncio.CancelledError())
+    elif (error := task.exception()) is not None:
+        ended = raised(error)
+    else:
+        ended = task.result()
+    match slot.why:
+        case Why.TIMED_OUT:
+            reason = f"it did not end within its timeout of {describe(slot.limit_ms or 0)}"
+            outcome = Outcome(end=End.TIMED_OUT, reason=reason, stack=ended.outcome.stack)
+            return Ended(outcome, error=TimeoutError(reason))
+        case Why.STOPPING if ended.outcome.end is End.RAISED:
+            return NOT_RUN
+        case _:
+            return ended

@@ -1,0 +1,162 @@
+"""What a worker says of its jobs, to listeners and hooks alike.
+
+Never here: deciding anything.
+"""
+
+import asyncio
+import difflib
+from collections.abc import Awaitable
+from typing import Any
+
+from toril._model.decide import Decision, End
+from toril._model.record import Claim, Record
+from toril._store.protocol import Recovered
+from toril.errors import UnknownTask
+
+from .context import Context
+from .executors import Ended
+from .hooks import (
+    CodeUnstoppable,
+    Hooks,
+    JobFinished,
+    JobStalled,
+    JobStarted,
+    Listeners,
+    LockGone,
+    LoopBlocked,
+    NameUnknown,
+    Trouble,
+    WorkerState,
+)
+from .job import Job
+
+_FAILURES = frozenset({End.RAISED, End.TIMED_OUT, End.FAILED})
+
+
+class Telling:
+    """Call the listeners of one worker, and make records for the hooks that want them."""
+
+    __slots__ = ("_hooks", "_listeners", "_unknown")
+
+    def __init__(self, listeners: Listeners, hooks: Hooks) -> None:
+        self._listeners = listeners
+        self._hooks = hooks
+        self._unknown: set[tuple[str, str]] = set()
+
+    def job(self, context: Context, claim: Claim) -> Job[Any]:
+        """Make the handle that the handler gets; it tells of progress if anybody listens."""
+        if self._listeners.heard("progress"):
+            return _ToldJob(context, claim, self._listeners)
+        return Job(context, claim.record, claim)
+
+    def started(self, job: Job[Any]) -> None:
+        """A handler is about to run."""
+        self._listeners.tell("active", job)
+        if self._hooks.wants(JobStarted):
+            record = job.record
+            self._hooks.tell(JobStarted(**_named(record), attempt=record.attempt, run=record.runs))
+
+    def settled(
+        self, job: Job[Any], decision: Decision, word: str, ended: Ended, seconds: float | None
+    ) -> None:
+        """The store has settled a try; seconds None: it was settled without being run."""
+        listeners = self._listeners
+        if word == "completed":
+            listeners.tell("completed", job, ended.value)
+        else:
+            if seconds is not None and decision.end in _FAILURES:
+                listeners.tell("attempt_failed", job, ended.error)
+            if word == "failed":
+                listeners.tell("failed", job, ended.error)
+        if self._hooks.wants(JobFinished):
+            self._hooks.tell(_finished(job.record, decision, word, seconds or 0.0))
+
+    def unknown(self, record: Record, known: tuple[str, ...]) -> None:
+        """No handler has this name; said once a name."""
+        key = (record.queue, record.name)
+        if key in self._unknown:
+            return
+        self._unknown.add(key)
+        near = difflib.get_close_matches(record.name, known, n=1)
+        names = ", ".join(known) or "none"
+        hint = f"did you mean {near[0]!r}?" if near else f"names with a handler: {names}"
+        self._hooks.tell(NameUnknown(**_named(record), hint=hint))
+        self._listeners.tell("error", UnknownTask(f"{no_handler(record)}; {hint}"))
+
+    def lock_lost(self, job: Job[Any]) -> None:
+        """The job belongs to somebody else now."""
+        self._listeners.tell("lock_lost", job)
+        self._hooks.tell(LockGone(**_named(job.record)))
+
+    def unstoppable(self, job: Job[Any], why: str) -> None:
+        """The job's code goes on though it was told to stop."""
+        self._hooks.tell(CodeUnstoppable(**_named(job.record), why=why))
+
+    def stalled(self, recovered: Recovered) -> None:
+        """A job was taken back from a worker that is gone."""
+        self._listeners.tell("stalled", recovered.id)
+        self._hooks.tell(
+            JobStalled(queue=recovered.queue, job_id=recovered.id, stalls=recovered.stalls)
+        )
+
+    def drained(self) -> None:
+        """The worker has nothing left to do."""
+        self._listeners.tell("drained")
+
+    def trouble(self, what: str, error: BaseException) -> None:
+        """Something of the worker's own did not work."""
+        self._hooks.tell(Trouble(what=what, error=error))
+        self._listeners.tell("error", error)
+
+    def blocked(self, found: LoopBlocked) -> None:
+        """The loop stood still; hooks only, and perhaps from another thread."""
+        self._hooks.tell(found)
+
+    def state(self, state: str, worker: str, queues: tuple[str, ...]) -> None:
+        """The worker is ready, closing or closed."""
+        self._hooks.tell(WorkerState(state=state, worker=worker, queues=queues))
+        self._listeners.tell(state)
+
+
+def no_handler(record: Record) -> str:
+    """Say that a job's name is unknown, as its failure says it."""
+    return f'No handler for job "{record.name}" in queue "{record.queue}"'
+
+
+def _named(record: Record) -> dict[str, Any]:
+    return {"queue": record.queue, "job_id": record.id, "job_name": record.name}
+
+
+def _finished(record: Record, decision: Decision, word: str, seconds: float) -> JobFinished:
+    return JobFinished(
+        **_named(record),
+        attempt=record.attempt,
+        word=word,
+        end=decision.end.value,
+        seconds=seconds,
+        reason=decision.reason,
+        stack=decision.stack,
+    )
+
+
+class _ToldJob(Job[Any]):
+    """A job whose progress is told to local listeners as it is reported."""
+
+    __slots__ = ("_listeners",)
+
+    def __init__(self, context: Context, claim: Claim, listeners: Listeners) -> None:
+        super().__init__(context, claim.record, claim)
+        self._listeners = listeners
+
+    def progress(self, value: object) -> Awaitable[None]:
+        sent = super().progress(value)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            if self._context.loop is not None:
+                self._context.loop.call_soon_threadsafe(
+                    self._listeners.tell, "progress", self, value
+                )
+        else:
+            self._listeners.tell("progress", self, value)
+        return sent

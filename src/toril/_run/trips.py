@@ -1,0 +1,161 @@
+"""The worker's traffic with its store: decisions out and jobs in, one trip at a time.
+
+Natural batching: the decisions of one turn of the loop, or of the time that a trip takes, share
+the next trip, and the same call claims for the places that they free. Never here: running jobs.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from toril._model.decide import Decision
+from toril._store.protocol import Claimed, ClaimRequest, Finished, Store
+from toril.errors import StoreError
+
+from .heartbeat import lease_clock
+from .lanes import MOST, Lanes
+from .slots import Slot, Slots
+from .telling import Telling
+
+# A wait that ends without a hint is followed by one look: a hint may have been lost.
+WAIT_MS = 5_000
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 2.0
+
+
+class Trips:
+    """Carry decisions to the store, and bring jobs back while `claiming`.
+
+    `bell` is rung when there may be something to carry. `fruitful` is when (by the loop's clock)
+    a claim last brought a job.
+    """
+
+    def __init__(self, store: Store, lanes: Lanes, slots: Slots, telling: Telling) -> None:
+        self._store = store
+        self._lanes = lanes
+        self._slots = slots
+        self._telling = telling
+        self._loop = asyncio.get_running_loop()
+        self._count = 0
+        self._failures = 0
+        self._watched: frozenset[str] = frozenset()
+        self._watch: asyncio.Task[None] | None = None
+        self._worked = False
+        self.bell = asyncio.Event()
+        self.claiming = True
+        self.fruitful = self._loop.time()
+
+    async def round(self) -> None:
+        """Wait until there is something to carry, and carry it."""
+        await self.bell.wait()
+        self.bell.clear()
+        await self._trip()
+
+    async def _trip(self) -> None:
+        batch = self._slots.send(MOST)
+        requests = self._requests()
+        began = lease_clock()
+        if batch or requests:
+            finished = await self._carry(batch, requests)
+            if finished is None:
+                return
+            for (slot, decision), answer in zip(batch, finished.words, strict=True):
+                self._slots.settled(slot, decision, answer)
+            # There may be fewer answers: the decisions are safe, and the claims go again.
+            for request, claimed in zip(requests, finished.claimed, strict=False):
+                self._unpack(request, claimed, began)
+            # Whatever a full answer left behind is fetched at once.
+            if self._slots.outbox or (requests and self._lanes.asking):
+                self.bell.set()
+        self._listen()
+        self._tell_when_drained()
+
+    def _requests(self) -> list[ClaimRequest]:
+        if not self.claiming or self._slots.solitary:
+            return []
+        # One token a call: a job that comes back to this worker comes under another one.
+        return self._lanes.deal(f"{self._lanes.terms.worker}:{self._count + 1}")
+
+    async def _carry(
+        self, batch: Sequence[tuple[Slot, Decision]], requests: Sequence[ClaimRequest]
+    ) -> Finished | None:
+        """Make one call; what did not arrive goes again after a pause, while its lock holds."""
+        self._count += 1
+        arrived = False
+        try:
+            finished = await self._call([decision for _, decision in batch], requests)
+            arrived = True
+        except StoreError as error:
+            await self._suffer(error)
+            return None
+        finally:
+            if not arrived:
+                self._slots.unsend(batch)
+                self.bell.set()
+        self._failures = 0
+        return finished
+
+    async def _call(
+        self, decisions: Sequence[Decision], requests: Sequence[ClaimRequest]
+    ) -> Finished:
+        if decisions:
+            return await self._store.finish(decisions, requests)
+        return Finished(words=(), claimed=tuple(await self._store.claim(requests)))
+
+    async def _suffer(self, error: StoreError) -> None:
+        if not self._failures:
+            self._telling.trouble("reaching the store", error)
+        pause = min(FIRST_PAUSE_S * 2.0 ** min(self._failures, 10), LONGEST_PAUSE_S)
+        self._failures += 1
+        await asyncio.sleep(pause)
+
+    def _unpack(self, request: ClaimRequest, claimed: Claimed, began: float) -> None:
+        lane = self._lanes[request.queue]
+        until = began + request.lock_ms / 1000
+        for claim in claimed.jobs:
+            self._slots.take(claim, lane, until)
+        if claimed.jobs:
+            self._worked = True
+            self.fruitful = self._loop.time()
+        rest = self._lanes.note(request, claimed)
+        if rest is not None:
+            lane.timer = self._loop.call_later(rest, self._rested, request.queue).cancel
+
+    def _rested(self, queue: str) -> None:
+        self._lanes.listen_again(queue)
+        self._listen()
+
+    # Waiting for jobs.
+
+    def _listen(self) -> None:
+        """Let the store watch every queue that had nothing to give."""
+        wanted = self._lanes.listening() if self.claiming else frozenset[str]()
+        if self._watch is not None:
+            # A queue too many does no harm: its hint is kept until there is room.
+            if wanted and wanted <= self._watched:
+                return
+            self.deafen()
+        if wanted:
+            self._watched = wanted
+            self._watch = self._loop.create_task(self._wait(wanted))
+
+    def deafen(self) -> None:
+        """Stop waiting for jobs."""
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    async def _wait(self, queues: frozenset[str]) -> None:
+        began = self._loop.time()
+        try:
+            hinted = await self._store.wait(tuple(queues), timeout_ms=WAIT_MS)
+        except StoreError as error:
+            await self._suffer(error)
+            hinted = queues
+        self._watch = None
+        self._lanes.wake(hinted or queues, waited=self._loop.time() - began)
+        self.bell.set()
+
+    def _tell_when_drained(self) -> None:
+        if self._worked and not self._slots.held and not self._lanes.asking:
+            self._worked = False
+            self._telling.drained()

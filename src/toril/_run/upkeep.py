@@ -1,0 +1,98 @@
+"""What a worker does besides running jobs: each function does one round of it.
+
+A round returns the seconds until the next one, so that a test calls it once. Never here: loops.
+"""
+
+import time
+from collections.abc import Sequence
+
+from toril._model.record import Claim, Record, Ref
+from toril._model.report import ScheduleInfo
+from toril._model.schedule import next_run
+from toril._model.states import State
+from toril._model.times import Millis
+from toril._store.protocol import Store
+from toril.errors import TorilError
+
+from .telling import Telling
+
+TRIM_S = 30.0
+TRIM_AGAIN_S = 0.5
+REPAIR_S = 30.0
+
+# A run in one of these states has not started: it is armed.
+_ARMED = (State.WAITING, State.PRIORITIZED, State.DELAYED, State.WAITING_CHILDREN)
+
+
+def now_ms() -> Millis:
+    """Give the time of day in ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+async def recover(
+    store: Store, queues: Sequence[str], telling: Telling, *, max_stalls: int, every: float
+) -> float:
+    """Take back the jobs of workers that are gone."""
+    for recovered in await store.recover(queues, max_stalls=max_stalls):
+        telling.stalled(recovered)
+    return every
+
+
+async def trim(store: Store, queues: Sequence[str]) -> float:
+    """Remove a batch of finished jobs that are over their bounds; soon again while there are."""
+    return TRIM_AGAIN_S if await store.trim(queues) else TRIM_S
+
+
+class Rearming:
+    """Arm the next run of a schedule when one starts, and later where that was missed."""
+
+    def __init__(self, store: Store, queues: Sequence[str], telling: Telling) -> None:
+        self._store = store
+        self._queues = queues
+        self._telling = telling
+        self._known: dict[tuple[str, str], ScheduleInfo] = {}
+
+    async def advance(self, claim: Claim) -> None:
+        """Arm the run after this one; a fault is reported, and `repair` makes up for it."""
+        record = claim.record
+        try:
+            info = await self._of(record)
+            if info is not None:
+                await self._arm_after(Ref(record.queue, record.id), info)
+        except TorilError as error:
+            self._telling.trouble(f"arming the next run of schedule {record.schedule!r}", error)
+
+    async def repair(self) -> float:
+        """Arm every schedule of these queues whose armed run has gone without the next one."""
+        for queue in self._queues:
+            for info in await self._store.schedules(queue):
+                await self._repair(info)
+        return REPAIR_S
+
+    async def _repair(self, info: ScheduleInfo) -> None:
+        # Nothing armed and nothing to arm: the schedule is over.
+        if info.job_id is None:
+            return
+        run = Ref(info.queue, info.job_id)
+        (record,) = await self._store.get([run])
+        if record is None or record.state not in _ARMED:
+            await self._arm_after(run, info)
+
+    async def _of(self, record: Record) -> ScheduleInfo | None:
+        """Find the schedule whose armed run this job is; None when it has moved on."""
+        key = (record.queue, record.schedule or "")
+        info = self._known.get(key)
+        if info is None or info.job_id != record.id:
+            found = await self._store.schedules(record.queue)
+            self._known.update({(each.queue, each.id): each for each in found})
+            info = next((each for each in found if each.id == record.schedule), None)
+        return info if info is not None and info.job_id == record.id else None
+
+    async def _arm_after(self, run: Ref, info: ScheduleInfo) -> None:
+        at = next_run(info.rule, now=now_ms(), previous=info.next_ms, count=info.count)
+        moved = await self._store.advance(run, info.id, at)
+        key = (info.queue, info.id)
+        if moved is None:
+            self._known.pop(key, None)
+        else:
+            self._known[key] = moved

@@ -1,0 +1,217 @@
+"""`Worker`: claims the jobs of some queues and runs them.
+
+Never here: how. The parts of a worker that works are a `Crew`, made anew at each start.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import Protocol, Self, TypeVar, Unpack
+
+from toril._model.times import Duration, to_ms
+from toril._store.protocol import Store
+from toril.errors import ConfigError
+
+from .handlers import Registry
+from .hooks import Hooks, Listener, Listeners, LogHook
+from .telling import Telling
+from .worker_crew import Crew, Parts, only_say
+from .worker_options import WorkerOptions, read_options, share
+
+L = TypeVar("L", bound=Listener)
+
+# How often `drained` looks again while others still work.
+LOOK_S = 0.01
+
+
+class Host(Protocol):
+    """What a worker needs of an app."""
+
+    @property
+    def store(self) -> Store:
+        """Give the store, open or not."""
+        ...
+
+    @property
+    def registry(self) -> Registry:
+        """Give the handlers; those of processors are ready to run after `prepare`."""
+        ...
+
+    async def prepare(self, queues: Collection[str]) -> None:
+        """Open the store, store what was declared for these queues, make what handles them."""
+        ...
+
+
+class Worker:
+    """Run the jobs of some queues, as many at once as each allows.
+
+    `await worker.run()` works until it is stopped; `async with worker:` works meanwhile.
+
+    Raises   ConfigError: an unknown option, or a value that cannot hold.
+    """
+
+    def __init__(self, app: Host, **options: Unpack[WorkerOptions]) -> None:
+        self._app = app
+        self._options = options
+        self.settings = read_options(options)
+        self._listeners = Listeners()
+        self._telling = Telling(self._listeners, Hooks((LogHook(), *self.settings.hooks)))
+        self._crew: Crew | None = None
+        self._stopping: asyncio.Task[bool] | None = None
+        self._closed: asyncio.Event | None = None
+        self._paused = False
+        # What to do when nothing else helps; the command line ends the process.
+        self.given_up: Callable[[str], None] = only_say
+
+    def __repr__(self) -> str:
+        return f"<Worker {self.id} {self._shares}>"
+
+    @property
+    def id(self) -> str:
+        """Give the id under which the worker holds its jobs."""
+        return self.settings.id
+
+    @property
+    def name(self) -> str:
+        """Give the name, made of host and process unless given."""
+        return self.settings.name
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """Name the queues; as long as none were given, those that have a handler by now."""
+        return tuple(self._shares)
+
+    @property
+    def _shares(self) -> dict[str, int]:
+        return share(self._options, self._app.registry.queues())
+
+    @property
+    def running(self) -> int:
+        """Count the jobs in hand."""
+        return len(self._crew.slots.held) if self._crew is not None else 0
+
+    def on(self, event: str) -> Callable[[L], L]:
+        """Decorate a listener, sync or async, of what happens in this worker.
+
+        Shape    active(job) · completed(job, result) · failed(job, error), final ·
+                 attempt_failed(job, error), every try · progress(job, value) · stalled(job_id) ·
+                 lock_lost(job) · drained() · error(error) · ready() · closing() · closed().
+        Raises   ConfigError: there is no such event.
+        """
+        return self._listeners.on(event)
+
+    def off(self, event: str, listener: Listener) -> None:
+        """Call this listener no more."""
+        self._listeners.remove(event, listener)
+
+    # Working.
+
+    async def run(self) -> None:
+        """Work until `stop` is called or this is cancelled; running jobs get their grace.
+
+        Raises   StoreUnavailable · StoreMismatch · StoreCorrupt: the store cannot be used.
+        """
+        await self.start()
+        try:
+            await self._until_closed()
+        finally:
+            await self.stop()
+
+    async def start(self) -> None:
+        """Start working, and return; calling it again while it works does nothing.
+
+        Raises   StoreUnavailable · StoreMismatch · StoreCorrupt: the store cannot be used.
+                 ConfigError: no queue has a handler, or a processor cannot be made.
+        """
+        if self._crew is not None:
+            return
+        lanes = self._shares
+        if not lanes:
+            raise ConfigError(
+                "the worker has no queue: no task, processor or handler is registered",
+                field="queues",
+                hint="register one with @app.task, or give queues=[...]",
+            )
+        await self._app.prepare(lanes)
+        self._closed = asyncio.Event()
+        self._stopping = None
+        parts = Parts(self._app.store, self.settings, self._app.registry, self._telling)
+        self._crew = Crew(parts, lanes)
+        self._crew.start(self.given_up)
+        if self._paused:
+            self._crew.claim(False)
+        self._telling.state("ready", self.id, self.queues)
+
+    async def stop(self, *, grace: Duration | None = None) -> bool:
+        """Claim no more, let running jobs end within `grace`, put the others back, and close.
+
+        Called again it shares the first call's end; a shorter grace holds from then on.
+        Returns True when every job ended in time.
+        """
+        crew = self._crew
+        if crew is None:
+            return True
+        seconds = self.settings.grace_s if grace is None else to_ms(grace, field="grace") / 1000
+        crew.hurry_in(seconds)
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop(crew))
+        # Whoever waits may be cancelled; the jobs in hand must not be.
+        return await asyncio.shield(self._stopping)
+
+    async def _stop(self, crew: "Crew") -> bool:
+        self._telling.state("closing", self.id, self.queues)
+        in_time = await crew.stop()
+        self._crew = None
+        self._telling.state("closed", self.id, self.queues)
+        await self._listeners.settle()
+        if self._closed is not None:
+            self._closed.set()
+        return in_time
+
+    async def _until_closed(self) -> None:
+        if self._closed is not None:
+            await self._closed.wait()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def pause(self) -> None:
+        """Claim no more until `resume`; running jobs go on, and other workers do."""
+        self._paused = True
+        if self._crew is not None:
+            self._crew.claim(False)
+
+    def resume(self) -> None:
+        """Claim again."""
+        self._paused = False
+        if self._crew is not None:
+            self._crew.claim(True)
+
+    @property
+    def paused(self) -> bool:
+        """Say whether this worker was paused."""
+        return self._paused
+
+    # For tests, scripts and benchmarks.
+
+    async def drained(self, *, delayed: bool = False) -> None:
+        """Wait until nothing waits and nothing runs in its queues, whoever runs it.
+
+        With `delayed`, jobs that are to start later are waited for too.
+        """
+        while self._crew is not None:
+            slots = self._crew.slots
+            while slots.held:
+                await slots.empty.wait()
+            counts = await self._app.store.counts(self.queues)
+            if not any(c.ready or c.active or (delayed and c.delayed) for c in counts):
+                return
+            await asyncio.sleep(LOOK_S)
+
+    async def run_until_idle(self, *, delayed: bool = False) -> None:
+        """Start, work until everything is done, and stop."""
+        async with self:
+            await self.drained(delayed=delayed)

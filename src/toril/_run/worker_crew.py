@@ -1,0 +1,253 @@
+"""The parts of a worker that works: put together, kept going, and stopped in order.
+
+Never here: what any of them does.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import NamedTuple, cast
+
+from toril._model.record import Claim
+from toril._model.report import JobPatch, WorkerInfo
+from toril._store.protocol import Store
+from toril.errors import TorilError
+
+from . import upkeep
+from .context import Context
+from .executors import Threads
+from .handlers import Registry
+from .heartbeat import Heartbeat, Held, Reports
+from .lanes import Lane, Lanes, Terms
+from .looplag import LoopWatch
+from .slots import Means, Slot, Slots, Why
+from .telling import Telling
+from .trips import Trips
+from .watchdog import Watchdog
+from .worker_options import WorkerSettings
+
+# After a fault of its own a loop goes on, but not at once.
+FAULT_PAUSE_S = 1.0
+# How long stopping waits for code that was cancelled, and for the last decisions to be written.
+CANCELLED_S = 3.0
+WRITTEN_S = 5.0
+
+
+class Parts(NamedTuple):
+    """What a worker is made of."""
+
+    store: Store
+    settings: WorkerSettings
+    registry: Registry
+    telling: Telling
+
+
+class Crew:
+    """The parts of one worker, from its start to its end."""
+
+    def __init__(self, parts: Parts, queues: Mapping[str, int]) -> None:
+        self._store, self._settings, registry, self._telling = parts
+        self._queues = tuple(queues)
+        self._loop = asyncio.get_running_loop()
+        self._threads = Threads(f"toril-{self._settings.name}")
+        self._rearming = upkeep.Rearming(self._store, self._queues, self._telling)
+        self._lanes = _lanes(self._settings, registry, queues)
+        self.slots = Slots(self._means(registry), self._threads)
+        self._trips = Trips(self._store, self._lanes, self.slots, self._telling)
+        self._hurry = asyncio.Event()
+        self._over = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._given_up: Callable[[str], None] = only_say
+        self._interval = sys.getswitchinterval()
+        self._heartbeat: Heartbeat | None = None
+
+    def _means(self, registry: Registry) -> Means:
+        return Means(
+            context=Context(self._store, loop=self._loop),
+            registry=registry,
+            telling=self._telling,
+            prepare=self._rearming.advance,
+            alone=self._note_alone,
+            wake=self._wake,
+            unknown_limit_ms=self._settings.unknown_limit_ms,
+            backoff=self._settings.backoff,
+        )
+
+    def _wake(self) -> None:
+        self._trips.bell.set()
+
+    async def _note_alone(self, claim: Claim) -> None:
+        record = claim.record
+        patch = JobPatch(queue=record.queue, id=record.id, token=claim.token, alone=True)
+        (error,) = await self._store.update([patch])
+        if error is not None:
+            raise error
+
+    def start(self, given_up: Callable[[str], None]) -> None:
+        self._given_up = given_up
+        wanted: float | None = getattr(self._store, "switch_interval", None)
+        if wanted is not None:
+            sys.setswitchinterval(min(wanted, self._interval))
+        self._heartbeat = self._make_heartbeat()
+        self._heartbeat.start()
+        self._trips.bell.set()
+        self._tasks = [self._loop.create_task(self._carry())]
+        self._tasks += [self._loop.create_task(self._repeat(*each)) for each in self._rounds()]
+
+    def _make_heartbeat(self) -> Heartbeat:
+        settings = self._settings
+        watch = LoopWatch(
+            self._telling.blocked,
+            self.slots.job_of,
+            limit=settings.block_warning_s,
+            max_block=settings.max_block_s,
+        )
+        reports = Reports(
+            held=self._held,
+            lost=self._lost,
+            trouble=self._troubled,
+            hung=lambda: self._given_up(
+                f"the event loop stood still for {settings.max_block_s:.0f} s"
+            ),
+        )
+        info = WorkerInfo(
+            id=settings.id,
+            name=settings.name,
+            host=settings.host,
+            pid=os.getpid(),
+            queues=self._queues,
+            concurrency=self._lanes.concurrency,
+            started_ms=upkeep.now_ms(),
+            seen_ms=upkeep.now_ms(),
+        )
+        return Heartbeat(self._store.renewer(), info, settings.lock_ms, reports, watch)
+
+    def _held(self) -> list[Slot]:
+        return list(self.slots.held)
+
+    def _lost(self, held: Iterable[Held]) -> None:
+        self.slots.lost(cast("list[Slot]", held))
+
+    def _troubled(self, error: TorilError) -> None:
+        self._telling.trouble("renewing locks", error)
+
+    def _rounds(self) -> list[tuple[str, Callable[[], Awaitable[float]]]]:
+        settings, store, queues = self._settings, self._store, self._queues
+        watchdog = Watchdog(store, self._trips, self._telling, self._given_up)
+        return [
+            (
+                "taking back stalled jobs",
+                lambda: upkeep.recover(
+                    store,
+                    queues,
+                    self._telling,
+                    max_stalls=settings.max_stalls,
+                    every=settings.stalled_s,
+                ),
+            ),
+            ("removing old jobs", lambda: upkeep.trim(store, queues)),
+            ("looking after schedules", self._rearming.repair),
+            ("watching for claims", lambda: watchdog.look(self._lanes, self.slots)),
+        ]
+
+    async def _carry(self) -> None:
+        """Make trips until the last decision has been carried."""
+        while not self._over or self.slots.outbox:
+            try:
+                await self._trips.round()
+            except Exception as error:
+                await self._guard("exchanging jobs with the store", error)
+
+    async def _repeat(self, what: str, do_round: Callable[[], Awaitable[float]]) -> None:
+        while True:
+            try:
+                pause = await do_round()
+            except Exception as error:
+                await self._guard(what, error)
+            else:
+                await asyncio.sleep(pause)
+
+    async def _guard(self, what: str, error: Exception) -> None:
+        """Report a fault of the worker's own: no round may end its loop, nor make it spin."""
+        self._telling.trouble(what, error)
+        await asyncio.sleep(FAULT_PAUSE_S)
+
+    def claim(self, on: bool) -> None:
+        """Claim, or claim no more."""
+        self._trips.claiming = on
+        if on:
+            self._lanes.wake(self._lanes.queues)
+            self._wake()
+        else:
+            self._trips.deafen()
+
+    # Stopping.
+
+    def hurry_in(self, seconds: float) -> None:
+        """Let stopping wait no longer than this from now on."""
+        if seconds <= 0:
+            self._hurry.set()
+        else:
+            self._loop.call_later(seconds, self._hurry.set)
+
+    async def stop(self) -> bool:
+        """Stop; say whether every job ended in time."""
+        for task in self._tasks[1:]:
+            task.cancel()
+        self.claim(False)
+        self.slots.close()
+        in_time = await self._ended_in_time()
+        if not in_time:
+            await self._put_back()
+        await self._shut()
+        return in_time
+
+    async def _ended_in_time(self) -> bool:
+        waits = [asyncio.create_task(event.wait()) for event in (self.slots.empty, self._hurry)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        return self.slots.empty.is_set()
+
+    async def _put_back(self) -> None:
+        """Cancel what still runs, and put it back; threads last, for they cannot be stopped."""
+        for in_threads in (False, True):
+            running = self.slots.running(in_threads=in_threads)
+            tasks = [slot.task for slot in running if slot.task is not None]
+            for slot in running:
+                self.slots.interrupt(slot, Why.STOPPING)
+            if tasks:
+                await asyncio.wait(tasks, timeout=CANCELLED_S)
+        await self.slots.emptied(WRITTEN_S)
+
+    async def _shut(self) -> None:
+        self._over = True
+        self._wake()
+        # What is under way may have claimed: those jobs are put back before this ends.
+        await asyncio.wait(self._tasks[:1], timeout=WRITTEN_S)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._lanes.stop()
+        self._threads.close()
+        if self._heartbeat is not None:
+            await self._heartbeat.stop()
+        sys.setswitchinterval(self._interval)
+
+
+def _lanes(settings: WorkerSettings, registry: Registry, queues: Mapping[str, int]) -> Lanes:
+    terms = Terms(lock_ms=settings.lock_ms, worker=settings.id, rate=settings.rate)
+    lanes: list[Lane] = []
+    for queue, most in queues.items():
+        caps = {
+            handler.name: handler.concurrency
+            for handler in registry.handlers(queue)
+            if handler.concurrency is not None
+        }
+        lanes.append(Lane(queue, most, caps))
+    return Lanes(lanes, terms, total=settings.total)
+
+
+def only_say(_: str) -> None:
+    """Leave it at what was logged: the process belongs to somebody else."""

@@ -1,0 +1,154 @@
+"""What a worker may be told, checked once: the options, and the terms that they make.
+
+Never here: running anything.
+"""
+
+import os
+import secrets
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypedDict, cast
+
+from toril._model.options import BackoffFunction, RateLimit, unknown_option
+from toril._model.record import check_queue_name
+from toril._model.times import Duration, Millis, parse_rate, to_ms
+from toril.errors import ConfigError
+
+from .hooks import Hook
+
+Queues = Mapping[str, int] | Iterable[str] | str
+
+
+class WorkerOptions(TypedDict, total=False):
+    """The keyword options of a worker.
+
+    Shape    queues: names, or how many jobs of each run at once; left out, every queue that has
+             a handler. concurrency: for queues named without a number. total: how many jobs
+             run at once in all. rate: such as "10/1s", for queues that have no limit of their
+             own. unknown_limit: how long a job whose name has no handler is put back.
+    Units    durations. lock: how long a job stays ours without a sign of life. grace: how long
+             stopping waits for running jobs. block_warning: how long the event loop may stand
+             still unnoticed. max_block: after which the worker gives itself up.
+    """
+
+    queues: Queues | None
+    concurrency: int
+    total: int | None
+    name: str | None
+    lock: Duration
+    grace: Duration
+    stalled_interval: Duration
+    max_stalls: int
+    unknown_limit: Duration
+    rate: str | None
+    backoff: BackoffFunction | None
+    block_warning: Duration
+    max_block: Duration
+    hooks: Iterable[Hook]
+
+
+NAMES = frozenset(WorkerOptions.__annotations__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """The options of a worker, checked.
+
+    Units    *_ms in ms, *_s in seconds.
+    """
+
+    id: str
+    name: str
+    host: str
+    total: int | None = None
+    lock_ms: Millis = 30_000
+    grace_s: float = 25.0
+    stalled_s: float = 5.0
+    max_stalls: int = 3
+    unknown_limit_ms: Millis = 24 * 3_600_000
+    rate: RateLimit | None = None
+    backoff: BackoffFunction | None = None
+    block_warning_s: float = 1.0
+    max_block_s: float = 600.0
+    hooks: tuple[Hook, ...] = ()
+
+
+def read_options(given: WorkerOptions) -> WorkerSettings:
+    """Check what a user gave, and lay it over the defaults.
+
+    Raises   ConfigError: an unknown option, or a value that cannot hold.
+    """
+    for option in given:
+        if option not in NAMES:
+            raise unknown_option(option, NAMES, where="a worker")
+    host = socket.gethostname()
+    name = given.get("name") or f"{host}-{os.getpid()}"
+    total = given.get("total")
+    share(given, ())
+    return WorkerSettings(
+        # Two workers may share a name, and a process may have several.
+        id=f"{name}-{secrets.token_hex(3)}",
+        name=name,
+        host=host,
+        total=None if total is None else _count(total, "total", 1),
+        max_stalls=_count(given.get("max_stalls", 3), "max_stalls", 0),
+        rate=_rate(given.get("rate")),
+        backoff=given.get("backoff"),
+        hooks=tuple(given.get("hooks", ())),
+        **_durations(given),
+    )
+
+
+def share(given: WorkerOptions, known: Iterable[str]) -> dict[str, int]:
+    """Say how many jobs of each queue may run at once; `known`: the queues if none are given.
+
+    Raises   ConfigError: a name that is none, or a number below 1.
+    """
+    each = _count(given.get("concurrency", 1), "concurrency", 1)
+    queues = given.get("queues")
+    if isinstance(queues, Mapping):
+        counts = cast("Mapping[str, object]", queues)
+    else:
+        names = known if queues is None else (queues,) if isinstance(queues, str) else queues
+        counts = dict[str, object].fromkeys(names, each)
+    return {
+        check_queue_name(queue): _count(most, f"concurrency of queue {queue!r}", 1)
+        for queue, most in counts.items()
+    }
+
+
+def _durations(given: WorkerOptions) -> dict[str, Any]:
+    lock_ms = to_ms(given.get("lock", 30), field="lock")
+    if lock_ms < 100:
+        raise ConfigError(
+            f"lock={given.get('lock')!r} is too short to be renewed in time",
+            field="lock",
+            value=given.get("lock"),
+            hint="give at least 100ms; 30s is the default",
+        )
+    max_block = to_ms(given.get("max_block", 600), field="max_block")
+    return {
+        "lock_ms": lock_ms,
+        "grace_s": to_ms(given.get("grace", 25), field="grace") / 1000,
+        "stalled_s": to_ms(given.get("stalled_interval", 5), field="stalled_interval") / 1000,
+        "unknown_limit_ms": to_ms(given.get("unknown_limit", 86_400), field="unknown_limit"),
+        "block_warning_s": to_ms(given.get("block_warning", 1), field="block_warning") / 1000,
+        # A loop that merely blocks for a lock's time must never be given up.
+        "max_block_s": max(max_block, 3 * lock_ms + 1_000) / 1000,
+    }
+
+
+def _rate(text: str | None) -> RateLimit | None:
+    if text is None:
+        return None
+    most, window_ms = parse_rate(text)
+    return RateLimit(most, window_ms)
+
+
+def _count(value: object, field: str, least: int) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+        return value
+    raise ConfigError(
+        f"{field}={value!r} must be a whole number of at least {least}", field=field, value=value
+    )
