@@ -4,7 +4,6 @@ Never here: what any of its parts does; it only puts them together.
 """
 
 import inspect
-import logging
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
@@ -21,17 +20,19 @@ from .context import Context
 from .draft import NO_DATA, EnqueueOptions, Node
 from .events import Events
 from .flow import Childlike, Flow, make_node
-from .handlers import HandlerOptions, Registry
-from .processors import Processor, unregistered
+from .handlers import HandlerOptions, Registry, make_handler
+from .job import Job
+from .processors import Processor
 from .queue import Queue
 from .schedule import Schedule, ScheduleOptions, Schedules
-from .settings import read_settings
+from .settings import DEFAULT_URL, announce, read_settings
+from .shift import Shift
 from .task import AsyncTask, BlockingTask, Task, TaskMaker, TaskOptions
+from .worker import Worker
+from .worker_options import Queues, WorkerOptions
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type[Any])
-
-log = logging.getLogger("toril.app")
 
 DEFAULT_QUEUE = "default"
 _KINDS = {True: AsyncTask, False: BlockingTask}
@@ -70,8 +71,9 @@ class Toril:
         settings = read_settings(os.environ)
         self.url = url or settings.url
         self.prefix = prefix or settings.prefix
-        self._announce = url is None and "TORIL_URL" not in os.environ
         self.context = Context(connect(self.url))
+        if url is None and self.url == DEFAULT_URL:
+            announce(self.context.store.url)
         self.registry = Registry()
         self.container = Container()
         self.processors: list[Processor] = []
@@ -162,7 +164,10 @@ class Toril:
         """
 
         def register(kind: C) -> C:
-            self.processors.append(Processor(queue, kind, options))
+            processor = Processor(queue, kind, options)
+            for handler in processor.handlers():
+                self.registry.add(handler)
+            self.processors.append(processor)
             return kind
 
         return register
@@ -174,27 +179,32 @@ class Toril:
         """
         self.container.provide(kind, value)
 
-    def handled_queues(self) -> tuple[str, ...]:
-        """Name the queues that tasks, handlers and processors of this app work on."""
-        found = [*self.registry.queues(), *(each.queue for each in self.processors)]
-        return tuple(dict.fromkeys(found))
+    def worker(
+        self,
+        on: Queues | None = None,
+        handler: Callable[[Job[Any]], object] | None = None,
+        /,
+        **options: Unpack[WorkerOptions],
+    ) -> Worker:
+        """Make a worker for these queues, or for all that have a handler.
 
-    async def handlers(self, queues: Collection[str]) -> Registry:
-        """Make what a worker for these queues runs: processors get their instances here.
+        With `handler`, that function runs every job of these queues that no other handler does:
+        `app.worker("emails", deliver, concurrency=5)`. `await worker.run()` works.
 
-        Raises   ConfigError: a dependency is not provided, or a name has two handlers.
+        Raises   ConfigError: a bad option, no queue, or a name with two handlers.
         """
+        if on is not None:
+            options["queues"] = on
+        shift = Shift(self, self._alone(handler, options.get("queues") or ()))
+        return Worker(shift, **options)
+
+    def _alone(self, handler: Callable[[Job[Any]], object] | None, queues: Queues) -> Registry:
+        """Give the handlers of a worker: all there are, or this one for each of its queues."""
+        if handler is None:
+            return self.registry
         registry = Registry()
-        for handler in self.registry.handlers():
-            if handler.queue in queues:
-                registry.add(handler)
-        scope = self.container.scope()
-        for processor in self.processors:
-            if processor.queue in queues:
-                for handler in await processor.handlers(scope):
-                    registry.add(handler)
-        for orphan in unregistered([each.kind for each in self.processors]):
-            log.warning("processor.unregistered", extra={"processor": orphan})
+        for queue in (queues,) if isinstance(queues, str) else queues:
+            registry.add(make_handler(handler, queue=queue, name=None, options={}))
         return registry
 
     async def prepare(self, queues: Collection[str]) -> None:
@@ -206,7 +216,7 @@ class Toril:
 
     def events(self, *queues: str, after: Mapping[str, str] | None = None) -> Events:
         """Iterate over what happens in these queues, or in all that this app knows."""
-        return Events(self.context, queues or (*self._queues, *self.handled_queues()), after)
+        return Events(self.context, queues or (*self._queues, *self.registry.queues()), after)
 
     async def queues(self) -> list[str]:
         """Name the queues that are stored."""

@@ -10,14 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar, Unpack, cast
 
-from toril.errors import ConfigError
+from toril.errors import ConfigError, TaskError
 
-from .container import Scope
 from .handlers import Handler, HandlerOptions, make_handler
 from .job import Job
 
 F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T")
 
 _MARK = "__toril_handles__"
 
@@ -58,21 +56,21 @@ class Processor:
                 hint='mark its methods with @handles("name"), or write `async def process(self, job)`',
             )
 
-    async def handlers(self, scope: Scope) -> list[Handler]:
-        """Make the instance, and give the handlers that are its methods.
-
-        Raises   ConfigError: nothing provides a parameter of its constructor.
-        """
-        instance = await scope.make(self.kind)
+    def handlers(self, instance: object = None) -> list[Handler]:
+        """Give its methods as handlers: to run on this instance, or without one to be listed."""
         return [
             make_handler(
-                getattr(instance, method),
+                getattr(self.kind, method),
                 queue=self.queue,
                 name=handled.name,
                 options=cast("HandlerOptions", {**self._options, **handled.options}),
+                call=self._at_rest if instance is None else getattr(instance, method),
             )
             for method, handled in self.methods.items()
         ]
+
+    def _at_rest(self, job: Job[Any]) -> Any:
+        raise TaskError(f"{self.kind.__qualname__} runs {job!r} only in app.worker(...)")
 
 
 def unregistered(known: list[type[Any]]) -> list[str]:
@@ -106,6 +104,3 @@ def _names(kind: type[Any]) -> Iterator[str]:
 def _functions(kind: type[Any]) -> Iterator[object]:
     for base in kind.__mro__:
         yield from vars(base).values()
-
-
-__all__ = ["Job", "Processor", "handles", "unregistered"]

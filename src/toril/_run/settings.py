@@ -5,12 +5,15 @@ Never here: what a URL means.
 
 import difflib
 import logging
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 DEFAULT_URL = "sqlite:///toril.db"
 DEFAULT_PREFIX = "bull"
 KNOWN = ("TORIL_URL", "TORIL_PREFIX")
+
+_said: set[str] = set()
 
 log = logging.getLogger("toril.settings")
 
@@ -36,3 +39,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         url=environment.get("TORIL_URL") or DEFAULT_URL,
         prefix=environment.get("TORIL_PREFIX") or DEFAULT_PREFIX,
     )
+
+
+def announce(url: str) -> None:
+    """Say on the error output where jobs are kept when nobody said where, once a process."""
+    if url not in _said:
+        _said.add(url)
+        sys.stderr.write(f"toril: jobs are kept in {url}\n")

@@ -1,0 +1,68 @@
+"""A worker's own view of an app: its handlers, with instances of processors that are its own.
+
+Never here: running anything.
+"""
+
+import logging
+from collections.abc import Collection
+from typing import Protocol
+
+from toril._store.protocol import Store
+
+from .container import Container
+from .context import Context
+from .handlers import Handler, Registry
+from .processors import Processor, unregistered
+
+log = logging.getLogger("toril.app")
+
+
+class App(Protocol):
+    """What a shift needs of an app."""
+
+    context: Context
+    container: Container
+    processors: list[Processor]
+
+    async def prepare(self, queues: Collection[str]) -> None:
+        """Open the store, and store what was declared for these queues."""
+        ...
+
+
+class Shift:
+    """What one worker works with, from its start to its stop."""
+
+    def __init__(self, app: App, handlers: Registry) -> None:
+        self._app = app
+        self._listed = handlers
+        self._own: Registry | None = None
+
+    @property
+    def registry(self) -> Registry:
+        """Give the handlers; those of processors can run from `prepare` on."""
+        return self._own or self._listed
+
+    @property
+    def store(self) -> Store:
+        """Give the store, open or not."""
+        return self._app.context.store
+
+    async def prepare(self, queues: Collection[str]) -> None:
+        """Open the store, store what was declared, and make the processors of these queues.
+
+        Raises   ConfigError: nothing provides a parameter of a processor.
+        """
+        await self._app.prepare(queues)
+        scope = self._app.container.scope()
+        made: dict[tuple[str, str | None], Handler] = {}
+        for processor in self._app.processors:
+            if processor.queue in queues:
+                for handler in processor.handlers(await scope.make(processor.kind)):
+                    made[handler.queue, handler.name] = handler
+        self._own = Registry()
+        for listed in self._listed.handlers():
+            mine = made.get((listed.queue, listed.name), listed)
+            # A function that a worker was given alone stands where the app may have another.
+            self._own.add(mine if mine.title == listed.title else listed)
+        for orphan in unregistered([each.kind for each in self._app.processors]):
+            log.warning("processor.unregistered", extra={"processor": orphan})
