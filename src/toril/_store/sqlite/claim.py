@@ -3,7 +3,7 @@
 Never here: what becomes of a job that has run (finish).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -23,23 +23,21 @@ STALLED_REASON = "job stalled more than allowable limit"
 _records = msgspec.json.Decoder(list[tuple[int, Record]])
 
 
-def claim(
-    unit: Unit, requests: Sequence[ClaimRequest], now: Millis, settled: Iterable[str] = ()
-) -> list[Claimed]:
-    """Carry out the verb claim; `settled` names queues where this step finished jobs."""
-    answers = [_claim_one(unit, request, now) for request in requests]
-    open_ended = {a.queue for a in answers if a.jobs or a.blocked or a.next_ms is not None}
-    for name in settled:
-        if name not in open_ended:
-            emit_drained(unit, name, now)
+def claim(unit: Unit, requests: Sequence[ClaimRequest], now: Millis) -> list[Claimed]:
+    """Carry out the verb claim."""
+    return [_claim_one(unit, request, now) for request in requests]
+
+
+def claim_after_finish(unit: Unit, requests: Sequence[ClaimRequest], now: Millis) -> list[Claimed]:
+    """Claim what a finish asks for besides, and announce the queues that ran dry."""
+    answers = claim(unit, requests, now)
+    goes_on = {a.queue for a in answers if a.jobs or a.blocked or a.next_ms is not None}
+    for name in sorted(unit.settled - goes_on):
+        queue = unit.find_queue(name)
+        if queue is not None and unit.value("claim.idle", (queue.key,)):
+            queue.emit(now, {"kind": "drained"})
+    unit.settled.clear()
     return answers
-
-
-def emit_drained(unit: Unit, name: str, now: Millis) -> None:
-    """Announce that a queue ran dry, if it did."""
-    queue = unit.find_queue(name)
-    if queue is not None and unit.value("claim.idle", (queue.key,)):
-        queue.emit(now, {"kind": "drained"})
 
 
 def _claim_one(unit: Unit, request: ClaimRequest, now: Millis) -> Claimed:

@@ -124,18 +124,24 @@ class Engine:
             raise
         self._work = Writing(db, self.bulletin, level)
         self._writer = Lane("toril-writer", self._work, path)
-        if not self._memory:
-            self._enter()
+        if self._memory:
+            self._work.owner = self._enter("", None)
+        else:
+            self._share()
 
-    def _enter(self) -> None:
-        presence = Presence(Path(self.path))
-        row = (socket.gethostname(), os.getpid(), presence.lock, presence.bell, clock())
+    def _enter(self, lock: str, bell: str | None) -> int:
+        row = (socket.gethostname(), os.getpid(), lock, bell, clock())
 
         def enter(unit: Unit, groups: None) -> int:
             unit.run("presence.enter", row)
             return unit.db.last_insert_rowid()
 
-        self._work.owner = self.blocking(enter, None)
+        return self.blocking(enter, None)
+
+    def _share(self) -> None:
+        """Let other processes know of this one, and know of them."""
+        presence = Presence(Path(self.path))
+        self._work.owner = self._enter(presence.lock, presence.bell)
         self._work.presence = presence
         self._reader_db = connect(self.path, synchronous=self._level)
         self._reader = Lane("toril-reader", ReadingWork(self._reader_db), self.path)
@@ -143,37 +149,36 @@ class Engine:
             connect(self.path, synchronous=self._level),
             presence,
             heard=lambda: self.bulletin.tell(None),
-            check=self._check_owners,
+            check=self._look_after_others,
         )
 
-    def _check_owners(self, db: Connection) -> bool:
-        """Take the jobs of dead processes back; say whether living ones hold any."""
+    def dead(self, reading: Reading) -> tuple[list[int], bool]:
+        """Find the processes that died with jobs in hand; say whether living ones hold any."""
         presence = self._work.presence
-        text: str = db.execute(statements()["presence.owners"], (self._work.owner,)).get
-        owners = msgspec.json.decode(text, type=list[int])
+        owners: list[int] = reading.rows("presence.owners", (self._work.owner,))
         if not owners or presence is None:
-            return False
-        text = db.execute(statements()["presence.others"], (self._work.owner,)).get
-        others = {key: (lock, bell) for key, lock, bell in msgspec.json.decode(text)}
-        dead = [key for key in owners if key not in others or presence.is_dead(others[key][0])]
+            return [], False
+        others = {key: lock for key, lock in reading.rows("presence.others", (self._work.owner,))}
+        dead = [key for key in owners if key not in others or presence.is_dead(others[key])]
+        return dead, len(owners) > len(dead)
+
+    def _look_after_others(self, db: Connection) -> bool:
+        """Take the jobs of dead processes back; say whether living ones hold any."""
+        dead, alive = self.dead(Reading(db))
         if dead:
-            self._bury(dead, [others[key][1] for key in dead if key in others])
-        return len(owners) > len(dead)
+            # Closing, or locked for long: then the next look finds them again.
+            with contextlib.suppress(StoreUnavailable):
+                self.taken_back += self.blocking(self.bury, dead)
+        return alive
 
-    def _bury(self, dead: list[int], bells: list[str | None]) -> None:
-        def bury(unit: Unit, groups: list[int]) -> list[Recovered]:
-            found = claim.recover(unit, (), unit.now, max_stalls=self.max_stalls, dead=groups)
-            if len(found) < claim.MAX_CLAIM:
-                for key in groups:
-                    unit.run("presence.leave", (key,))
-            return found
-
-        try:
-            self.taken_back += self.blocking(bury, dead)
-        except StoreUnavailable:
-            return  # closing, or locked for long: the next look finds them again
-        for bell in bells:
-            clear_bell(bell)
+    def bury(self, unit: Unit, dead: list[int]) -> list[Recovered]:
+        """Take the jobs of dead processes back, and forget those processes."""
+        found = claim.recover(unit, (), unit.now, max_stalls=self.max_stalls, dead=dead)
+        if len(found) < claim.MAX_CLAIM:
+            for key in dead:
+                clear_bell(unit.value("presence.bell", (key,)))
+                unit.run("presence.leave", (key,))
+        return found
 
     async def write(self, run: Callable[[Unit, Any], T], groups: Any, *, durable: bool = True) -> T:
         """Run a call in a write transaction."""

@@ -66,17 +66,20 @@ def finish(unit: Unit, decisions: Sequence[Decision], now: Millis) -> list[Answe
     found = _standings.decode(unit.value("finish.look_up", (asked,)))
     answers: list[Answer] = []
     completed: list[Pair] = []
+    done: dict[tuple[int | None, str, Action], Answer] = {}
     for standing in found:
         decision = decisions[standing.number]
-        refusal = _refuse(unit, decision, standing)
-        if refusal is not None:
-            answers.append(refusal)
-        elif decision.action is Action.COMPLETE:
-            answers.append("completed")
+        mark = (standing.key, decision.token, decision.action)
+        if mark in done:  # the same decision twice in one call
+            answers.append(done[mark])
+            continue
+        answer = _refuse(unit, decision, standing)
+        if answer is None and decision.action is Action.COMPLETE:
+            answer = done[mark] = "completed"
             completed.append((decision, standing))
-            standing.token = None  # a second decision on it in this batch is refused
-        else:
-            answers.append(_other(unit, (decision, standing), now))
+        elif answer is None:
+            answer = done[mark] = _other(unit, (decision, standing), now)
+        answers.append(answer)
     if completed:
         _complete(unit, completed, now)
     # A place below the queue's concurrency, or a limit, may matter to others who wait.
@@ -142,6 +145,7 @@ def _after(unit: Unit, pairs: Sequence[Pair], state: State, now: Millis) -> None
         by_queue.setdefault(pair[0].queue, []).append(pair)
     for name, mine in by_queue.items():
         queue = unit.queue(name)
+        unit.settled.add(name)
         unit.run("queue.count_minute", (queue.key, state, now // 60_000, len(mine)))
         if state is State.COMPLETED:
             queue.ever_completed += len(mine)
@@ -163,7 +167,6 @@ def _other(unit: Unit, pair: Pair, now: Millis) -> Answer:
     if decision.action is Action.AWAIT and not unit.value("finish.open_children", (job.key,))[0]:
         return "active"
     _record_try(unit, pair, now)
-    job.token = None
     match decision.action:
         case Action.FAIL:
             _fail(unit, queue, pair, now)

@@ -49,10 +49,10 @@ class Reading:
         return rows
 
 
-def get(read: Reading, refs: Sequence[Ref]) -> list[Record | None]:
+def get(read: Reading, refs: Sequence[Ref], *, tries: bool = True) -> list[Record | None]:
     """Read jobs by queue and id."""
     asked = to_json([(ref.queue, ref.id) for ref in refs])
-    found = dict(_numbered.decode(read.value("read.jobs", (asked,))))
+    found = dict(_numbered.decode(read.value("read.jobs", (asked, int(tries)))))
     return [found.get(number) for number in range(len(refs))]
 
 
@@ -83,7 +83,7 @@ def find(read: Reading, query: Query) -> Page:
         ids = [] if id is None else [id]
     else:
         ids = _ids(read, query)
-    records = get(read, [Ref(query.queue, id) for id in ids[: query.limit]])
+    records = get(read, [Ref(query.queue, id) for id in ids[: query.limit]], tries=False)
     return Page(jobs=tuple(r for r in records if r is not None), more=len(ids) > query.limit)
 
 

@@ -15,6 +15,8 @@ from . import family
 from .unit import QueueRow, Unit, to_json
 
 EVER = 2**53 - 1
+_REMOVABLE = frozenset(State) - {State.ACTIVE}
+_SWEPT = {"drain": frozenset((State.WAITING, State.PRIORITIZED, State.DELAYED))}
 
 
 def missing(queue: str, id: str) -> JobNotFound:
@@ -114,7 +116,7 @@ def _in_states(unit: Unit, queue: QueueRow, selection: Selection) -> list[list[A
     before = EVER if selection.before_ms is None else selection.before_ms
     found: list[list[Any]] = []
     for state in selection.states:
-        if state is not State.ACTIVE:
+        if state in _SWEPT.get(selection.mode, _REMOVABLE):
             left = selection.limit - len(found)
             found += unit.rows("remove.in_state", (queue.key, state, before, left))
     return found

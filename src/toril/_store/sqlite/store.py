@@ -157,10 +157,9 @@ class SQLiteStore:
     ) -> Finished:
         """Carry out decisions, then claim; see the protocol."""
         engine = self._open_engine()
-        settled = dict.fromkeys(decision.queue for decision in decisions)
         words, claimed = await engine.write_both(
             (lambda unit, some: finish.finish(unit, some, _now(unit, now)), list(decisions)),
-            lambda unit, _: claim.claim(unit, requests, _now(unit, now), settled),
+            lambda unit, _: claim.claim_after_finish(unit, requests, _now(unit, now)),
         )
         return Finished(words=tuple(words), claimed=tuple(claimed or ()))
 
@@ -169,10 +168,13 @@ class SQLiteStore:
     ) -> list[Recovered]:
         """Take jobs back from workers that are gone; see the protocol.
 
-        Jobs of dead processes are taken back at once by the store itself; the next call tells.
+        Jobs of dead processes are taken back by the store itself before long; this tells of them.
         """
         engine = self._open_engine()
         engine.max_stalls = max_stalls
+        dead, _ = await engine.read(engine.dead)
+        if dead:
+            engine.taken_back += await engine.write(engine.bury, dead)
         found = await engine.write(
             lambda unit, names: claim.recover(unit, names, _now(unit, now), max_stalls=max_stalls),
             tuple(queues),

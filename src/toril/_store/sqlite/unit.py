@@ -157,6 +157,7 @@ class Unit:
         self.ready: set[str] = set()  # queues where a job may be claimed now
         self.look: set[str] = set()  # queues where that may have changed: look again
         self.changed: set[str] = set()  # queues that emitted events
+        self.settled: set[str] = set()  # queues where jobs finished, until a claim looks there
         self._queues: dict[str, QueueRow | None] = {}
         self._sql = statements()
 

@@ -8,7 +8,10 @@ DELETE FROM processes WHERE key = ?1;
 SELECT json_group_array(bell) FROM processes WHERE key != ?1 AND bell IS NOT NULL;
 
 -- presence.others: The other processes and their locks.
-SELECT json_group_array(json_array(key, lock, bell)) FROM processes WHERE key != ?1;
+SELECT json_group_array(json_array(key, lock)) FROM processes WHERE key != ?1;
+
+-- presence.bell: The doorbell of a process.
+SELECT bell FROM processes WHERE key = ?1;
 
 -- presence.owners: Who holds active jobs, but for this process.
 SELECT json_group_array(DISTINCT owner) FROM jobs WHERE state = 'active' AND owner != ?1;

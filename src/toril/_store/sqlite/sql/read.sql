@@ -1,7 +1,7 @@
 -- read.original: What a dead letter says of its job.
 SELECT name, data, opts FROM jobs WHERE queue = ?1 AND id = ?2;
 
--- read.jobs: Whole jobs with their tries, by queue and id; number of each that exists, and record.
+-- read.jobs: Jobs by queue and id, with their tries if the second binding says so: number, record.
 SELECT json_group_array(json_array(asked.key, json_array(
     queues.name, jobs.id, jobs.name, jobs.data, jobs.opts, jobs.state, jobs.created_ms,
     jobs.priority, jobs.delay_ms, jobs.due_ms, jobs.started_ms, jobs.finished_ms,
@@ -10,7 +10,7 @@ SELECT json_group_array(json_array(asked.key, json_array(
     jobs.parent_id, jobs.schedule, jobs.dedup, jobs.deferred, jobs.origin,
     json((
         SELECT json_group_array(json_array(run, worker, started_ms, ended_ms, ending, reason))
-        FROM (SELECT * FROM tries WHERE tries.job = jobs.key ORDER BY run)
+        FROM (SELECT * FROM tries WHERE ?2 AND tries.job = jobs.key ORDER BY run)
     ))
 )))
 FROM json_each(?1) AS asked
