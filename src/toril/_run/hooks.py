@@ -59,11 +59,11 @@ class JobStarted(JobHappening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobFinished(JobHappening):
-    """A try of a job ended and the store knows; `word` says what became of the job.
+class TryEnded(JobHappening):
+    """A try of a job ended, and the store knows.
 
-    Shape    word: completed · failed · delayed · waiting · waiting-children. end is how the try
-             itself ended. final: the job will not run again by itself.
+    Shape    word: what became of the job: completed · failed · delayed · waiting · …
+             end: how the try itself ended.
     """
 
     attempt: int
@@ -73,10 +73,25 @@ class JobFinished(JobHappening):
     reason: str | None = None
     stack: str | None = None
 
-    @property
-    def final(self) -> bool:
-        """Say whether this was the job's last try."""
-        return self.word in ("completed", "failed")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobCompleted(TryEnded):
+    """The job is done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFailed(TryEnded):
+    """The job failed for good."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptFailed(TryEnded):
+    """The try failed, and the job runs again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPutBack(TryEnded):
+    """The job runs again, without a failure: snoozed, released, waiting for children."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,12 +141,26 @@ class Trouble(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerState(Happening):
-    """The worker is ready, closing or closed."""
+class WorkerHappening(Happening):
+    """Something that happened to the worker as a whole."""
 
-    state: str
     worker: str
     queues: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerReady(WorkerHappening):
+    """The worker claims jobs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerClosing(WorkerHappening):
+    """The worker claims no more; running jobs have their grace."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerClosed(WorkerHappening):
+    """The worker has ended."""
 
 
 class Hook(Protocol):
@@ -156,7 +185,10 @@ class Hooks:
 
     def wants(self, kind: type[Happening]) -> bool:
         """Say whether anybody wants this kind; ask before making a record on a hot path."""
-        return any(hook.wants(kind) for hook in self._hooks)
+        for hook in self._hooks:  # noqa: SIM110  # a generator would cost more than the question
+            if hook.wants(kind):
+                return True
+        return False
 
     def tell(self, what: Happening) -> None:
         """Hand a record to everyone who wants it."""
@@ -258,21 +290,19 @@ def _blame(event: str, listener: Listener, error: Exception) -> None:
 # Each kind of record, the name of its line in the log, and how loud it is.
 _LINES: dict[type[Happening], tuple[str, int]] = {
     JobStarted: ("job.started", logging.DEBUG),
+    JobCompleted: ("job.completed", logging.INFO),
+    JobFailed: ("job.failed", logging.ERROR),
+    AttemptFailed: ("job.attempt_failed", logging.WARNING),
+    JobPutBack: ("job.put_back", logging.INFO),
     LockGone: ("job.lock_lost", logging.WARNING),
     NameUnknown: ("job.unknown_name", logging.WARNING),
     CodeUnstoppable: ("job.unstoppable", logging.WARNING),
     JobStalled: ("job.stalled", logging.WARNING),
     LoopBlocked: ("loop.blocked", logging.WARNING),
     Trouble: ("worker.trouble", logging.ERROR),
-}
-# What became of a job decides how loud the end of a try is.
-_WORDS: dict[str, tuple[str, int]] = {
-    "completed": ("job.completed", logging.INFO),
-    "failed": ("job.failed", logging.ERROR),
-}
-_NOT_FINAL: dict[str, tuple[str, int]] = {
-    "raised": ("job.attempt_failed", logging.WARNING),
-    "timeout": ("job.attempt_failed", logging.WARNING),
+    WorkerReady: ("worker.ready", logging.INFO),
+    WorkerClosing: ("worker.closing", logging.INFO),
+    WorkerClosed: ("worker.closed", logging.INFO),
 }
 
 
@@ -285,15 +315,12 @@ class LogHook:
     __slots__ = ()
 
     def wants(self, kind: type[Happening]) -> bool:
-        """Say whether a line of this kind could be written."""
-        level = logging.INFO if kind not in _LINES else _LINES[kind][1]
-        return log.isEnabledFor(logging.ERROR if kind is JobFinished else level)
+        """Say whether a line of this kind would be written."""
+        return kind in _LINES and log.isEnabledFor(_LINES[kind][1])
 
     def __call__(self, what: Happening) -> None:
-        """Write the line, if its level is on."""
-        name, level = _line(what)
-        if not log.isEnabledFor(level):
-            return
+        """Write the line."""
+        name, level = _LINES[type(what)]
         facts = {each.name: getattr(what, each.name) for each in fields(what)}
         error = facts.pop("error", None)
         stack = facts.pop("stack", None)
@@ -305,12 +332,3 @@ class LogHook:
         # What toril raises says in its message what to do; the rest needs its traceback.
         trace = None if isinstance(error, TorilError) else error
         log.log(level, f"{name} %s", text, extra=facts, exc_info=trace)  # noqa: G004
-
-
-def _line(what: Happening) -> tuple[str, int]:
-    if isinstance(what, JobFinished):
-        by_end = _NOT_FINAL.get(what.end, ("job.put_back", logging.INFO))
-        return _WORDS.get(what.word, by_end)
-    if isinstance(what, WorkerState):
-        return f"worker.{what.state}", logging.INFO
-    return _LINES.get(type(what), ("worker.note", logging.INFO))

@@ -16,9 +16,12 @@ from toril.errors import UnknownTask
 from .context import Context
 from .executors import Ended
 from .hooks import (
+    AttemptFailed,
     CodeUnstoppable,
     Hooks,
-    JobFinished,
+    JobCompleted,
+    JobFailed,
+    JobPutBack,
     JobStalled,
     JobStarted,
     Listeners,
@@ -26,11 +29,21 @@ from .hooks import (
     LoopBlocked,
     NameUnknown,
     Trouble,
-    WorkerState,
+    TryEnded,
+    WorkerClosed,
+    WorkerClosing,
+    WorkerHappening,
+    WorkerReady,
 )
 from .job import Job
 
 _FAILURES = frozenset({End.RAISED, End.TIMED_OUT, End.FAILED})
+_KINDS: dict[str, type[TryEnded]] = {"completed": JobCompleted, "failed": JobFailed}
+_STATES: dict[str, type[WorkerHappening]] = {
+    "ready": WorkerReady,
+    "closing": WorkerClosing,
+    "closed": WorkerClosed,
+}
 
 
 class Telling:
@@ -68,8 +81,9 @@ class Telling:
                 listeners.tell("attempt_failed", job, ended.error)
             if word == "failed":
                 listeners.tell("failed", job, ended.error)
-        if self._hooks.wants(JobFinished):
-            self._hooks.tell(_finished(job.record, decision, word, seconds or 0.0))
+        kind = _KINDS.get(word) or (AttemptFailed if decision.end in _FAILURES else JobPutBack)
+        if self._hooks.wants(kind):
+            self._hooks.tell(_ended(kind, job.record, decision, word, seconds or 0.0))
 
     def unknown(self, record: Record, known: tuple[str, ...]) -> None:
         """No handler has this name; said once a name."""
@@ -114,7 +128,7 @@ class Telling:
 
     def state(self, state: str, worker: str, queues: tuple[str, ...]) -> None:
         """The worker is ready, closing or closed."""
-        self._hooks.tell(WorkerState(state=state, worker=worker, queues=queues))
+        self._hooks.tell(_STATES[state](worker=worker, queues=queues))
         self._listeners.tell(state)
 
 
@@ -127,13 +141,15 @@ def _named(record: Record) -> dict[str, Any]:
     return {"queue": record.queue, "job_id": record.id, "job_name": record.name}
 
 
-def _finished(record: Record, decision: Decision, word: str, seconds: float) -> JobFinished:
-    return JobFinished(
+def _ended(
+    kind: type[TryEnded], record: Record, decision: Decision, word: str, seconds: float
+) -> TryEnded:
+    return kind(
         **_named(record),
         attempt=record.attempt,
         word=word,
         end=decision.end.value,
-        seconds=seconds,
+        seconds=round(seconds, 6),
         reason=decision.reason,
         stack=decision.stack,
     )
