@@ -1,0 +1,115 @@
+"""Ending a process of workers: signals, exit codes, and a way out that nothing can block.
+
+For the command line only: a worker inside somebody else's process is stopped by `Worker.stop`.
+"""
+
+import asyncio
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import NoReturn
+
+from .worker import Worker
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# After a second signal, and after the grace, what has not ended by itself is ended so much later:
+# time for cancelled code to end and for the last decisions to be written.
+LAST_RESORT_S = 12.0
+
+log = logging.getLogger("toril.worker")
+
+
+async def serve(workers: Sequence[Worker]) -> int:
+    """Run workers until a signal comes, and give the exit code.
+
+    The first SIGTERM or SIGINT lets running jobs end within their grace, a second one puts them
+    back at once. 0: every job ended in time. 1: some were put back.
+
+    Raises   what starting a worker raises; those that had started are stopped.
+    """
+    ending = _Ending(workers)
+    for worker in workers:
+        worker.given_up = _give_up
+    with _handled(ending):
+        try:
+            for worker in workers:
+                await worker.start()
+            await ending.asked.wait()
+        finally:
+            in_time = await asyncio.gather(*(worker.stop() for worker in workers))
+    ending.called_off()
+    return 0 if all(in_time) else 1
+
+
+def leave(code: int) -> NoReturn:
+    """End the process now, whatever threads still run."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        # A closed pipe must not turn the exit code into another one.
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+class _Ending:
+    """What the signals of one process have asked for."""
+
+    def __init__(self, workers: Sequence[Worker]) -> None:
+        self._workers = workers
+        self._loop = asyncio.get_running_loop()
+        self._count = 0
+        self._timer: threading.Timer | None = None
+        self._stops: list[asyncio.Task[bool]] = []
+        self.asked = asyncio.Event()
+
+    def signalled(self, number: int, _: FrameType | None) -> None:
+        """Act on a signal, in the main thread, perhaps in the middle of a handler's code."""
+        self._count += 1
+        if self._count == 1:
+            grace = max(worker.settings.grace_s for worker in self._workers)
+            self._loop.call_soon_threadsafe(self.asked.set)
+            self._end_after(grace + LAST_RESORT_S)
+        else:
+            self._loop.call_soon_threadsafe(self._hurry)
+            self._end_after(LAST_RESORT_S)
+        log.info(
+            "worker.signal signal=%s", signal.Signals(number).name, extra={"times": self._count}
+        )
+
+    def called_off(self) -> None:
+        """Everything has ended by itself."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _hurry(self) -> None:
+        self._stops = [asyncio.ensure_future(worker.stop(grace=0)) for worker in self._workers]
+
+    def _end_after(self, seconds: float) -> None:
+        # A thread, for the loop itself may be what does not end.
+        self.called_off()
+        self._timer = threading.Timer(seconds, leave, (1,))
+        self._timer.daemon = True
+        self._timer.start()
+
+
+@contextmanager
+def _handled(ending: _Ending) -> Generator[None, None, None]:
+    before = {number: signal.signal(number, ending.signalled) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _give_up(reason: str) -> None:
+    """End the process that cannot go on, after showing what every thread does."""
+    log.critical("worker.given_up reason=%r", reason, extra={"reason": reason})
+    faulthandler.dump_traceback(all_threads=True)
+    leave(1)
