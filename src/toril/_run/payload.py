@@ -6,6 +6,7 @@ Never here: what a task's parameters are (`signature`), and anything that is not
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from pathlib import PurePath
 from typing import Any, NoReturn
 
 import msgspec
@@ -26,7 +27,9 @@ class _Unsupported(TypeError):
 
 
 def _foreign(value: object) -> object:
-    """Turn what msgspec does not know into what it does: pydantic's models dump themselves."""
+    """Turn what msgspec does not know into what it does: paths, and pydantic's models."""
+    if isinstance(value, PurePath):
+        return str(value)
     dump: Callable[..., object] | None = getattr(value, "model_dump", None)
     if dump is None or isinstance(value, type):
         raise _Unsupported(value)
@@ -40,7 +43,7 @@ def encode(value: object, *, where: str, max_size: int | None = None) -> str:
     """Write a value as JSON text; `where` names it in errors.
 
     Takes what JSON has, and dataclasses, datetimes, UUIDs, enums, decimals, bytes (as base64),
-    msgspec structs, attrs classes and pydantic models.
+    paths, msgspec structs, attrs classes and pydantic models.
 
     Units    max_size in bytes.
     Raises   ConfigError: the path of what cannot be stored; the size, when it is too large.
