@@ -38,20 +38,12 @@ async def repeat(
     *,
     most: int | None = None,
 ) -> list[str]:
-    """Act on up to `most` jobs of a selection, chunk by chunk; give the ids acted on.
-
-    Raises   what a chunk was refused for as a whole.
-    """
+    """Act on up to `most` jobs of a selection, chunk by chunk; give the ids acted on."""
     ids: list[str] = []
     while most is None or len(ids) < most:
         limit = CHUNK if most is None else min(CHUNK, most - len(ids))
         selected = await verb(replace(selection, limit=limit))
         ids += selected.ids
-        if not selected.ids:
-            # Nothing could be done: if jobs were in the way, that is the answer.
-            for error in selected.refused.values():
-                raise error
-            break
         if not selected.more:
             break
     return ids

@@ -298,13 +298,13 @@ class Queue:
         before_ms = now_ms() - to_ms(older_than, field="older_than")
         return await self._remove(state, mode="clean", before_ms=before_ms, most=limit)
 
-    async def obliterate(self, *, force: bool = False) -> int:
-        """Pause the queue, then take away every job and the queue itself; return how many jobs.
+    async def obliterate(self, *, force: bool = False) -> None:
+        """Pause the queue, then take away every job and the queue itself.
 
         Raises   JobLocked: jobs run, and `force` was not given.
         """
         await self.pause()
-        return len(await self._remove(None, mode="obliterate", force=force))
+        await self._remove(None, mode="obliterate", force=force)
 
     async def retry_all(self, state: State | str = State.FAILED) -> int:
         """Run every job that failed, or completed, again; return how many."""
