@@ -33,6 +33,9 @@ LOCAL_EVENTS = (
 Listener = Callable[..., object]
 L = TypeVar("L", bound=Listener)
 
+# How much of one fact a line of the log shows; `extra` has it whole.
+MAX_SHOWN = 500
+
 log = logging.getLogger("toril.worker")
 
 
@@ -213,8 +216,8 @@ class Listeners:
         self._by_event: dict[str, list[Listener]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def add(self, event: str, listener: Listener) -> None:
-        """Call this from now on when the event happens.
+    def on(self, event: str) -> Callable[[L], L]:
+        """Decorate a listener of this event.
 
         Raises   ConfigError: there is no such event.
         """
@@ -227,13 +230,9 @@ class Listeners:
                 value=event,
                 hint=f"known: {', '.join(LOCAL_EVENTS)}",
             )
-        self._by_event.setdefault(event, []).append(listener)
-
-    def on(self, event: str) -> Callable[[L], L]:
-        """Decorate a listener of this event."""
 
         def keep(listener: L) -> L:
-            self.add(event, listener)
+            self._by_event.setdefault(event, []).append(listener)
             return listener
 
         return keep
@@ -326,9 +325,16 @@ class LogHook:
         stack = facts.pop("stack", None)
         if error is not None:
             facts["reason"] = str(error) or type(error).__name__
-        text = " ".join(f"{key}={value!r}" for key, value in facts.items() if value is not None)
+        text = " ".join(
+            f"{key}={_short(value)}" for key, value in facts.items() if value is not None
+        )
         if stack and level >= logging.ERROR:
             text = f"{text}\n{stack.rstrip()}"
         # What toril raises says in its message what to do; the rest needs its traceback.
         trace = None if isinstance(error, TorilError) else error
         log.log(level, f"{name} %s", text, extra=facts, exc_info=trace)  # noqa: G004
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

@@ -45,7 +45,7 @@ def returned(handler: Handler, value: object) -> Ended:
     except Exception as error:
         kind = type(value).__name__
         reason = f"the handler returned a {kind} that cannot be stored as JSON: {_text(error)}"
-        return Ended(_failure(End.RAISED, reason, None), error=error)
+        return Ended(_failure(End.RAISED, _bounded(reason), None), error=error)
     return Ended(Outcome(end=End.RETURNED, result=text), value)
 
 
@@ -64,7 +64,7 @@ def raised(error: BaseException) -> Ended:
 def _steered(signal: Signal) -> Outcome:
     match signal:
         case Fail():
-            return _failure(End.FAILED, signal.reason, stack_of(signal))
+            return _failure(End.FAILED, _bounded(signal.reason), stack_of(signal))
         case Snooze():
             return Outcome(
                 end=End.SNOOZED, delay_ms=_wait(signal.delay), reason=_bounded(signal.reason)
@@ -139,7 +139,7 @@ def _signal_in(error: BaseException) -> Signal | None:
 
 
 def _failure(end: End, reason: str, stack: str | None) -> Outcome:
-    return Outcome(end=end, reason=_bounded(reason), stack=stack)
+    return Outcome(end=end, reason=reason, stack=stack)
 
 
 def _wait(delay: object) -> Millis:

@@ -1,0 +1,256 @@
+"""A worker takes jobs, runs them within its limits, and says what became of them."""
+
+import asyncio
+import contextvars
+import threading
+from typing import Any
+
+import pytest
+
+from tests.runtime.kit import Gate, kinds
+from toril import ConfigError, Job, Toril, current_job
+
+
+async def twice(job: Job[Any]) -> int:
+    return 2 * job.data["n"]
+
+
+async def fail(job: Job[Any]) -> None:
+    raise ValueError("on purpose")
+
+
+async def test_a_job_is_run_and_its_result_is_stored(app: Toril) -> None:
+    job = await app.queue("sums").add("double", {"n": 21})
+
+    await app.worker("sums", twice).run_until_idle()
+
+    assert 42 == await job.result()
+    assert "completed" == await job.state()
+
+
+async def test_a_job_added_later_is_run_at_once(app: Toril) -> None:
+    async with app.worker("sums", twice):
+        job = await app.queue("sums").add("double", {"n": 4})
+
+        assert 8 == await job.result(timeout=2)
+
+
+async def test_none_is_a_result(app: Toril) -> None:
+    async def nothing(job: Job[Any]) -> None:
+        pass
+
+    job = await app.queue("sums").add("anything")
+
+    await app.worker("sums", nothing).run_until_idle()
+
+    assert await job.result() is None
+    assert "completed" == await job.state()
+
+
+async def test_one_job_at_a_time_unless_more_are_allowed(app: Toril) -> None:
+    gate = Gate()
+    await app.queue("sums").add_many([("a", {}), ("b", {})])
+    async with app.worker("sums", gate) as worker:
+        await gate.until_running(1)
+        counts = await app.queue("sums").counts()
+        gate.open()
+        await worker.drained()
+
+    assert (1, 1) == (counts.active, counts.waiting)
+    assert (1, ["1", "2"]) == (gate.most, gate.started)
+
+
+async def test_concurrency_is_how_many_run_at_once(app: Toril) -> None:
+    gate = Gate()
+    await app.queue("sums").add_many([("a", {})] * 3)
+    async with app.worker("sums", gate, concurrency=2) as worker:
+        await gate.until_running(2)
+        counts = await app.queue("sums").counts()
+        gate.open()
+        await worker.drained()
+
+    assert (2, 1) == (counts.active, counts.waiting)
+    assert 3 == (await app.queue("sums").counts()).completed
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, ["added", "waiting", "active", "completed", "drained"]),
+        ({"priority": 3}, ["added", "waiting", "active", "completed", "drained"]),
+        ({"delay": 0.02}, ["added", "delayed", "waiting", "active", "completed", "drained"]),
+    ],
+    ids=["plain", "priority", "delay"],
+)
+async def test_the_events_of_a_job_that_completes(
+    app: Toril, options: dict[str, Any], expected: list[str]
+) -> None:
+    job = await app.queue("sums").add("double", {"n": 1}, **options)
+
+    await app.worker("sums", twice).run_until_idle(delayed=True)
+
+    assert expected == await kinds(app, "sums", job.id)
+
+
+@pytest.mark.parametrize(
+    ("backoff", "again"), [(0.02, ["delayed", "waiting"]), (None, ["waiting"])]
+)
+async def test_the_events_of_a_job_that_always_fails(
+    app: Toril, backoff: float | None, again: list[str]
+) -> None:
+    job = await app.queue("sums").add("double", attempts=2, backoff=backoff)
+
+    await app.worker("sums", fail).run_until_idle(delayed=True)
+
+    once = ["added", "waiting", "active"]
+    end = ["active", "failed", "retries-exhausted", "drained"]
+    assert [*once, *again, *end] == await kinds(app, "sums", job.id)
+
+
+async def test_a_def_handler_runs_in_a_thread_with_its_context(app: Toril) -> None:
+    tenant = contextvars.ContextVar("tenant", default="nobody")
+    seen: list[object] = []
+
+    def look(job: Job[Any]) -> None:
+        seen.extend([threading.current_thread() is main, tenant.get(), current_job() is job])
+
+    main = threading.current_thread()
+    tenant.set("acme")
+    await app.queue("sums").add("look")
+
+    await app.worker("sums", look).run_until_idle()
+
+    assert [False, "acme", True] == seen
+
+
+async def test_def_handlers_run_side_by_side(app: Toril) -> None:
+    together = threading.Barrier(3, timeout=5)
+
+    def meet(job: Job[Any]) -> int:
+        return together.wait()
+
+    await app.queue("sums").add_many([("meet", {})] * 3)
+
+    await app.worker("sums", meet, concurrency=3).run_until_idle()
+
+    assert 3 == (await app.queue("sums").counts()).completed
+
+
+async def test_what_was_reported_on_the_way_is_stored_before_the_end(app: Toril) -> None:
+    async def report(job: Job[Any]) -> None:
+        job.progress(50)
+        job.log("half way")
+        job.progress(100)
+
+    job = await app.queue("sums").add("report")
+
+    await app.worker("sums", report).run_until_idle()
+
+    await job.refresh()
+    assert 100 == job.last_progress
+    assert ("half way",) == (await job.logs()).lines
+    expected = ["added", "waiting", "active", "progress", "progress", "completed", "drained"]
+    assert expected == await kinds(app, "sums", job.id)
+
+
+async def test_one_worker_serves_several_queues(app: Toril) -> None:
+    for queue in ("a", "b", "c"):
+        await app.queue(queue).add_many([("x", {"n": n}) for n in range(20)])
+
+    worker = app.worker(["a", "b", "c"], twice, concurrency=4)
+    await worker.run_until_idle()
+
+    assert [20, 20, 20] == [(await app.queue(queue).counts()).completed for queue in "abc"]
+
+
+async def test_a_full_queue_does_not_starve_another(app: Toril) -> None:
+    gate = Gate()
+    await app.queue("full").add_many([("x", {})] * 50)
+    async with app.worker({"full": 10, "rare": 10}, gate, total=2) as worker:
+        await gate.until_running(2)
+        rare = await app.queue("rare").add("x")
+        await app.queue("rare").add("x")
+        gate.open()
+        await worker.drained()
+
+    assert 2 == gate.most
+    assert 50 == (await app.queue("full").counts()).completed
+    # Dealt in turn: it did not have to wait for the fifty.
+    events = [event for event in await app.context.store.events("full", None)]
+    done = await rare.refresh()
+    later = [event for event in events if event.kind == "completed" and event.at_ms]
+    assert done.record.finished_ms is not None
+    assert later[-1].at_ms >= done.record.finished_ms
+
+
+async def test_a_paused_worker_leaves_the_jobs_to_others_until_it_goes_on(app: Toril) -> None:
+    jobs = app.queue("sums")
+    async with app.worker("sums", twice) as one:
+        one.pause()
+        async with app.worker("sums", twice) as other:
+            first = await jobs.add("x", {"n": 1})
+            await first.result(timeout=2)
+        second = await jobs.add("x", {"n": 2})
+        one.resume()
+        await second.result(timeout=2)
+
+    workers = [(await job.refresh()).worker for job in (first, second)]
+    assert [other.id, one.id] == workers
+
+
+async def test_two_workers_share_a_queue_and_each_job_runs_once(app: Toril) -> None:
+    runs: list[str] = []
+
+    async def note(job: Job[Any]) -> None:
+        runs.append(job.id)
+        await asyncio.sleep(0)
+
+    await app.queue("sums").add_many([("x", {})] * 100)
+    async with app.worker("sums", note, concurrency=3) as one:
+        async with app.worker("sums", note, concurrency=3):
+            await one.drained()
+
+    assert sorted(str(n) for n in range(1, 101)) == sorted(runs)
+
+
+async def test_a_worker_can_be_started_again(app: Toril) -> None:
+    worker = app.worker("sums", twice)
+    first = await app.queue("sums").add("x", {"n": 1})
+    await worker.run_until_idle()
+    second = await app.queue("sums").add("x", {"n": 2})
+    await worker.run_until_idle()
+
+    assert (2, 4) == (await first.result(), await second.result())
+
+
+async def test_run_ends_when_the_worker_is_stopped(app: Toril) -> None:
+    worker = app.worker("sums", twice)
+    running = asyncio.create_task(worker.run())
+    job = await app.queue("sums").add("x", {"n": 1})
+    await job.result(timeout=2)
+
+    assert await worker.stop()
+    await asyncio.wait_for(running, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"concurrency": 0}, "concurrency=0 must be a whole number of at least 1"),
+        ({"lock": "5ms"}, "lock='5ms' is too short"),
+        ({"concurency": 2}, "a worker has no 'concurency'; did you mean 'concurrency'?"),
+        ({"queues": ["a::b"]}, "has an empty segment"),
+        ({"max_stalls": -1}, "max_stalls=-1"),
+        ({"rate": "many"}, "rate='many'"),
+    ],
+)
+def test_an_option_that_cannot_hold_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Toril(":memory:").worker(**options)
+
+    assert message in str(refused.value)
+
+
+async def test_a_worker_without_a_queue_says_how_to_get_one(app: Toril) -> None:
+    with pytest.raises(ConfigError, match="no task, processor or handler is registered"):
+        await app.worker().start()
