@@ -1,0 +1,111 @@
+"""Events: what happens in queues, read from anywhere, resumable after an id."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from toril import ConfigError, Event, Events, Job, Queue, Toril
+from toril.errors import StoreUnavailable
+from toril.events import Added, Completed, Waiting
+
+
+@pytest.fixture
+def emails(app: Toril) -> Queue:
+    queue = app.queue("emails")
+
+    @queue.handler()
+    async def send(job: Job[Any]) -> str:
+        return "sent"
+
+    return queue
+
+
+async def take(events: Events, count: int) -> list[Event]:
+    found: list[Event] = []
+    async with asyncio.timeout(10):
+        async for event in events:
+            found.append(event)
+            if len(found) == count:
+                break
+    return found
+
+
+async def test_a_listener_hears_every_step_in_order(app: Toril, emails: Queue) -> None:
+    async with emails.events() as events, app.worker():
+        job = await emails.add("welcome")
+        found = await take(events, 5)
+
+    assert [event.kind for event in found] == ["added", "waiting", "active", "completed", "drained"]
+    completed = found[3]
+    assert isinstance(completed, Completed)
+    assert (completed.job_id, completed.result) == (job.id, "sent")
+
+
+async def test_a_fresh_listener_hears_only_what_is_new(emails: Queue) -> None:
+    await emails.add("old")
+    async with emails.events() as events:
+        await emails.add("new")
+        (first,) = await take(events, 1)
+
+    assert isinstance(first, Added)
+    assert first.name == "new"
+
+
+async def test_a_listener_goes_on_after_the_last_it_saw(emails: Queue) -> None:
+    await emails.add("one")
+    async with emails.events(after="0") as events:
+        seen = await take(events, 2)
+    await emails.add("two")
+    async with emails.events(after=events.last["emails"]) as again:
+        missed = await take(again, 2)
+
+    assert [type(event) for event in seen] == [Added, Waiting]
+    assert isinstance(missed[0], Added)
+    assert missed[0].name == "two"
+
+
+async def test_several_queues_are_heard_together(app: Toril, emails: Queue) -> None:
+    async with app.events("emails", "sms") as events:
+        await emails.add("a")
+        await app.queue("sms").add("b")
+        found = await take(events, 4)
+
+    assert {event.queue for event in found} == {"emails", "sms"}
+
+
+async def test_an_id_alone_does_not_say_where_to_go_on_in_several_queues(app: Toril) -> None:
+    with pytest.raises(ConfigError, match="belongs to one queue"):
+        Events(app.context, ["a", "b"], after="7")
+
+
+async def test_a_listener_comes_back_when_the_store_does(
+    emails: Queue, app: Toril, caplog: pytest.LogCaptureFixture
+) -> None:
+    await app.open()
+    read, faults = app.context.store.events, [1, 1]
+
+    async def shaky(*args: Any, **how: Any) -> Any:
+        if faults:
+            faults.pop()
+            raise StoreUnavailable("gone for a moment")
+        return await read(*args, **how)
+
+    app.context.store.events = shaky  # type: ignore[method-assign]
+    async with emails.events(after="0") as events:
+        await emails.add("a")
+        found = await take(events, 2)
+
+    assert [event.kind for event in found] == ["added", "waiting"]
+    assert [record.message for record in caplog.records if "unreach" in record.message]
+
+
+async def test_a_listener_can_be_closed_while_it_waits(emails: Queue) -> None:
+    events = emails.events()
+    waiting = asyncio.create_task(take(events, 1))
+    await asyncio.sleep(0.05)
+    waiting.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await events.close()

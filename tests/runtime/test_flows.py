@@ -1,0 +1,202 @@
+"""Flows: a parent runs when its children have completed."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from toril import AwaitChildren, ConfigError, Job, JobFailed, JobLocked, State, Toril
+
+TREE = [
+    ("image:optimize", "optimize-size", {"file": "cat.jpg"}),
+    ("image:check-valid", "check-term", {"id": 7}),
+    ("image:check-valid", "check-policy", {"id": 7}, {"delay": "10ms"}),
+]
+
+
+def handle_all(app: Toril) -> None:
+    @app.queue("image:optimize").handler()
+    async def optimize(job: Job[Any]) -> Any:
+        return job.data["file"]
+
+    @app.queue("image:check-valid").handler()
+    async def check(job: Job[Any]) -> bool:
+        if job.data.get("bad"):
+            raise ValueError("not allowed")
+        return True
+
+    @app.queue("image:upload").handler()
+    async def upload(job: Job[Any]) -> Any:
+        children = await job.children()
+        return [
+            children["optimize-size"],
+            children.by_queue("image:check-valid"),
+            len(children.values),
+            sorted(children.failures.values()),
+        ]
+
+
+async def test_a_tree_is_stored_at_once_and_its_parent_waits(app: Toril) -> None:
+    tree = await app.flow("image:upload", "upload", {"id": 7}, children=TREE).add()
+    states = [await job.state() for job in tree.walk()]
+
+    assert states == [State.WAITING_CHILDREN, State.WAITING, State.WAITING, State.DELAYED]
+    assert [job.record.state for job in tree.walk()] == states
+    assert (await tree.job.dependencies()).pending == 3
+    assert tree["check-term"].data == {"id": 7}
+
+
+async def test_a_parent_runs_last_and_reads_its_childrens_results(app: Toril) -> None:
+    handle_all(app)
+    tree = await app.flow("image:upload", "upload", {"id": 7}, children=TREE).add()
+
+    async with app.worker(concurrency=3):
+        result = await tree.job.result(timeout=15)
+
+    assert result == ["cat.jpg", [True, True], 3, []]
+    values = await tree.job.children_values()
+    assert {key.rpartition(":")[0] for key in values} == {"image:optimize", "image:check-valid"}
+
+
+async def test_a_child_that_has_not_completed_is_missing_by_name(app: Toril) -> None:
+    tree = await app.flow("image:upload", "upload", children=TREE).add()
+
+    with pytest.raises(KeyError, match="check-term \\(pending\\)"):
+        (await tree.job.children())["optimize-size"]
+
+
+async def test_children_have_children(app: Toril) -> None:
+    ran: list[str] = []
+
+    @app.queue("work").handler()
+    async def run(job: Job[Any]) -> Any:
+        ran.append(job.name)
+        return sorted((await job.children_values()).values())
+
+    middle = app.flow("work", "middle", children=[("work", "leaf"), ("work", "leaf")])
+    tree = await app.flow("work", "root", children=[middle]).add()
+    await app.worker().run_until_idle()
+
+    assert ran == ["leaf", "leaf", "middle", "root"]
+    assert await tree.job.result() == [[[], []]]
+
+
+async def test_tasks_make_nodes(app: Toril) -> None:
+    @app.task(queue="sums", attempts=3)
+    async def double(number: int) -> int:
+        return number * 2
+
+    @app.task(queue="sums")
+    async def total(job: Job[Any]) -> int:
+        return sum((await job.children()).by_queue("sums"))
+
+    flow = app.flow(total.node(), children=[double.node(1), double.using(delay=0.01).node(2)])
+    tree = await flow.add()
+
+    async with app.worker(concurrency=3):
+        assert await tree.job.result(timeout=10) == 6
+    assert tree["double"].record.options.backoff is not None
+    assert total.node().after(double.node(1)).children[0].name == "double"
+
+
+async def test_a_failed_child_fails_its_parent_with_a_reason_that_names_it(app: Toril) -> None:
+    handle_all(app)
+    bad = ("image:check-valid", "check-policy", {"bad": True})
+    tree = await app.flow("image:upload", "upload", children=[*TREE, bad]).add()
+
+    async with app.worker(concurrency=3):
+        with pytest.raises(JobFailed) as caught:
+            await tree.job.result(timeout=15)
+
+    assert tree.children[3].job.id in caught.value.reason
+
+
+@pytest.mark.parametrize("policy", ["ignore", "continue"])
+async def test_a_failed_child_may_be_passed_over(app: Toril, policy: str) -> None:
+    handle_all(app)
+    bad = ("image:check-valid", "check-policy", {"bad": True}, {"parent_on_fail": policy})
+    tree = await app.flow("image:upload", "upload", children=[TREE[0], bad]).add()
+
+    await app.worker("image:optimize").run_until_idle()
+    await app.worker().run_until_idle()
+
+    assert await tree.job.result() == ["cat.jpg", [], 1, ["not allowed"]]
+
+
+async def test_defaults_of_queues_hold_for_nodes(app: Toril) -> None:
+    app.queue("image:optimize", attempts=5)
+    tree = await app.flow("image:upload", "upload", children=TREE, priority=3).add()
+
+    assert tree["optimize-size"].record.options.attempts == 5
+    assert tree.job.record.options.priority == 3
+
+
+async def test_a_tree_is_stored_all_or_not_at_all(app: Toril) -> None:
+    with pytest.raises(ConfigError, match="twice"):
+        await app.flow("a1", "up", children=[("b1", "x", {}, {"id": "k"})] * 2).add()
+    with pytest.raises(ConfigError, match="no child of a flow"):
+        app.flow("a1", "up", children=["b1"])  # type: ignore[list-item]
+    with pytest.raises(ConfigError, match="did you mean 'delay'"):
+        await app.flow("a1", "up", children=[("b1", "x", {}, {"delai": 1})]).add()
+
+    assert (await app.queue("b1").counts()).total == 0
+
+
+async def test_a_running_job_adds_children_and_runs_again_after_them(app: Toril) -> None:
+    @app.queue("work").handler("parent")
+    async def parent(job: Job[Any]) -> Any:
+        if job.data.get("step") is None:
+            await job.update({"step": 2})
+            await app.queue("work").add_many([("child", {"i": i}, {"parent": job}) for i in (1, 2)])
+            raise AwaitChildren
+        return sorted((await job.children_values()).values())
+
+    @app.queue("work").handler("child")
+    async def child(job: Job[Any]) -> Any:
+        return job.data["i"]
+
+    job = await app.queue("work").add("parent")
+    async with app.worker():
+        assert await job.result(timeout=10) == [1, 2]
+    assert (await job.refresh()).attempts_made == 1
+
+
+async def test_removing_a_parent_takes_its_children(app: Toril) -> None:
+    tree = await app.flow("image:upload", "upload", children=TREE).add()
+    await tree.job.remove()
+
+    for job in tree.walk():
+        assert await app.queue(job.queue).job(job.id) is None
+
+
+async def test_removing_the_last_open_child_lets_the_parent_run(app: Toril) -> None:
+    tree = await app.flow("image:upload", "upload", children=TREE[:1]).add()
+    await tree["optimize-size"].remove()
+
+    assert await tree.job.state() is State.WAITING
+
+
+async def test_detaching_a_child_lets_the_parent_run_without_it(app: Toril) -> None:
+    tree = await app.flow("image:upload", "upload", children=TREE[:1]).add()
+    await tree["optimize-size"].detach()
+
+    assert await tree.job.state() is State.WAITING
+    assert await tree["optimize-size"].state() is State.WAITING
+
+
+async def test_nothing_is_removed_while_a_job_of_the_tree_runs(app: Toril) -> None:
+    started, go = asyncio.Event(), asyncio.Event()
+
+    @app.queue("image:optimize").handler()
+    async def wait(job: Job[Any]) -> None:
+        started.set()
+        await go.wait()
+
+    tree = await app.flow("image:upload", "upload", children=TREE).add()
+    async with app.worker("image:optimize"):
+        await started.wait()
+        with pytest.raises(JobLocked, match=tree["optimize-size"].id):
+            await tree.job.remove()
+        go.set()
+
+    assert await tree["check-term"].state() is State.WAITING
