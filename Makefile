@@ -45,7 +45,7 @@ bench: $(BENCH) ## measure adding, working and latency
 
 docs: $(DEV) ## write docs/states.md anew from the table of states
 	@mkdir -p docs
-	@$(BIN)/python -m toril._model.states > docs/states.md.new
+	@$(BIN)/python -c 'from toril._model.states import document; print(document(), end="")' > docs/states.md.new
 	@mv docs/states.md.new docs/states.md
 
 clean: ## remove .venv and everything that tools left behind

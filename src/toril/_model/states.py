@@ -169,9 +169,3 @@ def document() -> str:
     lines += ["", "A job in a state that has no row:", "", "| verb | answer |", "|---|---|"]
     lines += [f"| {verb} | {answer} |" for verb, answer in REFUSED.items()]
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    import sys
-
-    sys.stdout.write(document())
