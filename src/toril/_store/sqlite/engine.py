@@ -143,6 +143,7 @@ class Engine:
         presence = Presence(Path(self.path))
         self._work.owner = self._enter(presence.lock, presence.bell)
         self._work.presence = presence
+        self.blocking(self._sweep, presence)
         self._reader_db = connect(self.path, synchronous=self._level)
         self._reader = Lane("toril-reader", ReadingWork(self._reader_db), self.path)
         self._watch = Watch(
@@ -158,7 +159,7 @@ class Engine:
         owners: list[int] = reading.rows("presence.owners", (self._work.owner,))
         if not owners or presence is None:
             return [], False
-        others = {key: lock for key, lock in reading.rows("presence.others", (self._work.owner,))}
+        others = dict(reading.rows("presence.others", (self._work.owner,)))
         dead = [key for key in owners if key not in others or presence.is_dead(others[key])]
         return dead, len(owners) > len(dead)
 
@@ -171,8 +172,15 @@ class Engine:
                 self.taken_back += self.blocking(self.bury, dead)
         return alive
 
+    def _sweep(self, unit: Unit, presence: Presence) -> None:
+        """Clear away what processes left behind that ended without closing the store."""
+        others = unit.rows("presence.others", (unit.owner,))
+        self.taken_back += self.bury(unit, [key for key, lock in others if presence.is_dead(lock)])
+
     def bury(self, unit: Unit, dead: list[int]) -> list[Recovered]:
         """Take the jobs of dead processes back, and forget those processes."""
+        if not dead:
+            return []
         found = claim.recover(unit, (), unit.now, max_stalls=self.max_stalls, dead=dead)
         if len(found) < claim.MAX_CLAIM:
             for key in dead:

@@ -216,7 +216,7 @@ SELECT json_group_array(json_array(first, at_ms, json(body))) FROM (
     SELECT first, at_ms, body FROM events
     WHERE queue = (SELECT key FROM queues WHERE name = ?1) AND last > ?2
     ORDER BY last
-    LIMIT ?3
+    LIMIT min(?3, 250)
 );
 
 -- read.last_event: The number of a queue's newest event.
