@@ -37,6 +37,7 @@ ORDER: dict[str, list[list[str]]] = {
     ],
 }
 TOP = ("toril", "toril.__main__")  # the front door may name anything
+GUESTS = ("toril.demo",)  # an application that ships with us uses us as everybody does
 
 IMPURE = {
     "apsw", "asyncio", "io", "logging", "os", "pathlib", "random", "redis", "secrets", "socket",
@@ -127,7 +128,18 @@ def front_door_stays_shut(modules: list[Module]) -> list[str]:
     return [
         module.at(found.line, "imports the bare package toril; name the module you mean")
         for module, found, target in _edges(modules)
-        if target == "toril" and module.name not in TOP
+        if target == "toril" and module.name not in TOP and not module.inside(*GUESTS)
+    ]
+
+
+def guests_use_the_front_door(modules: list[Module]) -> list[str]:
+    """An application that ships with us shows what everybody can do: by public names alone."""
+    return [
+        module.at(found.line, f"{module.name} imports {target}; use `from toril import …`")
+        for module, found, target in _edges(modules)
+        if module.inside(*GUESTS)
+        and target != "toril"
+        and not any(within(target, guest) for guest in GUESTS)
     ]
 
 
@@ -193,6 +205,7 @@ RULES = [
     no_cycles,
     only_downwards,
     front_door_stays_shut,
+    guests_use_the_front_door,
     drivers_at_home,
     only_connect_names_stores,
     surfaces_leave_the_store_alone,

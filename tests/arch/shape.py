@@ -19,6 +19,7 @@ CATCHES_ALL = {
     "toril._run.executors*": "user code may raise anything; it becomes an outcome",
     "toril._run.worker*": "the loop guard: one bad round must not end the worker",
     "toril._run.hooks*": "a listener's fault is reported, never the job's",
+    "toril.cli.load": "importing a user's module may raise anything; it becomes one line",
     "toril._store.sqlite.db": "the writer thread hands every fault to the caller that waits",
 }
 RUNS_CODE = {"eval", "exec", "__import__"}

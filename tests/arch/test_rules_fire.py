@@ -42,6 +42,10 @@ BREAKS: list[tuple[Rule, dict[str, str]]] = [
     (imports.front_door_stays_shut, {"init": "", "_run__app": "import toril"}),
     (imports.front_door_stays_shut, {"init": "", "cli__main": "from toril import Toril"}),
     (imports.front_door_stays_shut, {"init": "", "cli__main": "from .. import Toril"}),
+    (
+        imports.guests_use_the_front_door,
+        {"_run__app": "", "demo__a": "from toril._run.app import Toril"},
+    ),
     (imports.drivers_at_home, {"_run__queue": "import apsw"}),
     (imports.drivers_at_home, {"_store__sqlite__db": "from redis.asyncio import Redis"}),
     (imports.drivers_at_home, {"_store__connect": "def f():\n    import apsw.ext"}),
@@ -119,6 +123,11 @@ KEEPS: list[tuple[Rule, dict[str, str]]] = [
         {"init": "", "errors": "", "cli__a": "from toril import errors"},
     ),
     (imports.front_door_stays_shut, {"init": "", "__main__": "import toril"}),
+    (imports.front_door_stays_shut, {"init": "", "demo__a": "from toril import Toril"}),
+    (
+        imports.guests_use_the_front_door,
+        {"init": "", "demo__a": "from toril import Toril\nfrom .b import c", "demo__b": ""},
+    ),
     (imports.drivers_at_home, {"_store__sqlite__db": "import apsw"}),
     (imports.drivers_at_home, {"_run__queue": "import redistribution"}),
     (imports.only_connect_names_stores, {"_store__sqlite__db": "import toril._store.sqlite.rows"}),
