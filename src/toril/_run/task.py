@@ -159,6 +159,10 @@ class BlockingTask(Task[P, R], Generic[C, P, R]):
         return result
 
 
+class _Anything:
+    """A type that only a parameter takes that takes anything: without annotation, say."""
+
+
 class TaskMaker:
     """Make tasks: `@app.task` over a function, or `@app.task(queue="images", attempts=4)`.
 
@@ -175,14 +179,24 @@ class TaskMaker:
         self._make = make
         self._options = options or TaskOptions()
 
+    # The order decides: what takes anything at all is no function of a job, and only then is
+    # one whose first parameter takes a `Job`.
     @overload
-    def __call__(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]  # the first that fits is meant
+    def __call__(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+        self, function: Callable[Concatenate[_Anything, P], Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[Concatenate[Any, P], Concatenate[Any, P], R]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
         self, function: Callable[Concatenate[Job[Any], P], Coroutine[Any, Any, R]], /
     ) -> AsyncTask[Concatenate[Job[Any], P], P, R]: ...
     @overload
-    def __call__(  # type: ignore[overload-overlap]
+    def __call__(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
         self, function: Callable[P, Coroutine[Any, Any, R]], /
     ) -> AsyncTask[P, P, R]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[_Anything, P], R], /
+    ) -> BlockingTask[Concatenate[Any, P], Concatenate[Any, P], R]: ...
     @overload
     def __call__(
         self, function: Callable[Concatenate[Job[Any], P], R], /

@@ -1,0 +1,137 @@
+"""What type checkers make of the public API; both of them read this file, nobody runs it.
+
+A line that ends in `type: ignore` must be an error: a checker that finds none there complains.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, assert_type
+
+from toril import Depends, Exponential, Job, Keep, Node, State, Toril, handles
+from toril._run.flow import Tree
+from toril.events import Event
+
+app = Toril(attempts=3, backoff=Exponential("1s"))
+
+
+@app.task
+async def shrink(path: str, size: int = 256) -> bytes:
+    return path.encode()
+
+
+@app.task(queue="images", attempts=4, timeout="30s", keep_completed=Keep(count=5))
+def thumbnail(path: str, size: int = 256) -> str:
+    return path
+
+
+@app.task(queue="images")
+async def with_job(job: Job[object], number: int) -> list[int]:
+    return [number]
+
+
+@app.task
+def anything(value: Any, times: int = 1) -> int:
+    return times
+
+
+@app.task
+def none() -> None: ...
+
+
+async def arguments_are_those_of_the_function() -> None:
+    assert_type(await shrink.enqueue("cat.jpg", size=128), Job[bytes])
+    assert_type(thumbnail.enqueue_sync("cat.jpg"), Job[str])
+    assert_type(await none.enqueue(), Job[None])
+    await shrink.enqueue(1)  # type: ignore[arg-type]
+    await shrink.enqueue("cat.jpg", size="big")  # type: ignore[arg-type]
+    await shrink.enqueue()  # type: ignore[call-arg]
+    await thumbnail.enqueue("cat.jpg", siz=1)  # type: ignore[call-arg]
+    thumbnail.enqueue_sync("cat.jpg", 1, 2)  # type: ignore[call-arg]
+
+
+async def a_direct_call_is_the_function() -> None:
+    assert_type(await shrink("cat.jpg"), bytes)
+    assert_type(thumbnail("cat.jpg"), str)
+    thumbnail(1)  # type: ignore[arg-type]
+
+
+async def the_job_is_left_out_by_callers(job: Job[Any]) -> None:
+    assert_type(await with_job.enqueue(1), Job[list[int]])
+    assert_type(await with_job(job, 1), list[int])
+    await with_job.enqueue(job, 1)  # type: ignore[call-arg, arg-type]
+
+
+async def what_takes_anything_takes_it_first() -> None:
+    await anything.enqueue({"a": 1}, times=2)
+    assert_type((await anything.enqueue(1)).id, str)
+
+
+async def options_are_known() -> None:
+    bound = thumbnail.using(delay="5s", priority=1, id="x", attempts=2)
+    assert_type(await bound.enqueue("cat.jpg"), Job[str])
+    thumbnail.using(priorty=1)  # type: ignore[call-arg]
+    thumbnail.using(priority="high")  # type: ignore[arg-type]
+    bound.node("cat.jpg", size="big")  # type: ignore[arg-type]
+    assert_type(bound.node("cat.jpg"), Node)
+
+
+async def a_job_knows_its_result(job: Job[int]) -> None:
+    assert_type(await job.result(timeout="5s"), int)
+    assert_type(await job.result(timeout=5), int)
+    assert_type(await job.state(), State)
+    assert_type(await job.progress({"done": 1}), None)
+    assert_type(await job.log("text"), int)
+    assert_type(job.started_at, datetime | None)
+
+
+async def queues_take_names_data_and_options() -> None:
+    emails = app.queue("emails", attempts=3, rate="10/1s", dead_letter="dead")
+    assert_type(await emails.add("welcome", {"to": "a"}, delay="5s", id="x1"), Job[Any])
+    assert_type(await emails.add_many([("a", 1), ("b", {}, {"priority": 1})]), list[Job[Any]])
+    await emails.add("welcome", {}, delya=1)  # type: ignore[call-arg]
+    app.queue("emails", atempts=3)  # type: ignore[call-arg]
+
+    @emails.handler("welcome", concurrency=3, timeout="5s")
+    async def deliver(job: Job[Any]) -> str:
+        return job.name
+
+    async for event in emails.events():
+        assert_type(event, Event)
+    async for job in emails.jobs("failed", limit=5):
+        assert_type(job, Job[Any])
+
+
+async def flows_take_nodes_and_tuples() -> None:
+    children: Sequence[Node] = [thumbnail.node("cat.jpg")]
+    flow = app.flow("image:upload", "upload", {"id": 7}, children=children, priority=1)
+    assert_type(await flow.add(), Tree)
+    app.flow("image:upload", "upload", children=[("q1", "n1", {}, {"delay": 1})])
+    app.flow("image:upload", "upload", children=[3])  # type: ignore[list-item]
+
+
+def schedules_take_rules_and_jobs() -> None:
+    app.schedule("nightly", cron="0 2 * * *", tz="UTC", task=thumbnail, args=("cat.jpg",))
+    app.schedule("tick", every="5m", queue="clock", name="tick", priority=1)
+    app.schedule("tick", evry="5m")  # type: ignore[call-arg]
+
+
+class Cards: ...
+
+
+def connect() -> Cards:
+    return Cards()
+
+
+@app.processor("image:optimize", concurrency=2)
+class Images:
+    def __init__(self, cards: Cards, other: Cards = Depends(connect)) -> None:  # noqa: B008  # it is read, not called
+        self.cards = cards
+
+    @handles("optimize-size", timeout="5s")
+    async def optimize(self, job: Job[Any]) -> str:
+        return job.name
+
+
+app.provide(Cards, connect)
+app.provide(Cards, Cards())
+assert_type(Images(Cards()), Images)
