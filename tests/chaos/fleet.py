@@ -1,0 +1,92 @@
+"""Worker processes that are started, killed and replaced."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.chaos.ledger import Ledger
+
+ROOT = Path(__file__).parents[2]
+
+
+def _environment() -> dict[str, str]:
+    # What steers the tests is not meant for toril, which would wonder about it.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("TORIL_")}
+    return {**own, "PYTHONPATH": str(ROOT)}
+
+
+class Fleet:
+    """Some processes of one program; one that is killed is replaced at once."""
+
+    def __init__(self, module: str, *args: object) -> None:
+        self._command = (sys.executable, "-m", module, *map(str, args))
+        self._up = asyncio.Event()
+        self._watching: set[asyncio.Task[None]] = set()
+        self.running: list[Process] = []
+        self.up: list[Process] = []
+
+    async def start(self, count: int = 1) -> None:
+        for _ in range(count):
+            process = await asyncio.create_subprocess_exec(
+                *self._command, stdout=PIPE, env=_environment()
+            )
+            self.running.append(process)
+            watch = asyncio.create_task(self._see_up(process))
+            self._watching.add(watch)
+            watch.add_done_callback(self._watching.discard)
+
+    async def _see_up(self, process: Process) -> None:
+        assert process.stdout is not None
+        if await process.stdout.readline() and process in self.running:
+            self.up.append(process)
+            self._up.set()
+
+    async def all_up(self, count: int) -> None:
+        """Wait until so many have come up."""
+        while len(self.up) < count:
+            self._up.clear()
+            await self._up.wait()
+
+    async def kill(self, victim: Process, ledger: Ledger) -> int:
+        """Kill -9 one, see it dead, and start another; give when it was killed (ns)."""
+        self.up.remove(victim)
+        self.running.remove(victim)
+        at = time.monotonic_ns()
+        victim.kill()
+        await victim.wait()
+        # Whatever it still wrote stands in the ledger by now.
+        ledger.note("killed", victim.pid, at)
+        await self.start()
+        return at
+
+    async def stop(self) -> list[int]:
+        """End all by SIGTERM; give their exit codes."""
+        await self.all_up(len(self.running))
+        for process in self.running:
+            process.send_signal(signal.SIGTERM)
+        return [await process.wait() for process in self.running]
+
+    async def close(self) -> None:
+        for process in self.running:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+        for watch in list(self._watching):
+            await watch
+
+
+@asynccontextmanager
+async def fleet(module: str, *args: object, count: int) -> AsyncIterator[Fleet]:
+    """Have so many processes, and none of them left afterwards."""
+    processes = Fleet(module, *args)
+    try:
+        await processes.start(count)
+        yield processes
+    finally:
+        await processes.close()
