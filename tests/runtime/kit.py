@@ -1,12 +1,15 @@
 """What tests of workers share: a note of what runs when, and waits that need no sleeping."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
 
 from toril import Job, Toril
 from toril._run.worker import Worker
 from toril.events import Event, JobEvent
+
+T = TypeVar("T")
 
 SOON = 5.0
 
@@ -83,3 +86,17 @@ async def kinds(app: Toril, queue: str, job_id: str) -> list[str]:
         for event in await events_of(app, queue)
         if not isinstance(event, JobEvent) or event.job_id == job_id
     ]
+
+
+async def until(look: Callable[[], Awaitable[T]], *, within: float = SOON) -> T:
+    """Look again and again until there is something: for what only others can bring about."""
+    async with asyncio.timeout(within):
+        while not (found := await look()):  # noqa: ASYNC110  # no event of ours would tell
+            await asyncio.sleep(0.01)
+    return found
+
+
+def line_at(where: str) -> tuple[str, str]:
+    """Split "path:line" and read the text of that line."""
+    path, _, number = where.rpartition(":")
+    return path, Path(path).read_text().splitlines()[int(number) - 1].strip()

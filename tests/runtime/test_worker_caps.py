@@ -36,8 +36,8 @@ async def test_each_name_has_its_own_limit(app: Toril) -> None:
     await queue.add_many([("high-priority", {}), ("normal", {})] * 10)
     await app.worker("mixed", concurrency=10).run_until_idle()
 
-    assert {"high-priority": 3, "normal": 1} == crowd.most
-    assert 20 == (await queue.counts()).completed
+    assert crowd.most == {"high-priority": 3, "normal": 1}
+    assert (await queue.counts()).completed == 20
 
 
 async def test_a_capped_name_does_not_hold_up_the_others(app: Toril) -> None:
@@ -58,7 +58,7 @@ async def test_a_capped_name_does_not_hold_up_the_others(app: Toril) -> None:
     await queue.add_many([("slow", {}), ("slow", {}), ("slow", {}), ("quick", {})])
     await app.worker("mixed", concurrency=2).run_until_idle()
 
-    assert ["quick", "slow", "slow", "slow"] == order
+    assert order == ["quick", "slow", "slow", "slow"]
 
 
 async def test_the_limit_of_a_handler_for_all_names_holds(app: Toril) -> None:
@@ -72,7 +72,7 @@ async def test_the_limit_of_a_handler_for_all_names_holds(app: Toril) -> None:
     await queue.add_many([("same", {})] * 8)
     await app.worker("mixed", concurrency=5).run_until_idle()
 
-    assert {"same": 2} == crowd.most
+    assert crowd.most == {"same": 2}
 
 
 async def test_a_queue_wide_limit_holds_over_two_workers(app: Toril) -> None:
@@ -80,11 +80,11 @@ async def test_a_queue_wide_limit_holds_over_two_workers(app: Toril) -> None:
     queue = app.queue("shared", concurrency=3)
     await queue.add_many([("same", {})] * 20)
 
-    async with app.worker("shared", crowd, concurrency=5) as one:
-        async with app.worker("shared", crowd, concurrency=5):
-            await one.drained()
+    one, other = (app.worker("shared", crowd, concurrency=5) for _ in range(2))
+    async with one, other:
+        await one.drained()
 
-    assert {"same": 3} == crowd.most
+    assert crowd.most == {"same": 3}
 
 
 async def test_a_workers_own_rate_limits_its_starts(app: Toril) -> None:
@@ -96,6 +96,6 @@ async def test_a_workers_own_rate_limits_its_starts(app: Toril) -> None:
     await app.queue("paced").add_many([("x", {})] * 25)
     await app.worker("paced", note, concurrency=50, rate="10/200ms").run_until_idle()
 
-    assert 25 == len(starts)
+    assert len(starts) == 25
     assert 0.38 <= starts[-1] - starts[0] < 0.6
     assert all(later - earlier >= 0.19 for earlier, later in zip(starts, starts[10:], strict=False))

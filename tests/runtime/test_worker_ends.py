@@ -41,13 +41,13 @@ async def reason_after(app: Toril, handler: Callable[[Job[Any]], Any], **options
 
 
 async def test_the_reason_is_exactly_the_message(app: Toril) -> None:
-    assert "Failing on purpose" == await reason_after(
-        app, raising(ValueError("Failing on purpose"))
+    assert (
+        await reason_after(app, raising(ValueError("Failing on purpose"))) == "Failing on purpose"
     )
 
 
 async def test_an_error_without_a_message_gives_its_type(app: Toril) -> None:
-    assert "ZeroDivisionError" == await reason_after(app, raising(ZeroDivisionError()))
+    assert await reason_after(app, raising(ZeroDivisionError())) == "ZeroDivisionError"
 
 
 async def test_the_stack_begins_with_the_users_code(app: Toril) -> None:
@@ -91,7 +91,7 @@ async def test_no_exception_in_a_thread_ends_the_worker(app: Toril, error: BaseE
     bad, good = await app.queue("q").add_many([("bad", {}), ("good", {})])
     await app.worker("q", handler).run_until_idle()
 
-    assert ("failed", "fine") == (await bad.state(), await good.result())
+    assert (await bad.state(), await good.result()) == ("failed", "fine")
     assert type(error).__name__ in ((await bad.refresh()).error or "")
 
 
@@ -107,7 +107,7 @@ def one_bad(error: BaseException) -> Callable[[Job[Any]], Any]:
 async def test_stop_iteration_fails_the_attempt(app: Toril) -> None:
     reason = await reason_after(app, raising(StopIteration()))
 
-    assert "coroutine raised StopIteration" == reason
+    assert reason == "coroutine raised StopIteration"
 
 
 async def test_an_error_that_cannot_say_its_message_fails_the_attempt(app: Toril) -> None:
@@ -115,11 +115,11 @@ async def test_an_error_that_cannot_say_its_message_fails_the_attempt(app: Toril
         def __str__(self) -> str:
             raise RuntimeError("no")
 
-    assert "Mute (its message cannot be made)" == await reason_after(app, raising(Mute()))
+    assert await reason_after(app, raising(Mute())) == "Mute (its message cannot be made)"
 
 
 async def test_a_message_with_half_a_character_is_stored(app: Toril) -> None:
-    assert "bad name ?" == await reason_after(app, raising(OSError("bad name \udc80")))
+    assert await reason_after(app, raising(OSError("bad name \udc80"))) == "bad name ?"
 
 
 async def test_an_endless_message_is_cut(app: Toril) -> None:
@@ -144,8 +144,8 @@ async def test_bad_arguments_fail_at_once(app: Toril) -> None:
     await app.worker("q", raising(BadArguments("data.to: expected str"))).run_until_idle()
 
     await job.refresh()
-    assert ("failed", 1) == (job.record.state, job.attempts_made)
-    assert "data.to: expected str" == job.error
+    assert (job.record.state, job.attempts_made) == ("failed", 1)
+    assert job.error == "data.to: expected str"
 
 
 # What a handler says with a signal.
@@ -156,7 +156,7 @@ async def test_fail_stops_for_good(app: Toril) -> None:
     await app.worker("q", raising(Fail("no such user"))).run_until_idle()
 
     await job.refresh()
-    assert ("failed", 1, "no such user") == (job.record.state, job.attempts_made, job.error)
+    assert (job.record.state, job.attempts_made, job.error) == ("failed", 1, "no such user")
     assert "retries-exhausted" not in await kinds(app, "q", job.id)
 
 
@@ -171,8 +171,8 @@ async def test_snooze_comes_back_later_and_counts_no_attempt(app: Toril) -> None
     job = await app.queue("q").add("x")
     await app.worker("q", handler).run_until_idle(delayed=True)
 
-    assert [(1, 1), (2, 1), (3, 1)] == runs
-    assert ["snoozed", "snoozed"] == [each.end for each in (await job.refresh()).attempts]
+    assert runs == [(1, 1), (2, 1), (3, 1)]
+    assert [each.end for each in (await job.refresh()).attempts] == ["snoozed", "snoozed"]
 
 
 async def test_release_goes_to_the_front_and_counts_no_attempt(app: Toril) -> None:
@@ -186,7 +186,7 @@ async def test_release_goes_to_the_front_and_counts_no_attempt(app: Toril) -> No
     await app.queue("q").add_many([("a", {}), ("b", {})])
     await app.worker("q", handler).run_until_idle()
 
-    assert [("a", 1), ("a", 1), ("b", 1)] == order
+    assert order == [("a", 1), ("a", 1), ("b", 1)]
 
 
 async def test_rate_limited_holds_the_whole_queue(app: Toril) -> None:
@@ -200,7 +200,7 @@ async def test_rate_limited_holds_the_whole_queue(app: Toril) -> None:
     await app.queue("q").add_many([("a", {}), ("b", {})])
     await app.worker("q", handler).run_until_idle()
 
-    assert ["a", "a", "b"] == [name for name, _ in starts]
+    assert [name for name, _ in starts] == ["a", "a", "b"]
     assert 0.095 <= starts[1][1] - starts[0][1] < 0.5
 
 
@@ -212,7 +212,7 @@ async def test_a_signal_from_within_a_task_group_is_understood(app: Toril) -> No
     async def refuse() -> None:
         raise Fail("from inside")
 
-    assert "from inside" == await reason_after(app, handler, attempts=5)
+    assert await reason_after(app, handler, attempts=5) == "from inside"
 
 
 async def test_a_snooze_for_no_time_at_all_says_what_is_wrong(app: Toril) -> None:
@@ -239,11 +239,11 @@ async def test_a_timeout_really_stops_async_code(app: Toril) -> None:
     await worker.run_until_idle()
     await asyncio.sleep(0.1)  # until after the handler would have reached its end
 
-    assert ["started", "cleaned up"] * 3 == marks
-    assert ["attempt_failed"] * 3 + ["failed"] == heard.names
+    assert marks == ["started", "cleaned up"] * 3
+    assert heard.names == ["attempt_failed"] * 3 + ["failed"]
     await job.refresh()
-    assert "it did not end within its timeout of 50 ms" == job.error
-    assert ["timeout"] * 3 == [each.end for each in job.attempts]
+    assert job.error == "it did not end within its timeout of 50 ms"
+    assert [each.end for each in job.attempts] == ["timeout"] * 3
 
 
 async def test_a_timed_out_slot_is_free_at_once(app: Toril) -> None:
@@ -265,7 +265,7 @@ async def test_a_handlers_own_timeout_holds_where_the_job_has_none(app: Toril) -
     job = await app.queue("q").add("x")
     await app.worker().run_until_idle()
 
-    assert "it did not end within its timeout of 30 ms" == (await job.refresh()).error
+    assert (await job.refresh()).error == "it did not end within its timeout of 30 ms"
 
 
 async def test_a_thread_that_timed_out_is_left_and_reported(
@@ -285,11 +285,11 @@ async def test_a_thread_that_timed_out_is_left_and_reported(
     worker = app.worker("q", handler)
     heard = Heard(worker, "completed")
     async with worker:
-        assert "late" == await quick.result(timeout=2)
+        assert await quick.result(timeout=2) == "late"
         let.set()
         await asyncio.to_thread(noticed.wait, 5)
 
-    assert "failed" == await stuck.state()
+    assert await stuck.state() == "failed"
     assert [quick.id] == [job.id for _, job, _ in heard.all]
     (line,) = [line for line in caplog.records if line.message.startswith("job.unstoppable")]
     assert "Python cannot stop the thread it runs in" in line.message
@@ -311,7 +311,7 @@ async def test_code_that_suppresses_its_cancellation_is_cancelled_again_and_repo
     job = await app.queue("q").add("x", timeout="20ms")
     await app.worker("q", handler).run_until_idle()
 
-    assert (2, "failed") == (cancelled, await job.state())
+    assert (cancelled, await job.state()) == (2, "failed")
     assert any("it suppresses its cancellation" in line.message for line in caplog.records)
 
 
@@ -329,8 +329,8 @@ async def test_a_backoff_function_of_the_worker_decides(app: Toril) -> None:
     worker = app.worker("q", raising(ValueError("again")), backoff=wait)
     await worker.run_until_idle(delayed=True)
 
-    assert [(1, "again", "x"), (2, "again", "x"), (3, "again", "x")] == asked
-    assert ("failed", 3) == (await job.state(), (await job.refresh()).attempts_made)
+    assert asked == [(1, "again", "x"), (2, "again", "x"), (3, "again", "x")]
+    assert (await job.state(), (await job.refresh()).attempts_made) == ("failed", 3)
 
 
 async def test_a_backoff_function_that_fails_loses_no_attempt(
@@ -342,7 +342,7 @@ async def test_a_backoff_function_that_fails_loses_no_attempt(
     job = await app.queue("q").add("x", attempts=2, backoff=Custom())
     await app.worker("q", raising(ValueError("again")), backoff=wait).run_until_idle()
 
-    assert "delayed" == await job.state()
+    assert await job.state() == "delayed"
     assert any("backoff of job 'x'" in line.message for line in caplog.records)
 
 
@@ -361,7 +361,7 @@ async def test_an_unknown_name_is_put_back_and_reported_once(
     heard = Heard(worker, "error")
     await worker.run_until_idle()
 
-    assert ["delayed", "delayed", "completed"] == [await job.state() for job in jobs]
+    assert [await job.state() for job in jobs] == ["delayed", "delayed", "completed"]
     (told,) = heard.all
     assert isinstance(told[1], UnknownTask)
     (line,) = [line for line in caplog.records if line.message.startswith("job.unknown_name")]
@@ -394,8 +394,8 @@ async def test_a_child_that_failed_fails_its_parent_without_running_it(app: Tori
     heard = Heard(worker, "attempt_failed", "failed")
     await worker.run_until_idle()
 
-    assert ["child"] == ran
-    assert ["attempt_failed", "failed", "failed"] == heard.names
+    assert ran == ["child"]
+    assert heard.names == ["attempt_failed", "failed", "failed"]
     assert "child" in str(heard.all[-1][2])
 
 
@@ -406,5 +406,5 @@ async def test_a_job_that_completes_before_its_children_fails_the_attempt(app: T
     job = await app.queue("q").add("x")
     await app.worker("q", handler).run_until_idle()
 
-    assert "failed" == await job.state()
+    assert await job.state() == "failed"
     assert "still waits for children" in ((await job.refresh()).error or "")

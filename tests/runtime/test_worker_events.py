@@ -25,7 +25,7 @@ async def test_listeners_hear_what_happens_to_their_workers_jobs(app: Toril) -> 
 
     await worker.run_until_idle()
 
-    assert ["active", "completed", "active", "failed"] == heard.names
+    assert heard.names == ["active", "completed", "active", "failed"]
     started, completed, _, failed = heard.all
     assert good.id == started[1].id
     assert (good.id, "did 1") == (completed[1].id, completed[2])
@@ -42,7 +42,7 @@ async def test_a_worker_says_nothing_of_anothers_jobs(app: Toril) -> None:
             job = await app.queue("mail").add("good")
             await job.result(timeout=2)
 
-    assert [] == heard.all
+    assert heard.all == []
 
 
 async def test_failed_is_final_and_attempt_failed_is_every_try(app: Toril) -> None:
@@ -52,8 +52,8 @@ async def test_failed_is_final_and_attempt_failed_is_every_try(app: Toril) -> No
 
     await worker.run_until_idle()
 
-    assert ["attempt_failed", "attempt_failed", "attempt_failed", "failed"] == heard.names
-    assert [1, 2, 3] == [args[0].attempt for name, *args in heard.all if name != "failed"]
+    assert heard.names == ["attempt_failed", "attempt_failed", "attempt_failed", "failed"]
+    assert [args[0].attempt for name, *args in heard.all if name != "failed"] == [1, 2, 3]
 
 
 async def test_async_listeners_are_awaited(app: Toril) -> None:
@@ -68,7 +68,7 @@ async def test_async_listeners_are_awaited(app: Toril) -> None:
     await app.queue("mail").add("good")
     await worker.run_until_idle()
 
-    assert ["did 1"] == notes
+    assert notes == ["did 1"]
 
 
 @pytest.mark.parametrize("is_async", [False, True])
@@ -87,7 +87,7 @@ async def test_a_listener_that_raises_is_logged_and_harms_nothing(
     job = await app.queue("mail").add("good")
     await worker.run_until_idle()
 
-    assert "did 1" == await job.result()
+    assert await job.result() == "did 1"
     (line,) = [line for line in caplog.records if line.message.startswith("listener.failed")]
     assert line.exc_info is not None
     assert "listener broke" in str(line.exc_info[1])
@@ -118,7 +118,7 @@ async def test_the_life_of_a_worker_is_heard(app: Toril) -> None:
 
     await worker.run_until_idle()
 
-    assert ["ready", "drained", "closing", "closed"] == heard.names
+    assert heard.names == ["ready", "drained", "closing", "closed"]
 
 
 async def test_a_listener_can_be_taken_away(app: Toril) -> None:
@@ -133,7 +133,7 @@ async def test_a_listener_can_be_taken_away(app: Toril) -> None:
     await app.queue("mail").add("good")
     await worker.run_until_idle()
 
-    assert [] == notes
+    assert notes == []
 
 
 def test_an_event_that_does_not_exist_is_refused_with_the_nearest_one() -> None:
@@ -166,10 +166,10 @@ async def test_hooks_get_the_records_that_they_want(app: Toril) -> None:
     started, completed = hook.seen
     assert isinstance(started, JobStarted)
     assert isinstance(completed, JobCompleted)
-    assert ("mail", "1", "good", 1) == (
+    assert (
         started.queue, started.job_id, started.job_name, started.attempt,
-    )  # fmt: skip
-    assert "completed" == completed.word
+    ) == ("mail", "1", "good", 1)  # fmt: skip
+    assert completed.word == "completed"
 
 
 async def test_a_hook_that_raises_is_logged_and_harms_nothing(
@@ -183,7 +183,7 @@ async def test_a_hook_that_raises_is_logged_and_harms_nothing(
 
     await app.worker("mail", work, hooks=[Broken()]).run_until_idle()
 
-    assert "did 1" == await job.result()
+    assert await job.result() == "did 1"
     assert "hook.failed" in [line.message for line in caplog.records]
 
 
@@ -196,8 +196,8 @@ async def test_the_log_has_one_error_for_a_job_that_failed_for_good(
     await app.worker("mail", work).run_until_idle()
 
     names = [line.message.split()[0] for line in caplog.records if line.name == "toril.worker"]
-    assert 3 == names.count("job.started")
-    assert 2 == names.count("job.attempt_failed")
+    assert names.count("job.started") == 3
+    assert names.count("job.attempt_failed") == 2
     (line,) = [line for line in caplog.records if line.levelno >= logging.ERROR]
     assert line.message.startswith("job.failed queue='mail' job_id='1' job_name='bad' attempt=3")
     assert "raise ValueError" in line.message

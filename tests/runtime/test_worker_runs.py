@@ -24,15 +24,15 @@ async def test_a_job_is_run_and_its_result_is_stored(app: Toril) -> None:
 
     await app.worker("sums", twice).run_until_idle()
 
-    assert 42 == await job.result()
-    assert "completed" == await job.state()
+    assert await job.result() == 42
+    assert await job.state() == "completed"
 
 
 async def test_a_job_added_later_is_run_at_once(app: Toril) -> None:
     async with app.worker("sums", twice):
         job = await app.queue("sums").add("double", {"n": 4})
 
-        assert 8 == await job.result(timeout=2)
+        assert await job.result(timeout=2) == 8
 
 
 async def test_none_is_a_result(app: Toril) -> None:
@@ -44,7 +44,7 @@ async def test_none_is_a_result(app: Toril) -> None:
     await app.worker("sums", nothing).run_until_idle()
 
     assert await job.result() is None
-    assert "completed" == await job.state()
+    assert await job.state() == "completed"
 
 
 async def test_one_job_at_a_time_unless_more_are_allowed(app: Toril) -> None:
@@ -56,8 +56,8 @@ async def test_one_job_at_a_time_unless_more_are_allowed(app: Toril) -> None:
         gate.open()
         await worker.drained()
 
-    assert (1, 1) == (counts.active, counts.waiting)
-    assert (1, ["1", "2"]) == (gate.most, gate.started)
+    assert (counts.active, counts.waiting) == (1, 1)
+    assert (gate.most, gate.started) == (1, ["1", "2"])
 
 
 async def test_concurrency_is_how_many_run_at_once(app: Toril) -> None:
@@ -69,8 +69,8 @@ async def test_concurrency_is_how_many_run_at_once(app: Toril) -> None:
         gate.open()
         await worker.drained()
 
-    assert (2, 1) == (counts.active, counts.waiting)
-    assert 3 == (await app.queue("sums").counts()).completed
+    assert (counts.active, counts.waiting) == (2, 1)
+    assert (await app.queue("sums").counts()).completed == 3
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ async def test_a_def_handler_runs_in_a_thread_with_its_context(app: Toril) -> No
 
     await app.worker("sums", look).run_until_idle()
 
-    assert [False, "acme", True] == seen
+    assert seen == [False, "acme", True]
 
 
 async def test_def_handlers_run_side_by_side(app: Toril) -> None:
@@ -133,7 +133,7 @@ async def test_def_handlers_run_side_by_side(app: Toril) -> None:
 
     await app.worker("sums", meet, concurrency=3).run_until_idle()
 
-    assert 3 == (await app.queue("sums").counts()).completed
+    assert (await app.queue("sums").counts()).completed == 3
 
 
 async def test_what_was_reported_on_the_way_is_stored_before_the_end(app: Toril) -> None:
@@ -147,8 +147,8 @@ async def test_what_was_reported_on_the_way_is_stored_before_the_end(app: Toril)
     await app.worker("sums", report).run_until_idle()
 
     await job.refresh()
-    assert 100 == job.last_progress
-    assert ("half way",) == (await job.logs()).lines
+    assert job.last_progress == 100
+    assert (await job.logs()).lines == ("half way",)
     expected = ["added", "waiting", "active", "progress", "progress", "completed", "drained"]
     assert expected == await kinds(app, "sums", job.id)
 
@@ -160,7 +160,7 @@ async def test_one_worker_serves_several_queues(app: Toril) -> None:
     worker = app.worker(["a", "b", "c"], twice, concurrency=4)
     await worker.run_until_idle()
 
-    assert [20, 20, 20] == [(await app.queue(queue).counts()).completed for queue in "abc"]
+    assert [(await app.queue(queue).counts()).completed for queue in "abc"] == [20, 20, 20]
 
 
 async def test_a_full_queue_does_not_starve_another(app: Toril) -> None:
@@ -173,10 +173,10 @@ async def test_a_full_queue_does_not_starve_another(app: Toril) -> None:
         gate.open()
         await worker.drained()
 
-    assert 2 == gate.most
-    assert 50 == (await app.queue("full").counts()).completed
+    assert gate.most == 2
+    assert (await app.queue("full").counts()).completed == 50
     # Dealt in turn: it did not have to wait for the fifty.
-    events = [event for event in await app.context.store.events("full", None)]
+    events = list(await app.context.store.events("full", None))
     done = await rare.refresh()
     later = [event for event in events if event.kind == "completed" and event.at_ms]
     assert done.record.finished_ms is not None
@@ -206,9 +206,9 @@ async def test_two_workers_share_a_queue_and_each_job_runs_once(app: Toril) -> N
         await asyncio.sleep(0)
 
     await app.queue("sums").add_many([("x", {})] * 100)
-    async with app.worker("sums", note, concurrency=3) as one:
-        async with app.worker("sums", note, concurrency=3):
-            await one.drained()
+    one, other = (app.worker("sums", note, concurrency=3) for _ in range(2))
+    async with one, other:
+        await one.drained()
 
     assert sorted(str(n) for n in range(1, 101)) == sorted(runs)
 
@@ -220,7 +220,7 @@ async def test_a_worker_can_be_started_again(app: Toril) -> None:
     second = await app.queue("sums").add("x", {"n": 2})
     await worker.run_until_idle()
 
-    assert (2, 4) == (await first.result(), await second.result())
+    assert (await first.result(), await second.result()) == (2, 4)
 
 
 async def test_run_ends_when_the_worker_is_stopped(app: Toril) -> None:

@@ -58,7 +58,7 @@ class Reports:
 
 
 class Heartbeat:
-    """Renew the locks of one worker until stopped."""
+    """Renew the locks of one worker until stopped; it reports to the loop it is made on."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Heartbeat:
         self._reports = reports
         self._watch = watch
         self._stopped = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop = asyncio.get_running_loop()
         self._thread: threading.Thread | None = None
         self._last = float("-inf")
         self._complained = False
@@ -85,8 +85,7 @@ class Heartbeat:
         return self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
-        """Start the thread; the running loop is the one it reports to."""
-        self._loop = asyncio.get_running_loop()
+        """Start the thread."""
         name = f"toril-heartbeat-{self._info.name}"
         self._thread = threading.Thread(target=self._live, name=name, daemon=True)
         self._thread.start()
@@ -110,7 +109,9 @@ class Heartbeat:
                 if time.monotonic() - self._last >= pause:
                     self.beat(held)
         finally:
-            self._renewer.close()
+            # The store may be gone by now, and what close would tell it shows all the same.
+            with suppress(TorilError):
+                self._renewer.close()
 
     def beat(self, held: Sequence[Held]) -> None:
         """Renew once: extend every lock, announce the worker, report what is lost."""
@@ -148,5 +149,4 @@ class Heartbeat:
     def _post(self, call: Callable[[Any], None], value: object) -> None:
         # A closed loop has nobody left to tell.
         with suppress(RuntimeError):
-            if self._loop is not None:
-                self._loop.call_soon_threadsafe(call, value)
+            self._loop.call_soon_threadsafe(call, value)

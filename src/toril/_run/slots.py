@@ -219,7 +219,7 @@ class Slots:
         if slot is self._alone:
             self._alone = None
             self._means.wake()
-        if slot.why is Why.LOCK_LOST:
+        if slot.why is Why.LOCK_LOST or slot not in self.held:
             self.drop(slot)
         else:
             self._settle(slot, _ended(slot, task))
@@ -368,7 +368,7 @@ class Slots:
             )
 
     def _insist(self, slot: Slot) -> None:
-        if slot.task is None:
+        if slot.task is None or slot not in self.held:
             return
         slot.insists += 1
         if slot.insists == 1 and slot.why is not None:
@@ -395,6 +395,11 @@ class Slots:
             and slot.handler is not None
             and slot.handler.is_async is not in_threads
         ]
+
+    def abandon_running(self) -> None:
+        """Leave code that refuses to end to itself, and its locks to lapse."""
+        for slot in [slot for slot in self.held if slot.task is not None]:
+            self._forget(slot)
 
     async def emptied(self, within: float) -> bool:
         """Wait until nothing is in hand; say whether that came in time."""

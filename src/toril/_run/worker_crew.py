@@ -29,6 +29,8 @@ from .worker_options import WorkerSettings
 
 # After a fault of its own a loop goes on, but not at once.
 FAULT_PAUSE_S = 1.0
+# How often somebody looks whether locks are renewed at all.
+PULSE_S = 5.0
 # How long stopping waits for code that was cancelled, and for the last decisions to be written.
 CANCELLED_S = 3.0
 WRITTEN_S = 5.0
@@ -89,11 +91,21 @@ class Crew:
         wanted: float | None = getattr(self._store, "switch_interval", None)
         if wanted is not None:
             sys.setswitchinterval(min(wanted, self._interval))
-        self._heartbeat = self._make_heartbeat()
-        self._heartbeat.start()
+        self._beat()
         self._trips.bell.set()
         self._tasks = [self._loop.create_task(self._carry())]
         self._tasks += [self._loop.create_task(self._repeat(*each)) for each in self._rounds()]
+
+    def _beat(self) -> None:
+        self._heartbeat = self._make_heartbeat()
+        self._heartbeat.start()
+
+    async def _keep_beating(self) -> float:
+        """Replace the heartbeat's thread if it has died of a fault of its own."""
+        if self._heartbeat is not None and not self._heartbeat.alive:
+            self._telling.trouble("renewing locks", TorilError("the thread that does it died"))
+            self._beat()
+        return min(self._settings.lock_ms / 1000 / 3, PULSE_S)
 
     def _make_heartbeat(self) -> Heartbeat:
         settings = self._settings
@@ -148,6 +160,7 @@ class Crew:
             ),
             ("removing old jobs", lambda: upkeep.trim(store, queues)),
             ("looking after schedules", self._rearming.repair),
+            ("keeping the heartbeat", self._keep_beating),
             ("watching for claims", lambda: watchdog.look(self._lanes, self.slots)),
         ]
 
@@ -204,11 +217,15 @@ class Crew:
         return in_time
 
     async def _ended_in_time(self) -> bool:
-        waits = [asyncio.create_task(event.wait()) for event in (self.slots.empty, self._hurry)]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
-        return self.slots.empty.is_set()
+        """Wait until nothing is in hand, or until it is time to hurry."""
+        hurry = asyncio.create_task(self._hurry.wait())
+        # More than once: a claim under way may bring jobs that have to be put back.
+        while self.slots.held and not hurry.done():
+            empty = asyncio.create_task(self.slots.empty.wait())
+            await asyncio.wait((empty, hurry), return_when=asyncio.FIRST_COMPLETED)
+            empty.cancel()
+        hurry.cancel()
+        return not self.slots.held
 
     async def _put_back(self) -> None:
         """Cancel what still runs, and put it back; threads last, for they cannot be stopped."""
@@ -219,6 +236,7 @@ class Crew:
                 self.slots.interrupt(slot, Why.STOPPING)
             if tasks:
                 await asyncio.wait(tasks, timeout=CANCELLED_S)
+        self.slots.abandon_running()
         await self.slots.emptied(WRITTEN_S)
 
     async def _shut(self) -> None:
