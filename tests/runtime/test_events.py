@@ -109,3 +109,23 @@ async def test_a_listener_can_be_closed_while_it_waits(emails: Queue) -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     await events.close()
+
+
+async def test_a_job_tells_what_happens_to_it_alone(app: Toril, emails: Queue) -> None:
+    mine, other = await emails.add("mine"), await emails.add("other")
+
+    async def listen() -> list[str]:
+        return [event.kind async for event in mine.events(after="0")]
+
+    heard = asyncio.create_task(listen())
+    await app.worker().run_until_idle()
+    await mine.remove()
+
+    async with asyncio.timeout(10):
+        assert await heard == ["added", "waiting", "active", "completed", "removed"]
+    assert other.id != mine.id
+
+
+async def test_events_of_no_queue_are_refused() -> None:
+    with pytest.raises(ConfigError, match="name at least one queue"):
+        Toril(":memory:").events()

@@ -200,3 +200,27 @@ async def test_nothing_is_removed_while_a_job_of_the_tree_runs(app: Toril) -> No
         go.set()
 
     assert await tree["check-term"].state() is State.WAITING
+
+
+async def test_several_flows_are_stored_all_or_none(app: Toril) -> None:
+    one, two = (app.flow("up", name, children=[("work", "leaf")]) for name in ("one", "two"))
+    trees = await app.add_flows([one, two])
+
+    assert [tree.job.name for tree in trees] == ["one", "two"]
+    assert (await app.queue("work").counts()).waiting == 2
+
+    twice = app.flow("up", "three", children=[("work", "x", {}, {"id": "k"})] * 2)
+    with pytest.raises(ConfigError):
+        await app.add_flows([one, twice])
+    assert (await app.queue("up").counts()).total == 2
+
+
+async def test_a_stored_tree_can_be_read(app: Toril) -> None:
+    middle = app.flow("work", "middle", children=[("work", "leaf")])
+    tree = await app.flow("up", "root", children=[middle, ("work", "side")]).add()
+
+    read = await app.tree(tree.job)
+    flat = await app.tree(tree.job, depth=1)
+
+    assert [job.name for job in read.walk()] == ["root", "middle", "leaf", "side"]
+    assert [job.name for job in flat.walk()] == ["root", "middle", "side"]

@@ -319,3 +319,13 @@ async def test_two_handlers_of_one_name_are_refused_naming_both(emails: Queue) -
 
         @emails.handler("a")
         async def two(job: Job[object]) -> None: ...
+
+
+def test_a_queue_declared_in_two_ways_is_refused() -> None:
+    app = Toril(":memory:")
+    app.queue("emails", attempts=3)
+    app.queue("emails")
+    app.queue("emails", attempts=3)
+
+    with pytest.raises(ConfigError, match="was declared before"):
+        app.queue("emails", attempts=5)

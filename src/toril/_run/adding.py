@@ -92,9 +92,11 @@ class Adder:
         await self.context.ready()
         for queue in queues:
             declared = self._declared(queue)
-            patch, declared.patch = declared.patch, None
+            patch = declared.patch
             if patch is not None:
                 await self.context.store.configure(queue, patch)
+                # Only now: a store that failed is asked again at the next use.
+                declared.patch = None if declared.patch is patch else declared.patch
 
     async def add(self, nodes: Sequence[Node]) -> list[Job[Any]]:
         """Add jobs without children, and give their handles in the same order.

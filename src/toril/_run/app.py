@@ -13,13 +13,14 @@ from toril._model.options import NAMES, JobOptions, Keep, Options, merge, unknow
 from toril._model.report import SettingsPatch, WorkerInfo
 from toril._model.times import parse_rate
 from toril._store.connect import connect
+from toril.errors import ConfigError
 
 from .adding import Adder
 from .container import Container
 from .context import Context
 from .draft import NO_DATA, EnqueueOptions, Node
 from .events import Events
-from .flow import Childlike, Flow, make_node
+from .flow import Childlike, Flow, Tree, add_flows, make_node, read_tree
 from .handlers import HandlerOptions, Registry, make_handler
 from .job import Job
 from .processors import Processor
@@ -80,6 +81,7 @@ class Toril:
         self._adder = Adder(self.context, merge(JobOptions(), defaults))
         self.schedules = Schedules(self._adder)
         self._queues: dict[str, Queue] = {}
+        self._declared: dict[str, QueueOptions] = {}
         self.task = TaskMaker(self._make_task)
 
     async def __aenter__(self) -> Self:
@@ -118,11 +120,23 @@ class Toril:
         """
         queue = self._queues.get(name)
         if queue is None or options:
-            self._adder.declare(name, _defaults(options), _settings(options))
+            self._declare(name, options)
         if queue is None:
             queue = Queue(name, self._adder, self.registry, self.schedules)
             self._queues[name] = queue
         return queue
+
+    def _declare(self, name: str, options: QueueOptions) -> None:
+        earlier = self._declared.setdefault(name, options) or options
+        if earlier != options:
+            raise ConfigError(
+                f"queue {name!r} was declared before, with {earlier!r}",
+                field="queue",
+                value=options,
+                hint="declare its options in one place, and use app.queue(name) elsewhere",
+            )
+        self._declared[name] = options
+        self._adder.declare(name, _defaults(options), _settings(options))
 
     def flow(
         self,
@@ -142,6 +156,20 @@ class Toril:
             more = make_node(queue.queue, queue.name, NO_DATA, children, {}).children
             return Flow(self._adder, queue.after(*more))
         return Flow(self._adder, make_node(queue, name, data, children, options))
+
+    async def add_flows(self, flows: Sequence[Flow]) -> list[Tree]:
+        """Store several flows in one step, all of them or none.
+
+        Raises   as `Flow.add`.
+        """
+        return await add_flows(self._adder, flows)
+
+    async def tree(self, root: Job[Any], *, depth: int | None = None) -> Tree:
+        """Read a job and its children, theirs too, down to `depth` levels; as they stand now.
+
+        Raises   JobNotFound: the job is gone.
+        """
+        return await read_tree(self.context, await root.refresh(), depth)
 
     def schedule(self, schedule_id: str, **options: Unpack[ScheduleOptions]) -> Schedule:
         """Declare a schedule; it is stored, by its id, when a worker for its queue starts.
@@ -216,7 +244,8 @@ class Toril:
 
     def events(self, *queues: str, after: Mapping[str, str] | None = None) -> Events:
         """Iterate over what happens in these queues, or in all that this app knows."""
-        return Events(self.context, queues or (*self._queues, *self.registry.queues()), after)
+        known = dict.fromkeys((*self._queues, *self.registry.queues()))
+        return Events(self.context, queues or tuple(known), after)
 
     async def queues(self) -> list[str]:
         """Name the queues that are stored."""

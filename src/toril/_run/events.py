@@ -39,6 +39,8 @@ class Events:
         queues: Sequence[str],
         after: str | Mapping[str, str] | None = None,
     ) -> None:
+        if not queues:
+            raise ConfigError("events of no queue", field="queues", hint="name at least one queue")
         if isinstance(after, str) and len(queues) != 1:
             raise ConfigError(
                 "an event's id belongs to one queue",
@@ -51,7 +53,7 @@ class Events:
         given = {queues[0]: after} if isinstance(after, str) else after
         self.last: dict[str, str] = dict(given or {})
         """The id of the last event that was given out, by queue."""
-        self._found: asyncio.Queue[Event] = asyncio.Queue(maxsize=1)
+        self._found: asyncio.Queue[list[Event]] = asyncio.Queue(maxsize=1)
         self._readers: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -80,9 +82,9 @@ class Events:
         await self._begin()
         try:
             while True:
-                event = await self._next()
-                self.last[event.queue] = event.id
-                yield event
+                for event in await self._next():
+                    self.last[event.queue] = event.id
+                    yield event
         finally:
             await self.close()
 
@@ -97,7 +99,7 @@ class Events:
             asyncio.create_task(self._read(queue, self.last[queue])) for queue in self.queues
         ]
 
-    async def _next(self) -> Event:
+    async def _next(self) -> list[Event]:
         taking = asyncio.ensure_future(self._found.get())
         try:
             await asyncio.wait([taking, *self._readers], return_when=asyncio.FIRST_COMPLETED)
@@ -117,11 +119,12 @@ class Events:
             try:
                 events = await self._context.store.events(queue, after, timeout_ms=WAIT_MS)
             except StoreUnavailable as error:
-                log.warning("events.unreachable", extra={"queue": queue, "error": str(error)})
+                facts = {"queue": queue, "error": str(error)}
+                log.warning("events.unreachable queue=%r error=%s", queue, error, extra=facts)
                 await asyncio.sleep(pause * random.uniform(0.5, 1))
                 pause = min(pause * 2, PATIENCE[1])
                 continue
             pause = PATIENCE[0]
-            for event in events:
-                await self._found.put(event)
-                after = event.id
+            if events:
+                after = events[-1].id
+                await self._found.put(events)

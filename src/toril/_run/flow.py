@@ -6,6 +6,7 @@ Never here: how a tree is laid out (`_model.flow`).
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, cast
 
 import msgspec
@@ -16,6 +17,8 @@ from toril._model.record import Ref
 from toril.errors import ConfigError
 
 from .adding import Adder
+from .children import read_children
+from .context import Context
 from .draft import NO_DATA, EnqueueOptions, Node, split_id, write_data
 from .job import Job
 
@@ -60,23 +63,49 @@ class Flow:
         Raises   ConfigError: an id stands twice, a bad option, over 10,000 jobs. ParentNotFound.
         """
         above = parent.ref if isinstance(parent, Job) else parent
-        node = _numbered(self.node)
-        await self._adder.ready({each.queue for each in _each(node)})
-        jobs = plan(self._plan(node), _new_id, parent=above)
-        added = await self._adder.put(jobs)
-        handles = map(self._adder.handle, _each(node), jobs, added)
-        return _tree(node, handles)
+        (tree,) = await add_flows(self._adder, [self], parent=above)
+        return tree
 
-    def _plan(self, node: Node) -> Plan:
-        new = self._adder.new_job(node)
-        return Plan(
-            queue=new.queue,
-            name=new.name,
-            data=new.data,
-            options=new.options,
-            id=new.id,
-            children=tuple(map(self._plan, node.children)),
-        )
+
+async def add_flows(
+    adder: Adder, flows: Sequence[Flow], *, parent: Ref | None = None
+) -> list[Tree]:
+    """Store trees, and give the handles of their jobs.
+
+    Atomic   all of them.
+    Raises   as `Flow.add`.
+    """
+    roots = [_numbered(flow.node) for flow in flows]
+    nodes = [node for root in roots for node in _each(root)]
+    await adder.ready({node.queue for node in nodes})
+    plans = [plan(_plan(adder, root), _new_id, parent=parent) for root in roots]
+    jobs = tuple(chain.from_iterable(plans))
+    added = await adder.put(jobs) if jobs else ()
+    handles = map(adder.handle, nodes, jobs, added)
+    return [_tree(root, handles) for root in roots]
+
+
+async def read_tree(context: Context, root: Job[Any], depth: int | None = None) -> Tree:
+    """Read the children of a job, and theirs; those that are gone are left out."""
+    if depth == 0:
+        return Tree(root)
+    children = await read_children(context.store, root.ref)
+    records = await context.store.get([Ref(child.queue, child.id) for child in children])
+    below = None if depth is None else depth - 1
+    jobs = [Job[Any](context, record) for record in records if record is not None]
+    return Tree(root, tuple([await read_tree(context, job, below) for job in jobs]))
+
+
+def _plan(adder: Adder, node: Node) -> Plan:
+    new = adder.new_job(node)
+    return Plan(
+        queue=new.queue,
+        name=new.name,
+        data=new.data,
+        options=new.options,
+        id=new.id,
+        children=tuple(_plan(adder, child) for child in node.children),
+    )
 
 
 Childlike = Flow | Node | tuple[Any, ...]

@@ -7,7 +7,7 @@ making one must cost next to nothing: everything else is worked out when it is a
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -20,9 +20,11 @@ from toril._model.states import State
 from toril._model.times import Duration, delay_ms, moment, to_ms
 from toril._store.protocol import LogLine
 from toril.errors import JobFailed, JobNotFound, ResultTimeout, TaskError, TorilError
+from toril.events import JobEvent, Removed
 
 from .children import ChildrenView, Dependencies, read_children
 from .context import Context
+from .events import Events
 from .payload import encode
 
 R = TypeVar("R")
@@ -197,6 +199,17 @@ class Job(Generic[R]):
         return await self._context.store.logs(
             self.ref, offset=offset, limit=limit, newest_first=newest_first
         )
+
+    async def events(self, after: str | None = None) -> AsyncIterator[JobEvent]:
+        """Iterate over what happens to this job, from now on or after an event's id, until it is
+        removed.
+        """
+        async with Events(self._context, [self.queue], after) as events:
+            async for event in events:
+                if isinstance(event, JobEvent) and event.job_id == self.id:
+                    yield event
+                    if isinstance(event, Removed):
+                        return
 
     async def children(self) -> ChildrenView:
         """Read the job's children: results by name, by queue or by id, failures and counts."""

@@ -19,8 +19,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _MARK = "__toril_handles__"
 
-# Functions marked with @handles, so that a class that was never registered can be noticed.
+# What was marked with @handles, and which classes became processors of whatever app: so that a
+# class that was forgotten can be noticed.
 _marked: "weakref.WeakSet[Callable[..., Any]]" = weakref.WeakSet()
+_registered: "weakref.WeakSet[type[Any]]" = weakref.WeakSet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Processor:
                 value=kind,
                 hint='mark its methods with @handles("name"), or write `async def process(self, job)`',
             )
+        _registered.add(kind)
 
     def handlers(self, instance: object = None) -> list[Handler]:
         """Give its methods as handlers: to run on this instance, or without one to be listed."""
@@ -73,9 +76,9 @@ class Processor:
         raise TaskError(f"{self.kind.__qualname__} runs {job!r} only in app.worker(...)")
 
 
-def unregistered(known: list[type[Any]]) -> list[str]:
+def unregistered() -> list[str]:
     """Name the classes that have methods marked with @handles and are no processors."""
-    here = {id(function) for kind in known for function in _functions(kind)}
+    here = {id(function) for kind in list(_registered) for function in _functions(kind)}
     orphans = {
         f"{function.__module__}.{function.__qualname__.rpartition('.')[0]}"
         for function in list(_marked)

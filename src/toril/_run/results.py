@@ -50,7 +50,11 @@ class Results:
         watch = self._watches.get(ref.queue)
         if watch is None or watch.over:
             watch = self._watches[ref.queue] = _Watch(self._store, self._reads, ref.queue)
-        return await watch.wait(ref.id)
+        try:
+            return await watch.wait(ref.id)
+        finally:
+            if watch.over and self._watches.get(ref.queue) is watch:
+                del self._watches[ref.queue]
 
 
 async def _read(store: Store, refs: list[Ref]) -> list[Record | None]:

@@ -30,11 +30,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read the settings; log a warning for a TORIL_ variable that does not exist."""
     for name in environment:
         if name.startswith("TORIL_") and name not in KNOWN:
-            guess = difflib.get_close_matches(name, KNOWN, n=1)
-            log.warning(
-                "settings.unknown",
-                extra={"variable": name, "nearest": guess[0] if guess else None},
-            )
+            guess = next(iter(difflib.get_close_matches(name, KNOWN, n=1)), None)
+            facts = {"variable": name, "nearest": guess}
+            log.warning("settings.unknown variable=%r nearest=%r", name, guess, extra=facts)
     return Settings(
         url=environment.get("TORIL_URL") or DEFAULT_URL,
         prefix=environment.get("TORIL_PREFIX") or DEFAULT_PREFIX,

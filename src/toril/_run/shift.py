@@ -64,5 +64,10 @@ class Shift:
             mine = made.get((listed.queue, listed.name), listed)
             # A function that a worker was given alone stands where the app may have another.
             self._own.add(mine if mine.title == listed.title else listed)
-        for orphan in unregistered([each.kind for each in self._app.processors]):
-            log.warning("processor.unregistered", extra={"processor": orphan})
+        for orphan in unregistered():
+            log.warning(
+                "processor.unregistered processor=%r: it has methods marked with @handles, "
+                "and no @app.processor(queue) registers it",
+                orphan,
+                extra={"processor": orphan},
+            )
