@@ -121,6 +121,9 @@ class Watch:
                 checked = now
                 # Look often only while another process has jobs that it could leave behind.
                 pause = LIVENESS_S if self._check(self._db) else LOOK_S
+            else:
+                # What was just heard may be that another process claimed a job.
+                pause = checked + LIVENESS_S - now
 
     def _empty(self, bell: socket.socket) -> None:
         with contextlib.suppress(OSError):
