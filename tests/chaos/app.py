@@ -61,6 +61,14 @@ def register(app: Toril, ledger: Ledger) -> None:
             raise PlannedError
         return job.id
 
+    @jobs.handler("hang")
+    async def hang_once(job: Job[Any]) -> str:
+        begin(job)
+        if job.run == 1:
+            await asyncio.Event().wait()
+        end(job)
+        return job.id
+
     @parents.handler()
     async def gather(job: Job[Any]) -> int:
         seconds = begin(job)

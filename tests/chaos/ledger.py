@@ -4,6 +4,7 @@ A line is one write(2) on a descriptor opened O_APPEND, shorter than PIPE_BUF: i
 or not at all, whoever dies. `judge` reads the lines as an oracle that owes nothing to the store.
 """
 
+import asyncio
 import os
 import time
 from collections import Counter, defaultdict
@@ -59,6 +60,14 @@ class Ledger:
 
     def lines(self) -> list[Line]:
         return [Line.read(text) for text in self.path.read_text("utf-8").splitlines()]
+
+    async def find(self, word: str, key: Key, run: int) -> Line:
+        """Wait for a line about a run of a job."""
+        while True:
+            for line in self.lines():
+                if line.word == word and line.key == key and line.run == run:
+                    return line
+            await asyncio.sleep(0.005)
 
     def tail(self, count: int = 40) -> str:
         return "\n".join(self.path.read_text("utf-8").splitlines()[-count:])
@@ -148,9 +157,7 @@ class Facts:
         return facts
 
 
-def judge(
-    lines: Iterable[Line], fates: Mapping[Key, Fate], finishes: Mapping[Key, int]
-) -> Verdict:
+def judge(lines: Iterable[Line], fates: Mapping[Key, Fate], finishes: Mapping[Key, int]) -> Verdict:
     """Hold the ledger against the store: `fates` by job, and how often each was told finished."""
     facts = Facts.of(lines)
     verdict = Verdict(

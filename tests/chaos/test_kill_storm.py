@@ -31,7 +31,7 @@ KILLS = int(os.environ.get("TORIL_KILLS", "120"))
 WORKERS = 3
 # So many jobs wait at least, so that a worker is hardly ever idle when it is killed.
 BACKLOG = 60
-GAP_S = (0.02, 0.35)
+GAP_S = (0.05, 0.45)
 DRAIN_S = 30.0
 
 
@@ -170,4 +170,4 @@ async def test_120_kills_lose_no_job(
     assert codes == [0] * WORKERS, told
     assert verdict.kills == KILLS
     assert verdict.hits >= KILLS * 100 // 120, f"only {verdict.hits} kills hit a running job"
-    request.node.stash[FAILED] = False
+    request.node.stash[FAILED] = bool(os.environ.get("TORIL_KEEP"))
