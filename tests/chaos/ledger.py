@@ -10,6 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Self
@@ -208,7 +209,7 @@ def _judge_starts(verdict: Verdict, facts: Facts, key: Key, starts: list[Line]) 
         if times > 1:
             verdict.unexplained.append(f"{key}: run {run} started {times} times")
     planned = TRIES.get(facts.acked.get(key, ""), 1) - 1
-    for start, after in zip(starts, starts[1:], strict=False):
+    for start, after in pairwise(starts):
         word = facts.settled.get((key, start.run, start.pid))
         died = facts.killed.get(start.pid)
         if word == "attempt_failed" and planned:
