@@ -1,0 +1,36 @@
+"""What the command line says of itself."""
+
+from importlib.metadata import version
+
+from .conftest import Desk
+
+
+def test_the_version_is_the_packages(desk: Desk) -> None:
+    ended = desk.run("--version")
+
+    assert (ended.code, ended.out) == (0, f"toril {version('toril')}\n")
+
+
+def test_the_help_lists_the_commands(desk: Desk) -> None:
+    ended = desk.run("--help")
+
+    assert ended.code == 0
+    assert "worker" in ended.out
+    assert "demo" in ended.out
+
+
+def test_an_option_that_does_not_exist_ends_without_a_traceback(desk: Desk) -> None:
+    ended = desk.run("worker", "app.py", "--queus", "mail")
+
+    assert ended.code == 2
+    assert "--queues" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_folder_of_pictures_that_is_not_there_is_one_line(desk: Desk) -> None:
+    ended = desk.run("demo", "--images", "nowhere")
+
+    assert (ended.code, ended.err) == (
+        2,
+        "error: images='nowhere' does not exist (give a folder with pictures in it)\n",
+    )
