@@ -15,8 +15,8 @@ from tests.chaos.ledger import Ledger
 ROOT = Path(__file__).parents[2]
 
 
-def _environment() -> dict[str, str]:
-    # What steers the tests is not meant for toril, which would wonder about it.
+def environment() -> dict[str, str]:
+    """Give the environment of a child: what steers the tests would only make toril wonder."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("TORIL_")}
     return {**own, "PYTHONPATH": str(ROOT)}
 
@@ -34,7 +34,7 @@ class Fleet:
     async def start(self, count: int = 1) -> None:
         for _ in range(count):
             process = await asyncio.create_subprocess_exec(
-                *self._command, stdout=PIPE, env=_environment()
+                *self._command, stdout=PIPE, env=environment()
             )
             self.running.append(process)
             watch = asyncio.create_task(self._see_up(process))
