@@ -48,8 +48,7 @@ class Bench:
             id="w-1", name="w", host="here", pid=1, queues=("q",), concurrency=3,
             started_ms=1, seen_ms=1,
         )  # fmt: skip
-        renewer = self.store.renewer()
-        self.heartbeat = Heartbeat(renewer, info, LOCK_MS, reports, self.watch)
+        self.heartbeat = Heartbeat(self.store.renewer, info, LOCK_MS, reports, self.watch)
 
     async def claim(self, lock_ms: int = LOCK_MS) -> InHand:
         await self.store.add([[NewJob(queue="q", name="x")]])
@@ -116,6 +115,18 @@ async def test_a_store_out_of_reach_is_reported_once_and_lapsed_leases_are_lost(
     assert bench.lost == [lapsed]
 
 
+async def test_a_store_that_is_back_is_reached_again(bench: Bench) -> None:
+    job = await bench.claim()
+    await bench.beat([job])
+    await bench.store.close()
+    await bench.beat([job])
+    await bench.store.open()
+    job.lease_until = 0.0
+    await bench.beat([job])
+
+    assert job.lease_until > lease_clock()
+
+
 async def test_locks_are_kept_while_the_loop_stands_still(bench: Bench) -> None:
     job = await bench.claim(lock_ms=300)
     reports = Reports(
@@ -126,7 +137,7 @@ async def test_locks_are_kept_while_the_loop_stands_still(bench: Bench) -> None:
         started_ms=1, seen_ms=1,
     )  # fmt: skip
     watch = LoopWatch(bench.blocked.append, lambda _: "", limit=5, max_block=60)
-    heartbeat = Heartbeat(bench.store.renewer(), info, 300, reports, watch)
+    heartbeat = Heartbeat(bench.store.renewer, info, 300, reports, watch)
     heartbeat.start()
     time.sleep(0.9)  # noqa: ASYNC251  # that is the point
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,12 @@ from tests.runtime.kit import Gate, Heard, kinds, line_at, until
 from toril import Job, Toril
 from toril._model.report import WorkerInfo
 from toril._store.protocol import ClaimRequest
+
+
+@pytest.fixture
+async def file_app(tmp_path: Path) -> AsyncIterator[Toril]:
+    async with Toril(f"sqlite:///{tmp_path / 'jobs.db'}") as fresh:
+        yield fresh
 
 
 async def steal(app: Toril, queue: str) -> None:
@@ -210,3 +218,40 @@ async def test_a_worker_announces_itself(app: Toril) -> None:
 
     assert (info.name, info.queues, info.concurrency) == ("image-1", ("q",), 3)
     assert info.id == worker.id
+
+
+async def test_an_outcome_is_kept_until_the_store_is_there_again(file_app: Toril) -> None:
+    async def handler(job: Job[Any]) -> str:
+        await store.close()
+        asyncio.get_running_loop().call_later(
+            0.2, lambda: back.append(asyncio.ensure_future(store.open()))
+        )
+        return "kept"
+
+    back: list[asyncio.Future[None]] = []
+    store = file_app.context.store
+    job = await file_app.queue("q").add("x")
+    worker = file_app.worker("q", handler)
+    heard = Heard(worker, "completed", "error", "lock_lost")
+    async with worker:
+        _, result = await heard.until("completed")
+
+    assert result == "kept"
+    assert set(heard.names) == {"error", "completed"}
+    assert await job.result() == "kept"
+
+
+async def test_an_outcome_whose_lease_lapsed_meanwhile_is_dropped(file_app: Toril) -> None:
+    async def handler(job: Job[Any]) -> str:
+        await store.close()
+        return "too late"
+
+    store = file_app.context.store
+    await file_app.queue("q").add("x")
+    worker = file_app.worker("q", handler, lock="300ms")
+    heard = Heard(worker, "lock_lost", "completed")
+    async with worker:
+        await heard.until("lock_lost")
+        await store.open()
+
+    assert heard.names[0] == "lock_lost"

@@ -62,13 +62,14 @@ class Heartbeat:
 
     def __init__(
         self,
-        renewer: Renewer,
+        connect: Callable[[], Renewer],
         info: WorkerInfo,
         lock_ms: Millis,
         reports: Reports,
         watch: LoopWatch,
     ) -> None:
-        self._renewer = renewer
+        self._connect = connect
+        self._renewer: Renewer | None = None
         self._info = info
         self._lock_s = lock_ms / 1000
         self._reports = reports
@@ -109,9 +110,7 @@ class Heartbeat:
                 if time.monotonic() - self._last >= pause:
                     self.beat(held)
         finally:
-            # The store may be gone by now, and what close would tell it shows all the same.
-            with suppress(TorilError):
-                self._renewer.close()
+            self._disconnect()
 
     def beat(self, held: Sequence[Held]) -> None:
         """Renew once: extend every lock, announce the worker, report what is lost."""
@@ -122,6 +121,7 @@ class Heartbeat:
         }
         info = replace(self._info, seen_ms=time.time_ns() // 1_000_000, active=len(held))
         try:
+            self._renewer = self._renewer or self._connect()
             lost = set(self._renewer.renew(list(locks), round(self._lock_s * 1000), info))
         except TorilError as error:
             self._failed(held, error)
@@ -137,7 +137,8 @@ class Heartbeat:
         self._last = time.monotonic()
 
     def _failed(self, held: Sequence[Held], error: TorilError) -> None:
-        """Try again at the next tick; what has lapsed by now is lost."""
+        """Try again at the next tick, anew; what has lapsed by now is lost."""
+        self._disconnect()
         if not self._complained:
             self._complained = True
             self._post(self._reports.trouble, error)
@@ -145,6 +146,13 @@ class Heartbeat:
         expired = [each for each in held if each.lease_until < now]
         if expired:
             self._post(self._reports.lost, expired)
+
+    def _disconnect(self) -> None:
+        renewer, self._renewer = self._renewer, None
+        # The store may be gone, and what close would tell it shows all the same.
+        with suppress(TorilError):
+            if renewer is not None:
+                renewer.close()
 
     def _post(self, call: Callable[[Any], None], value: object) -> None:
         # A closed loop has nobody left to tell.

@@ -133,7 +133,7 @@ class Crew:
             started_ms=upkeep.now_ms(),
             seen_ms=upkeep.now_ms(),
         )
-        return Heartbeat(self._store.renewer(), info, settings.lock_ms, reports, watch)
+        return Heartbeat(self._store.renewer, info, settings.lock_ms, reports, watch)
 
     def _held(self) -> list[Slot]:
         return list(self.slots.held)
