@@ -165,3 +165,19 @@ def test_one_app_serves_one_loop_after_the_other(tmp_path: Path) -> None:
 def test_public_names_come_from_toril_in_order() -> None:
     assert toril.__all__ == sorted(toril.__all__)
     assert {getattr(toril, name).__module__ for name in toril.__all__} == {"toril"}
+
+
+async def test_two_prefixes_do_not_see_each_others_jobs(tmp_path: Path) -> None:
+    one = Toril(f"sqlite:///{tmp_path}/jobs.db")
+    other = Toril(f"sqlite:///{tmp_path}/jobs.db", prefix="flash-cards")
+
+    async with one, other:
+        await one.queue("mail").add("welcome")
+
+        assert 1 == (await one.queue("mail").counts()).waiting
+        assert 0 == (await other.queue("mail").counts()).waiting
+
+
+def test_a_prefix_that_cannot_be_one_is_refused() -> None:
+    with pytest.raises(ConfigError, match="prefix='a/b'"):
+        Toril(":memory:", prefix="a/b")

@@ -1,7 +1,8 @@
 """A job as it is handed in, as it is stored, and as it is claimed.
 
-`Record`, `Try` and `Claim` are msgspec structs: a store gives them as JSON text, decoded in one
-step in C, because each job passes here twice. Never here: what a user does with a job (`Job` has that).
+`NewJob`, `Record`, `Try` and `Claim` are msgspec structs: cheap to make, and a record is decoded
+from the store's JSON text in one step in C; each job passes here several times. Never here: what
+a user does with a job (`Job` has that).
 """
 
 import re
@@ -107,8 +108,7 @@ class Ref:
     id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewJob:
+class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job to be stored.
 
     Shape    data is JSON text. id None: the queue's counter. parent: an existing job, or one

@@ -72,7 +72,7 @@ class Toril:
         settings = read_settings(os.environ)
         self.url = url or settings.url
         self.prefix = prefix or settings.prefix
-        self.context = Context(connect(self.url))
+        self.context = Context(connect(self.url, self.prefix))
         if url is None and self.url == DEFAULT_URL:
             announce(self.context.store.url)
         self.registry = Registry()

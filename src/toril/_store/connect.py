@@ -4,6 +4,8 @@ The only module that names the stores. Never here: opening one.
 """
 
 import difflib
+import re
+from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from toril.errors import ConfigError
@@ -12,28 +14,34 @@ from .protocol import Store
 from .sqlite.store import SQLiteStore
 
 MEMORY = ":memory:"
+DEFAULT_PREFIX = "bull"
+_PREFIX = re.compile(r"[A-Za-z0-9._{}-]{1,64}")
 _FORMS = '"sqlite:///jobs.db", "sqlite:////var/lib/app/jobs.db" (absolute) or "sqlite://:memory:"'
 _NOT_HERE = {"redis": "Redis", "rediss": "Redis", "valkey": "Valkey", "unix": "Redis"}
 _KNOWN = ("sqlite", "redis", "rediss", "valkey")
 
 
-def connect(url: str) -> Store:
+def connect(url: str, prefix: str = DEFAULT_PREFIX) -> Store:
     """Make the store that a URL names, without opening it.
+
+    Queues of one name under two prefixes are two queues. In the embedded store each prefix but
+    the default one has a file of its own: jobs.db and, for the prefix `shop`, jobs-shop.db.
 
     Shape    sqlite:///relative.db · sqlite:////absolute.db · sqlite://:memory: · :memory: · a
              path that ends in .db; ?synchronous=normal trades the last moments before a power
              cut for speed.
-    Raises   ConfigError: no store can be what the URL says.
+    Raises   ConfigError: no store can be what the URL or the prefix says.
     """
+    check_prefix(prefix)
     if url == MEMORY:
         return SQLiteStore(MEMORY)
     if "://" not in url:
         if url.endswith((".db", ".sqlite", ".sqlite3")):
-            return SQLiteStore(url)
+            return SQLiteStore(_own_file(url, prefix))
         raise _refused(url, "it names no store")
     scheme = url.partition("://")[0].lower()
     if scheme == "sqlite":
-        return _sqlite(url)
+        return _sqlite(url, prefix)
     if scheme in _NOT_HERE:
         raise ConfigError(
             f"this version of toril has no {_NOT_HERE[scheme]} store: use the embedded one",
@@ -45,7 +53,7 @@ def connect(url: str) -> Store:
     raise _refused(url, f"no store is called {scheme!r}", guess[0] if guess else None)
 
 
-def _sqlite(url: str) -> Store:
+def _sqlite(url: str, prefix: str) -> Store:
     rest, _, query = url.partition("://")[2].partition("?")
     if rest in (MEMORY, f"/{MEMORY}", ""):
         if not rest:
@@ -56,7 +64,28 @@ def _sqlite(url: str) -> Store:
     path = rest[1:]
     if not path:
         raise _refused(url, "it names no file")
-    return SQLiteStore(path, **_options(url, query))
+    return SQLiteStore(_own_file(path, prefix), **_options(url, query))
+
+
+def _own_file(path: str, prefix: str) -> str:
+    if prefix == DEFAULT_PREFIX:
+        return path
+    file = Path(path)
+    return str(file.with_name(f"{file.stem}-{prefix}{file.suffix}"))
+
+
+def check_prefix(prefix: str) -> None:
+    """Check that a prefix can stand before the names of queues.
+
+    Raises   ConfigError: it is empty, or has a character other than letters, digits, . _ - { }.
+    """
+    if not _PREFIX.fullmatch(prefix):
+        raise ConfigError(
+            f"prefix={prefix!r} cannot stand before the names of queues",
+            field="prefix",
+            value=prefix,
+            hint='use letters, digits, ".", "_" and "-", such as "flash-cards"',
+        )
 
 
 def _options(url: str, query: str) -> dict[str, str]:
