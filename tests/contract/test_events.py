@@ -162,7 +162,8 @@ async def test_a_blocking_read_can_be_cancelled(kit: Kit) -> None:
 
 async def test_old_events_are_trimmed(kit: Kit) -> None:
     await kit.configure(events_limit=10)
-    await kit.add_many(100)
+    for _ in range(50):
+        await kit.add()
     newest = (await read(kit))[-10:]
 
     while await kit.store.trim([QUEUE], now=kit.now):
@@ -170,14 +171,15 @@ async def test_old_events_are_trimmed(kit: Kit) -> None:
 
     kept = await read(kit)
     assert kept[-10:] == newest
-    assert len(kept) < 200
+    assert len(kept) < 20  # what was announced in one step may be kept as one
 
 
 async def test_a_reader_that_fell_behind_goes_on_with_the_oldest_kept(kit: Kit) -> None:
     await kit.add()
     [first, _] = await read(kit)
     await kit.configure(events_limit=10)
-    await kit.add_many(100)
+    for _ in range(50):
+        await kit.add()
     while await kit.store.trim([QUEUE], now=kit.now):
         pass
 

@@ -236,11 +236,13 @@ async def test_a_job_of_a_process_that_was_killed_is_taken_back_at_once(
     ref = await kit.add()
     died = await asyncio.to_thread(run_outside, CLAIM_AND_DIE, path)
     assert died.returncode == -9
-    assert await kit.state(ref) == State.ACTIVE
 
-    taken = await kit.store.recover([QUEUE])
+    async with asyncio.timeout(5):
+        while "stalled" not in await kit.kinds():
+            await kit.store.events(QUEUE, await kit.store.last_event(QUEUE), timeout_ms=100)
 
-    assert [(one.id, one.stalls) for one in taken] == [(ref.id, 1)]
+    assert await kit.state(ref) == State.WAITING
+    assert [(one.id, one.stalls) for one in await kit.store.recover([QUEUE])] == [(ref.id, 1)]
     assert (await kit.record(ref)).tries[0].end == "stalled"
 
 

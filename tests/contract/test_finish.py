@@ -118,6 +118,15 @@ async def test_a_job_retried_at_once_waits(kit: Kit) -> None:
     assert event == Waiting(id=event.id, queue=QUEUE, at_ms=T0, job_id=ref.id, prev="active")
 
 
+@pytest.mark.parametrize("decide", [again, release])
+async def test_a_job_with_a_priority_goes_back_to_it(kit: Kit, decide: Decide) -> None:
+    ref = await kit.make(State.ACTIVE, priority=5, attempts=2)
+
+    assert await kit.settle(decide(kit.held[ref])) == "prioritized"
+
+    assert await kit.state(ref) == State.PRIORITIZED
+
+
 async def test_a_snooze_counts_no_attempt(kit: Kit) -> None:
     ref = await kit.make(State.ACTIVE)
 

@@ -77,6 +77,7 @@ async def test_only_the_young_are_kept(kit: Kit) -> None:
     kit.tick(MINUTE)
 
     last = await finish_some(kit, 1, keep_completed=keep)
+    await trim_all(kit)
 
     assert await kept(kit) == ids(last)
 
@@ -87,6 +88,7 @@ async def test_both_bounds_hold_together(kit: Kit) -> None:
     kit.tick(MINUTE)
 
     refs = await finish_some(kit, 3, keep_completed=keep)
+    await trim_all(kit)
 
     assert await kept(kit) == ids(refs[1:])
 

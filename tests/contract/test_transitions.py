@@ -201,7 +201,7 @@ async def arranged(kit: Kit, row: Row, before: State | None, after: State | None
 
 
 def policy(row: Row) -> str:
-    return {"failed": "fail", "continued": "continue", "last-settled": "wait"}[row.case]
+    return {"failed": "fail", "continued": "continue"}.get(row.case.removesuffix("-delay"), "wait")
 
 
 async def with_open_child(kit: Kit, before: State, after: State | None, word: str) -> Ref:
@@ -381,8 +381,10 @@ ACTS: dict[str, Act] = {
     "finish release": finish(release),
     "finish await-children": finish(await_children),
     "child last-settled": child_completes,
+    "child last-settled-delay": child_completes,
     "child failed": child_fails,
     "child continued": child_fails,
+    "child continued-delay": child_fails,
     "recover take-back": recover,
     "retry": retry,
     "promote": promote,
