@@ -1,6 +1,12 @@
 """What the command line says of itself."""
 
+import importlib.util
 from importlib.metadata import version
+
+import pytest
+
+from toril import ConfigError
+from toril.cli import main
 
 from .conftest import Desk
 
@@ -34,3 +40,12 @@ def test_a_folder_of_pictures_that_is_not_there_is_one_line(desk: Desk) -> None:
         2,
         "error: images='nowhere' does not exist (give a folder with pictures in it)\n",
     )
+
+
+def test_the_demo_without_pillow_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+
+    with pytest.raises(ConfigError) as caught:
+        main.demo(None)
+
+    assert str(caught.value) == 'the demo needs Pillow (pip install "toril[demo]")'

@@ -26,7 +26,7 @@ from .screen import COLUMNS, Numbers, Scene, attempt_line, closing_line, draw, s
 
 DEADLINE_S = 120.0
 LOOK_S = 0.1
-PLAIN_WIDTH = 120
+PLAIN_WIDTH = 150
 JOBS_A_CARD = 4
 
 Show = Callable[[Scene], None]
@@ -174,7 +174,6 @@ def _judge(stage: Stage, scene: Scene, trouble: str | None) -> int:
     """Show how it ended, and say whether it ended as it had to."""
     console = stage.console
     console.print(summary(scene.cards, since=stage.started))
-    console.print()
     wrong = [*([trouble] if trouble else []), *_surprises(stage, scene)]
     for line in wrong:
         console.print(f"unexpected: {line}", style="red", highlight=False, soft_wrap=True)

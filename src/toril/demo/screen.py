@@ -29,7 +29,7 @@ COLUMNS = {
 }
 MARKS = {"new": "·", "uploaded": "✓", "refused": "⊘", "failed": "✗"}
 NAMED_CARDS = 40
-STORY_LINES = 8
+STORY_LINES = 5
 
 Numbers = Mapping[str, int]
 
@@ -57,7 +57,7 @@ def draw(scene: Scene) -> RenderableType:
         _progress(scene.cards),
         *([_names(scene.cards)] if len(scene.cards) <= NAMED_CARDS else []),
         "",
-        *(Text(line, no_wrap=True, overflow="ellipsis") for line in scene.story[-STORY_LINES:]),
+        *(Text(line) for line in scene.story[-STORY_LINES:]),
     )
 
 
@@ -120,14 +120,19 @@ def closing_line(scene: Scene, seconds: float) -> str:
     return f"demo: {cards} cards, {completed} jobs completed, {failed} failed, {seconds:.1f} s"
 
 
-def summary(cards: Sequence[Card], *, since: float) -> Table:
-    """Draw the table at the end: what became of each picture, and how long that took."""
+def summary(cards: Sequence[Card], *, since: float) -> RenderableType:
+    """Draw the end: what became of each picture, how long that took, and why some failed."""
+    reasons = (f"{card.original}: {card.state}, {card.reason}" for card in cards if card.reason)
+    # Below the table, for they are too long for a column.
+    return Group(_table(cards, since), "", *(Text(reason) for reason in reasons), "")
+
+
+def _table(cards: Sequence[Card], since: float) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("picture")
+    table.add_column("picture", no_wrap=True)
     for title in ("before", "after", "saved", "time"):
         table.add_column(title, justify="right")
     table.add_column("state")
-    table.add_column("reason")
     for card in cards:
         table.add_row(*_cells(card, since))
     return table
@@ -141,4 +146,3 @@ def _cells(card: Card, since: float) -> Iterator[RenderableType]:
     yield "" if after is None else f"{1 - after / card.bytes_before:.0%}"
     yield "" if settled is None else f"{settled - since:.2f} s"
     yield Text(card.state, style=COLOURS[card.state])
-    yield Text(card.reason or "", overflow="fold")
