@@ -64,7 +64,8 @@ class LoopWatch:
         waited = time.monotonic() - asked
         if waited >= self.limit and self._found is None:
             self._found = self._look(waited)
-        if waited >= self.limit * TELL_AT and self._found is not None and not self._told:
+        lasting = waited >= min(self.limit * TELL_AT, self._max_block)
+        if lasting and self._found is not None and not self._told:
             self._told = True
             self._tell(_lasting(self._found, waited))
         return waited < self._max_block

@@ -358,14 +358,19 @@ class Slots:
         if slot.task is None:
             return
         slot.why = slot.why or why
-        slot.job.cancelled.set()
         slot.task.cancel()
-        if slot.handler is None or slot.handler.is_async:
-            self._loop.call_later(INSIST_S, self._insist, slot)
+        if slot.handler is not None and not slot.handler.is_async:
+            self.ask(slot, why)
         else:
-            self._means.telling.unstoppable(
-                slot.job, f"{why.value}, and Python cannot stop the thread it runs in"
-            )
+            slot.job.cancelled.set()
+            self._loop.call_later(INSIST_S, self._insist, slot)
+
+    def ask(self, slot: Slot, why: Why) -> None:
+        """Tell code in a thread that it should end, and everybody that it may not."""
+        slot.job.cancelled.set()
+        self._means.telling.unstoppable(
+            slot.job, f"{why.value}, and Python cannot stop the thread it runs in"
+        )
 
     def _insist(self, slot: Slot) -> None:
         if slot.task is None or slot not in self.held:
@@ -396,9 +401,9 @@ class Slots:
             and slot.handler.is_async is not in_threads
         ]
 
-    def abandon_running(self) -> None:
-        """Leave code that refuses to end to itself, and its locks to lapse."""
-        for slot in [slot for slot in self.held if slot.task is not None]:
+    def abandon(self) -> None:
+        """Leave code on the loop that refuses to end to itself, and its locks to lapse."""
+        for slot in self.running(in_threads=False):
             self._forget(slot)
 
     async def emptied(self, within: float) -> bool:

@@ -35,6 +35,7 @@ async def serve(workers: Sequence[Worker]) -> int:
     """
     ending = _Ending(workers)
     for worker in workers:
+        worker.leaving = True
         worker.given_up = _give_up
     with _handled(ending):
         try:

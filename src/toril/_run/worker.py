@@ -59,7 +59,9 @@ class Worker:
         self._stopping: asyncio.Task[bool] | None = None
         self._closed: asyncio.Event | None = None
         self._paused = False
-        # What to do when nothing else helps; the command line ends the process.
+        # For the command line, whose process ends with its workers: threads are left behind, and
+        # what to do when nothing else helps.
+        self.leaving = False
         self.given_up: Callable[[str], None] = only_say
 
     def __repr__(self) -> str:
@@ -144,7 +146,8 @@ class Worker:
     async def stop(self, *, grace: Duration | None = None) -> bool:
         """Claim no more, let running jobs end within `grace`, put the others back, and close.
 
-        Called again it shares the first call's end; a shorter grace holds from then on.
+        The job of a thread that outlasts the grace stays locked until the thread ends. Called
+        again it shares the first call's end; a shorter grace holds from then on.
         Returns True when every job ended in time.
         """
         crew = self._crew
@@ -159,7 +162,7 @@ class Worker:
 
     async def _stop(self, crew: "Crew") -> bool:
         self._telling.state("closing", self.id, self.queues)
-        in_time = await crew.stop()
+        in_time = await crew.stop(leaving=self.leaving)
         self._crew = None
         self._telling.state("closed", self.id, self.queues)
         await self._listeners.settle()

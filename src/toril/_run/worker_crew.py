@@ -63,6 +63,7 @@ class Crew:
         self._given_up: Callable[[str], None] = only_say
         self._interval = sys.getswitchinterval()
         self._heartbeat: Heartbeat | None = None
+        self._lingering: asyncio.Task[None] | None = None
 
     def _means(self, registry: Registry) -> Means:
         return Means(
@@ -204,17 +205,31 @@ class Crew:
         else:
             self._loop.call_later(seconds, self._hurry.set)
 
-    async def stop(self) -> bool:
-        """Stop; say whether every job ended in time."""
+    async def stop(self, *, leaving: bool) -> bool:
+        """Stop; say whether every job ended in time.
+
+        Unless the process is `leaving`, the job of a thread that runs on stays locked until the
+        thread ends, and what comes of it counts: put back, it would run twice at once.
+        """
         for task in self._tasks[1:]:
             task.cancel()
         self.claim(False)
         self.slots.close()
         in_time = await self._ended_in_time()
         if not in_time:
-            await self._put_back()
-        await self._shut()
+            await self._put_back(leaving)
+        if self.slots.held:
+            # The thread of the heartbeat refers to this crew, and so to this task.
+            self._lingering = self._loop.create_task(self._linger())
+        else:
+            await self._shut()
         return in_time
+
+    async def _linger(self) -> None:
+        try:
+            await self.slots.empty.wait()
+        finally:
+            await self._shut()
 
     async def _ended_in_time(self) -> bool:
         """Wait until nothing is in hand, or until it is time to hurry."""
@@ -227,17 +242,24 @@ class Crew:
         hurry.cancel()
         return not self.slots.held
 
-    async def _put_back(self) -> None:
+    async def _put_back(self, leaving: bool) -> None:
         """Cancel what still runs, and put it back; threads last, for they cannot be stopped."""
-        for in_threads in (False, True):
-            running = self.slots.running(in_threads=in_threads)
-            tasks = [slot.task for slot in running if slot.task is not None]
-            for slot in running:
-                self.slots.interrupt(slot, Why.STOPPING)
-            if tasks:
-                await asyncio.wait(tasks, timeout=CANCELLED_S)
-        self.slots.abandon_running()
-        await self.slots.emptied(WRITTEN_S)
+        await self._interrupt(in_threads=False)
+        self.slots.abandon()
+        if leaving:
+            await self._interrupt(in_threads=True)
+        for slot in self.slots.running(in_threads=True):
+            self.slots.ask(slot, Why.STOPPING)
+        if leaving or not self.slots.running(in_threads=True):
+            await self.slots.emptied(WRITTEN_S)
+
+    async def _interrupt(self, *, in_threads: bool) -> None:
+        running = self.slots.running(in_threads=in_threads)
+        tasks = [slot.task for slot in running if slot.task is not None]
+        for slot in running:
+            self.slots.interrupt(slot, Why.STOPPING)
+        if tasks:
+            await asyncio.wait(tasks, timeout=CANCELLED_S)
 
     async def _shut(self) -> None:
         self._over = True
