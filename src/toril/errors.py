@@ -90,7 +90,9 @@ class Unconfirmed(StoreError):
 class JobError(TorilError):
     """A job cannot do what was asked of it."""
 
-    def __init__(self, message: str, *, queue: str | None = None, job_id: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, queue: str | None = None, job_id: str | None = None
+    ) -> None:
         super().__init__(message)
         self.queue = queue
         self.job_id = job_id
