@@ -12,7 +12,7 @@ import pytest
 if sys.platform != "win32":
     import fcntl
 
-_TURNSTILE = "TORIL_TEST_TURNSTILE"
+_TURNSTILE = "PYTEST_TURNSTILE"
 _ALONE = ("chaos", "serial")
 
 

@@ -17,6 +17,7 @@ from toril._run.processors import handles
 from toril._run.queue import Queue
 from toril._run.schedule import Schedule
 from toril._run.task import Task
+from toril._run.worker import Worker
 from toril.errors import (
     AwaitChildren,
     BadArguments,
@@ -75,6 +76,7 @@ __all__ = [
     "TaskError",
     "Toril",
     "TorilError",
+    "Worker",
     "WrongState",
     "current_job",
     "handles",

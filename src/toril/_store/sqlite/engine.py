@@ -16,7 +16,7 @@ import msgspec
 from toril._model.report import WorkerInfo
 from toril._model.times import Millis
 from toril._store.protocol import Recovered
-from toril.errors import StoreUnavailable
+from toril.errors import StoreError, StoreUnavailable
 
 from . import claim
 from .db import Call, Lane, connect, migrate, prepare_file
@@ -116,12 +116,11 @@ class Engine:
         self._reader_db: Connection | None = None
         if not self._memory:
             prepare_file(Path(path))
-        db = connect(path, synchronous=level)
-        try:
+        with contextlib.ExitStack() as undo:
+            db = connect(path, synchronous=level)
+            undo.callback(db.close)
             migrate(db, path)
-        except BaseException:
-            db.close()
-            raise
+            undo.pop_all()
         self._work = Writing(db, self.bulletin, level)
         self._writer = Lane("toril-writer", self._work, path)
         if self._memory:
@@ -167,8 +166,8 @@ class Engine:
         """Take the jobs of dead processes back; say whether living ones hold any."""
         dead, alive = self.dead(Reading(db))
         if dead:
-            # Closing, or locked for long: then the next look finds them again.
-            with contextlib.suppress(StoreUnavailable):
+            # Closing, locked for long, or no room left: then the next look finds them again.
+            with contextlib.suppress(StoreError):
                 self.taken_back += self.blocking(self.bury, dead)
         return alive
 

@@ -7,11 +7,13 @@ Never here: what a waiter does when it wakes.
 
 import asyncio
 import contextlib
-import select
+import selectors
 import socket
 import threading
 import time
 from collections.abc import Callable, Generator
+
+import apsw
 
 from .presence import Presence
 from .sql import Connection
@@ -103,27 +105,31 @@ class Watch:
 
     def _main(self) -> None:
         bell = self._presence.bell_socket
-        version = self._db.data_version()
-        checked = 0.0
-        pause = LOOK_S
-        while True:
-            readable, _, _ = select.select([bell], [], [], pause)
-            if self._closing.is_set():
-                return
-            if readable:
-                self._empty(bell)
-            newer = self._db.data_version()
-            if readable or newer != version:
-                version = newer
-                self._heard()
-            now = time.monotonic()
-            if now - checked >= LIVENESS_S:
-                checked = now
-                # Look often only while another process has jobs that it could leave behind.
-                pause = LIVENESS_S if self._check(self._db) else LOOK_S
-            else:
-                # What was just heard may be that another process claimed a job.
-                pause = checked + LIVENESS_S - now
+        version, checked, pause = -1, 0.0, LOOK_S
+        with selectors.DefaultSelector() as selector:
+            selector.register(bell, selectors.EVENT_READ)
+            while True:
+                rung = bool(selector.select(pause))
+                if self._closing.is_set():
+                    return
+                if rung:
+                    self._empty(bell)
+                # A file that cannot be read now is looked at again in a moment.
+                with contextlib.suppress(apsw.Error):
+                    newer = self._db.data_version()
+                    if rung or newer != version:
+                        version = newer
+                        self._heard()
+                    checked, pause = self._check_others(checked)
+
+    def _check_others(self, checked: float) -> tuple[float, float]:
+        """Look for dead processes when it is time; give when that was, and how long to pause."""
+        now = time.monotonic()
+        if now - checked < LIVENESS_S:
+            # What was just heard may be that another process claimed a job.
+            return checked, checked + LIVENESS_S - now
+        # Look often only while another process has jobs that it could leave behind.
+        return now, LIVENESS_S if self._check(self._db) else LOOK_S
 
     def _empty(self, bell: socket.socket) -> None:
         with contextlib.suppress(OSError):
