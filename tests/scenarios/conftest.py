@@ -1,0 +1,28 @@
+"""The stores that the scenarios are held against. A new store is one more param of `url`."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from toril import Toril
+
+
+@pytest.fixture(params=["sqlite"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Name a store that nobody has used before, and that other processes can open too."""
+    assert request.param == "sqlite"
+    return f"sqlite:///{tmp_path / 'jobs.db'}"
+
+
+@pytest.fixture
+async def app(url: str) -> AsyncIterator[Toril]:
+    async with Toril(url) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+async def other_app(url: str) -> AsyncIterator[Toril]:
+    """Open the same store a second time, as another process would."""
+    async with Toril(url) as second:
+        yield second
