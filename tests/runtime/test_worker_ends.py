@@ -9,6 +9,7 @@ import pytest
 
 from tests.runtime.kit import Heard, kinds
 from toril import (
+    AwaitChildren,
     BadArguments,
     Custom,
     Fail,
@@ -408,3 +409,45 @@ async def test_a_job_that_completes_before_its_children_fails_the_attempt(app: T
 
     assert await job.state() == "failed"
     assert "still waits for children" in ((await job.refresh()).error or "")
+
+
+# Waiting for children.
+
+
+async def test_a_job_can_wait_for_children_that_it_adds(app: Toril) -> None:
+    async def parent(job: Job[Any]) -> Any:
+        if job.run == 1:
+            await app.queue("child").add("one", parent=job)
+            raise AwaitChildren
+        return (job.attempt, (await job.children())["one"])
+
+    async def child(job: Job[Any]) -> str:
+        return "from the child"
+
+    job = await app.queue("q").add("x")
+    async with app.worker("q", parent), app.worker("child", child):
+        assert await job.result(timeout=5) == [1, "from the child"]
+
+
+async def test_a_job_without_pending_children_goes_on_at_once(app: Toril) -> None:
+    tries = 0
+
+    async def handler(job: Job[Any]) -> int:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise AwaitChildren
+        return tries
+
+    job = await app.queue("q").add("x")
+    await app.worker("q", handler).run_until_idle()
+
+    assert await job.result() == 3
+
+
+async def test_a_job_that_waits_for_children_it_never_has_fails_in_the_end(app: Toril) -> None:
+    job = await app.queue("q").add("x")
+    await app.worker("q", raising(AwaitChildren())).run_until_idle()
+
+    expected = "it asked 101 times to wait for children, and none was pending"
+    assert (await job.refresh()).error == expected

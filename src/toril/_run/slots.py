@@ -44,6 +44,8 @@ from .telling import Telling, no_handler
 
 # Code that suppresses its cancellation is cancelled again this often.
 INSIST_S = 1.0
+# So often may a job that waits for children find none pending before it is taken for a mistake.
+MAX_RERUNS = 100
 # From this many crashes on a job runs alone in its worker, so that no bystander is charged.
 CRASHES_ALONE = 2
 
@@ -64,7 +66,7 @@ class Slot:
 
     __slots__ = (
         "claim", "ended", "handler", "insists", "job", "lane", "lease_until", "limit_ms",
-        "seconds", "sent", "started", "task", "timer", "why",
+        "reruns", "seconds", "sent", "started", "task", "timer", "why",
     )  # fmt: skip
 
     def __init__(self, claim: Claim, job: Job[Any], lane: Lane, lease_until: float) -> None:
@@ -81,6 +83,7 @@ class Slot:
         self.started = 0.0
         self.seconds: float | None = None
         self.insists = 0
+        self.reruns = 0
         self.sent = False
 
 
@@ -299,7 +302,15 @@ class Slots:
     def _again(self, slot: Slot) -> None:
         """Run on: the job wanted to wait for its children, and none is pending."""
         self._reenter(slot)
-        if slot.handler is not None:
+        slot.reruns += 1
+        if self.closing or slot.handler is None:
+            self._settle(slot, NOT_RUN)
+        elif slot.reruns > MAX_RERUNS:
+            reason = f"it asked {slot.reruns} times to wait for children, and none was pending"
+            record = slot.claim.record
+            error = JobFailed(reason, queue=record.queue, job_id=record.id)
+            self._settle(slot, Ended(Outcome(end=End.RAISED, reason=reason), error=error))
+        else:
             self._launch(slot, slot.handler)
 
     def _refused(self, slot: Slot, decision: Decision, error: TorilError) -> None:
