@@ -9,6 +9,8 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
+from msgspec import structs
+
 from toril._model.decide import Action, Decision, End
 from toril._model.options import JobOptions
 from toril._model.record import Claim, NewJob, Record, Ref
@@ -27,7 +29,7 @@ HOUR = 60 * MINUTE
 LOCK = 30 * SECOND
 
 T = TypeVar("T")
-_JOB_FIELDS = {field.name for field in dataclasses.fields(NewJob)}
+_JOB_FIELDS = set(NewJob.__struct_fields__)
 
 
 def new(name: str = "job", *, queue: str = QUEUE, **given: Any) -> NewJob:
@@ -116,9 +118,9 @@ class Kit:
 
     async def add_flow(self, parent: NewJob, *children: NewJob) -> tuple[Ref, ...]:
         """Store a parent (with an id of its own) and its children as one group."""
-        root = dataclasses.replace(parent, id=parent.id or "root", expects_children=True)
+        root = structs.replace(parent, id=parent.id or "root", expects_children=True)
         above = Ref(root.queue, root.id or "")
-        group = (root, *(dataclasses.replace(child, parent=above) for child in children))
+        group = (root, *(structs.replace(child, parent=above) for child in children))
         return tuple(
             Ref(job.queue, added.id)
             for job, added in zip(group, await self.add_group(*group), strict=True)

@@ -1,16 +1,14 @@
 """Flows: parents that wait for their children, and what a child's end does to its parent."""
 
-from typing import Any
-
 import pytest
 
+from tests.contract.family import kid, tally, values
 from tests.contract.helpers import (
     KIDS,
     QUEUE,
     SECOND,
     T0,
     Kit,
-    again,
     await_children,
     complete,
     fail,
@@ -18,35 +16,14 @@ from tests.contract.helpers import (
     ids,
     new,
     ref_of,
-    snooze,
 )
 from toril._model.flow import Node, plan
-from toril._model.options import Keep
-from toril._model.record import NewJob, Ref
+from toril._model.options import Dedup, Keep
+from toril._model.record import Ref
 from toril._model.report import Child, Children
 from toril._model.states import State
 from toril._store.protocol import Added
 from toril.errors import FailedChildren, JobExists, ParentNotFound, PendingChildren
-
-
-async def values(kit: Kit, parent: Ref) -> list[tuple[str, str, str | None]]:
-    children = await kit.store.children(parent)
-    return [(child.name, child.outcome, child.value) for child in children.items]
-
-
-async def tally(kit: Kit, parent: Ref) -> dict[str, int]:
-    """How many children of each outcome, leaving out the outcomes that none has."""
-    children = await kit.store.children(parent)
-    found = {
-        outcome: getattr(children, outcome)
-        for outcome in ("pending", "completed", "failed", "ignored")
-    }
-    return {outcome: count for outcome, count in found.items() if count}
-
-
-def kid(name: str = "child", **options: Any) -> NewJob:
-    return new(name, queue=KIDS, **options)
-
 
 # Storing.
 
@@ -97,6 +74,25 @@ async def test_a_flow_with_a_missing_parent_stores_nothing(kit: Kit) -> None:
 
     assert await kit.counts() == {}
     assert await kit.counts(KIDS) == {}
+
+
+async def test_a_child_that_stands_before_its_parent_is_refused(kit: Kit) -> None:
+    group = [kid(parent=Ref(QUEUE, "root")), new(id="root", expects_children=True)]
+
+    refused, stored = await kit.store.add([group, [new()]], now=kit.now)
+
+    assert isinstance(refused, ParentNotFound)
+    assert not isinstance(stored, Exception)
+    assert await kit.counts(KIDS) == {}
+
+
+async def test_a_parent_whose_only_child_was_a_duplicate_by_key_does_not_wait(kit: Kit) -> None:
+    """Nothing would ever release it."""
+    await kit.add(queue=KIDS, dedup=Dedup("key"))
+
+    root, _ = await kit.add_flow(new(), kid(dedup=Dedup("key")))
+
+    assert await kit.state(root) == State.WAITING
 
 
 async def test_a_flow_of_1000_jobs_is_one_step(kit: Kit) -> None:
@@ -177,6 +173,42 @@ async def test_a_job_with_a_failed_child_cannot_complete(kit: Kit) -> None:
         await kit.settle(complete(kit.held[parent]))
 
     assert await kit.state(parent) == State.ACTIVE
+
+
+async def test_a_job_with_a_failed_child_cannot_wait_for_the_others(kit: Kit) -> None:
+    parent = await kit.make(State.ACTIVE)
+    await kit.add_group(kid(parent=parent, parent_on_fail="fail"))
+    await kit.add_group(kid(parent=parent))
+    await kit.run_to_failure(KIDS)
+
+    with pytest.raises(FailedChildren):
+        await kit.settle(await_children(kit.held[parent]))
+
+    assert await kit.state(parent) == State.ACTIVE
+
+
+async def test_a_child_that_ends_in_the_call_in_which_its_parent_waits_releases_it(
+    kit: Kit,
+) -> None:
+    parent = await kit.make(State.ACTIVE)
+    await kit.add(queue=KIDS, parent=parent)
+    child = await kit.claim(KIDS)
+
+    await kit.finish(await_children(kit.held[parent]), complete(child))
+
+    assert await kit.state(parent) == State.WAITING
+
+
+async def test_an_id_that_is_given_again_is_waited_for_again(kit: Kit) -> None:
+    """The first of that id has finished and was not kept."""
+    parent = await kit.make(State.ACTIVE)
+    child = kid(id="mine", parent=parent, keep_completed=Keep(count=0))
+    await kit.add_group(child)
+    await kit.run(KIDS)
+    await kit.add_group(child)
+
+    assert await tally(kit, parent) == {"pending": 1}
+    assert await kit.settle(await_children(kit.held[parent])) == "waiting-children"
 
 
 async def test_a_job_that_has_it_all_does_not_wait(kit: Kit) -> None:
@@ -340,177 +372,3 @@ async def test_a_retried_child_does_not_release_the_parent(kit: Kit) -> None:
     await kit.run(KIDS)
     assert await kit.state(child) == State.COMPLETED
     assert await kit.state(root) == State.WAITING
-
-
-# What the failure of a child does, by its policy.
-
-
-async def test_fail_makes_the_parent_fail_with_a_reason_that_names_the_child(kit: Kit) -> None:
-    root, child, _ = await kit.add_flow(new(), kid(parent_on_fail="fail"), kid())
-    await kit.run_to_failure(KIDS)
-
-    claim = await kit.claim()
-
-    assert ref_of(claim) == root
-    assert claim.record.deferred is not None
-    assert child.id in claim.record.deferred
-    assert await tally(kit, root) == {"failed": 1, "pending": 1}
-
-
-async def test_the_reason_is_gone_once_the_parent_has_failed(kit: Kit) -> None:
-    root, _ = await kit.add_flow(new(), kid(parent_on_fail="fail"))
-    await kit.run_to_failure(KIDS)
-    claim = await kit.claim()
-    await kit.settle(fail(claim, claim.record.deferred or ""))
-
-    record = await kit.record(root)
-    assert (record.state, record.deferred) == (State.FAILED, None)
-
-
-async def test_a_failure_goes_up_level_by_level(kit: Kit) -> None:
-    middle = new("middle", id="mid", queue="middle", parent_on_fail="fail", expects_children=True)
-    root, mid = await kit.add_flow(new(id="up"), middle)
-    await kit.add_group(kid(parent=mid, parent_on_fail="fail"))
-
-    await kit.run_to_failure(KIDS)
-    await kit.run_to_failure("middle")
-
-    assert "mid" in ((await kit.claim()).record.deferred or "")
-    assert await tally(kit, root) == {"failed": 1}
-
-
-async def test_fail_ends_the_delay_of_a_parent(kit: Kit) -> None:
-    parent = await kit.make(State.ACTIVE)
-    await kit.add_group(kid(parent=parent, parent_on_fail="continue"))
-    await kit.add_group(kid(parent=parent, parent_on_fail="fail"))
-    await kit.settle(await_children(kit.held[parent]))
-    await kit.run_to_failure(KIDS)
-    claim = await kit.claim()
-    assert ref_of(claim) == parent
-    await kit.settle(snooze(claim))
-
-    await kit.run_to_failure(KIDS)
-
-    record = await kit.record(parent)
-    assert (record.state, record.delay_ms, record.due_ms) == (State.WAITING, 0, None)
-
-
-async def test_continue_releases_the_parent_at_once(kit: Kit) -> None:
-    root, _, _ = await kit.add_flow(new(), kid("a", parent_on_fail="continue"), kid("b"))
-    await kit.run_to_failure(KIDS)
-
-    assert (await kit.claim()).record.deferred is None
-    assert await values(kit, root) == [("a", "ignored", "boom"), ("b", "pending", None)]
-
-
-async def test_a_parent_that_continues_is_released_once(kit: Kit) -> None:
-    root, *_ = await kit.add_flow(new(), kid(parent_on_fail="continue"), kid())
-    await kit.hush()
-    await kit.run_to_failure(KIDS)
-    await kit.run(KIDS)
-
-    assert await kit.told_of(root) == ["waiting"]
-
-
-async def test_ignore_goes_on_when_the_others_are_done(kit: Kit) -> None:
-    root, *_ = await kit.add_flow(new(), kid("a", parent_on_fail="ignore"), kid("b"))
-    await kit.run_to_failure(KIDS)
-    assert await kit.state(root) == State.WAITING_CHILDREN
-    await kit.run(KIDS)
-
-    assert (await kit.claim()).record.deferred is None
-    assert await values(kit, root) == [("a", "ignored", "boom"), ("b", "completed", "null")]
-
-
-async def test_remove_forgets_the_child(kit: Kit) -> None:
-    root, *_ = await kit.add_flow(new(), kid("a", parent_on_fail="remove"), kid("b"))
-    await kit.run_to_failure(KIDS)
-    assert await kit.state(root) == State.WAITING_CHILDREN
-    await kit.run(KIDS)
-
-    assert await kit.state(root) == State.WAITING
-    assert await values(kit, root) == [("b", "completed", "null")]
-
-
-@pytest.mark.parametrize("policy", ["ignore", "remove", "continue"])
-async def test_a_last_child_that_fails_releases_the_parent(kit: Kit, policy: str) -> None:
-    root, _ = await kit.add_flow(new(), kid(parent_on_fail=policy))
-    await kit.run_to_failure(KIDS)
-
-    assert await kit.state(root) == State.WAITING
-
-
-@pytest.mark.parametrize("policy", ["wait", None])
-async def test_wait_blocks_the_parent(kit: Kit, policy: str | None) -> None:
-    root, child = await kit.add_flow(new(), kid(parent_on_fail=policy))
-    await kit.run_to_failure(KIDS)
-
-    assert await kit.state(child) == State.FAILED
-    assert await kit.state(root) == State.WAITING_CHILDREN
-    assert await tally(kit, root) == {"pending": 1}
-
-
-async def test_a_failure_that_will_be_retried_does_nothing_to_the_parent(kit: Kit) -> None:
-    root, _ = await kit.add_flow(new(), kid(parent_on_fail="fail", attempts=2))
-    claim = await kit.claim(KIDS)
-    await kit.settle(again(claim))
-
-    assert await kit.state(root) == State.WAITING_CHILDREN
-    assert await tally(kit, root) == {"pending": 1}
-
-
-# A child that is run again.
-
-
-async def test_a_blocked_parent_goes_on_when_its_child_succeeds_at_last(kit: Kit) -> None:
-    root, child = await kit.add_flow(new(), kid(parent_on_fail="wait"))
-    await kit.run_to_failure(KIDS)
-    await kit.retry(child)
-    await kit.run(KIDS)
-
-    assert await kit.state(root) == State.WAITING
-
-
-@pytest.mark.parametrize("policy", ["fail", "ignore", "continue"])
-async def test_a_failed_child_that_is_retried_is_pending_again(kit: Kit, policy: str) -> None:
-    root, child, _ = await kit.add_flow(new(), kid(parent_on_fail=policy), kid())
-    await kit.run_to_failure(KIDS)
-    state = await kit.state(root)
-
-    await kit.retry(child)
-
-    assert await tally(kit, root) == {"pending": 2}
-    assert await kit.state(root) == state
-
-
-async def test_a_completed_child_that_is_retried_is_pending_again(kit: Kit) -> None:
-    root, child, _ = await kit.add_flow(new(), kid(), kid())
-    await kit.run(KIDS)
-
-    await kit.retry(child)
-
-    assert await tally(kit, root) == {"pending": 2}
-    await kit.run(KIDS)
-    assert await kit.state(root) == State.WAITING_CHILDREN
-
-
-# Detached.
-
-
-async def test_a_detached_child_is_nobodys(kit: Kit) -> None:
-    root, child, _ = await kit.add_flow(new(), kid(), kid())
-
-    await kit.update(child, parent=None)
-
-    assert (await kit.record(child)).parent is None
-    assert await tally(kit, root) == {"pending": 1}
-
-
-async def test_detaching_the_last_child_releases_the_parent(kit: Kit) -> None:
-    root, child = await kit.add_flow(new(), kid())
-    await kit.hush()
-
-    await kit.update(child, parent=None)
-
-    assert await kit.state(root) == State.WAITING
-    assert await kit.told_of(root) == ["waiting"]

@@ -143,6 +143,14 @@ async def test_clean_takes_the_oldest_first_up_to_its_limit(kit: Kit) -> None:
     assert (selected.ids, selected.more) == (tuple(ids(refs[:2])), True)
 
 
+async def test_a_cleaned_child_releases_its_parent(kit: Kit) -> None:
+    root, _ = await kit.add_flow(new(), new(queue=KIDS))
+
+    await kit.sweep("clean", State.WAITING, queue=KIDS, before_ms=kit.now)
+
+    assert await kit.state(root) == State.WAITING
+
+
 async def test_clean_leaves_other_states_alone(kit: Kit) -> None:
     await one_of_each(kit)
 
@@ -195,6 +203,27 @@ async def test_obliterate_takes_all_and_the_queue_itself(kit: Kit) -> None:
     assert await kit.store.queues() == []
     assert await kit.counts() == {}
     assert await kit.store.events(QUEUE, None) == []
+
+
+async def test_children_that_are_obliterated_release_their_parents(kit: Kit) -> None:
+    root, _ = await kit.add_flow(new(), new(queue=KIDS))
+    await kit.pause(KIDS)
+
+    await kit.sweep("obliterate", queue=KIDS)
+
+    assert await kit.state(root) == State.WAITING
+
+
+async def test_who_follows_the_queue_hears_it_begin_anew(kit: Kit) -> None:
+    await kit.add_many(3)
+    last = await kit.store.last_event(QUEUE)
+    await kit.pause()
+    await kit.sweep("obliterate")
+
+    await kit.add()
+
+    told = [event.kind for event in await kit.store.events(QUEUE, last)]
+    assert told[-2:] == ["added", "waiting"]
 
 
 async def test_a_queue_begins_anew_after_it(kit: Kit) -> None:

@@ -5,10 +5,11 @@ a job into a state (`SETTINGS`) and how to apply each verb (`ACTS`).
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tests.contract.helpers import (
     HOUR,
@@ -216,7 +217,7 @@ async def with_open_child(kit: Kit, before: State, after: State | None, word: st
         return root
     priority = 5 if State.PRIORITIZED in (before, after) else 0
     ref = await kit.make(State.ACTIVE, priority=priority)
-    await kit.add_group(replace(child, parent=ref))
+    await kit.add_group(structs.replace(child, parent=ref))
     await leave(kit, kit.held[ref], before)
     return ref
 
