@@ -49,7 +49,8 @@ async def test_a_schedule_runs_again_and_again(app: Toril) -> None:
     assert len(runs) == len(set(runs)) == 4
     assert all(run.startswith("repeat:often:") for run in runs)
     slots = [int(run.rpartition(":")[2]) for run in runs]
-    assert [later - earlier for earlier, later in itertools.pairwise(slots)] == [50] * 3
+    # A slot that passed while the machine was busy is left out, never made up.
+    assert {(later - earlier) % 50 for earlier, later in itertools.pairwise(slots)} == {0}
 
 
 async def over(app: Toril, queue: str) -> bool:
