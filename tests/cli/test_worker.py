@@ -83,7 +83,7 @@ def test_it_serves_only_the_queues_it_is_given(desk: Desk, app: Path) -> None:
     with working(desk, "app.py", "--queues", "mail") as process:
         said = until(process, LAST_LINE)
 
-    assert [line for line in said if line.startswith("queue:")] == ["queue: mail, 10 at once"]
+    assert [line for line in said if line.startswith("queue:")] == ["queue: mail, 3 at once"]
 
 
 @posix

@@ -190,6 +190,7 @@ def still_life(app: Toril, telling: Telling) -> tuple[Lanes, Slots, Trips]:
         alone=nothing,
         wake=lambda: None,
         unknown_limit_ms=0,
+        max_stalls=3,
     )
     slots = Slots(means, Threads("test"))
     return lanes, slots, Trips(store, lanes, slots, telling)

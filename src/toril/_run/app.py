@@ -185,14 +185,18 @@ class Toril:
     def processor(self, queue: str, **options: Unpack[HandlerOptions]) -> Callable[[C], C]:
         """Let a class handle a queue: methods marked with `@handles`, or one `process` method.
 
-        The options hold for each of its methods that does not say otherwise. Its instance is made
-        when a worker starts, with what `provide` and `Depends` give for its parameters.
+        `concurrency` is how many jobs of the queue run at once within a worker that does not say
+        otherwise; the other options hold for each method that does not say otherwise. Its
+        instance is made when a worker starts, with what `provide` and `Depends` give for its
+        parameters.
 
         Raises   ConfigError: the class handles nothing.
         """
 
         def register(kind: C) -> C:
             processor = Processor(queue, kind, options)
+            if processor.concurrency is not None:
+                self.registry.declare(queue, processor.concurrency)
             for handler in processor.handlers():
                 self.registry.add(handler)
             self.processors.append(processor)

@@ -4,7 +4,7 @@ Never here: running a handler.
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -91,11 +91,18 @@ def _is_async(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method)
 
 
+def _together(handlers: Iterable[Handler]) -> int | None:
+    caps = [handler.concurrency for handler in handlers]
+    known = [cap for cap in caps if cap is not None]
+    return sum(known) if len(known) == len(caps) else None
+
+
 class Registry:
     """The handlers of one app or one worker."""
 
     def __init__(self) -> None:
         self._handlers: dict[str, dict[str | None, Handler]] = {}
+        self._declared: dict[str, int] = {}
 
     def add(self, handler: Handler) -> None:
         """Register a handler.
@@ -121,6 +128,20 @@ class Registry:
         if names is None:
             return None
         return names.get(name) or names.get(None)
+
+    def declare(self, queue: str, concurrency: int) -> None:
+        """Note how many jobs of a queue a processor wants to run at once within a worker."""
+        self._declared[queue] = self._declared.get(queue, 0) + concurrency
+
+    def places(self) -> dict[str, int | None]:
+        """Say how many jobs of each queue shall run at once within a worker; None: nobody said.
+
+        What processors want counts, else the caps of the handlers together if all have one.
+        """
+        return {
+            queue: self._declared.get(queue) or _together(names.values())
+            for queue, names in self._handlers.items()
+        }
 
     def queues(self) -> tuple[str, ...]:
         """Name the queues that have handlers, in the order they were first registered."""

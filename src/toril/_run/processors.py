@@ -48,7 +48,10 @@ class Processor:
     def __init__(self, queue: str, kind: type[Any], options: HandlerOptions) -> None:
         self.queue = queue
         self.kind = kind
-        self._options = options
+        # For the class it bounds the queue, for a method its name: so it is no method's default.
+        self.concurrency = options.get("concurrency")
+        self._options = options.copy()
+        self._options["concurrency"] = None
         self.methods = dict(_methods(kind))
         if not self.methods:
             raise ConfigError(

@@ -46,7 +46,8 @@ from .telling import Telling, no_handler
 INSIST_S = 1.0
 # So often may a job that waits for children find none pending before it is taken for a mistake.
 MAX_RERUNS = 100
-# From this many crashes on a job runs alone in its worker, so that no bystander is charged.
+# From this many crashes on a job runs alone in its worker, so that no bystander is charged; or
+# sooner, when fewer are allowed at all.
 CRASHES_ALONE = 2
 
 
@@ -102,6 +103,7 @@ class Means:
     alone: Callable[[Claim], Awaitable[None]]
     wake: Callable[[], None]
     unknown_limit_ms: Millis
+    max_stalls: int
     backoff: BackoffFunction | None = None
 
 
@@ -168,7 +170,7 @@ class Slots:
             return
         slot.handler = handler
         slot.limit_ms = slot.limit_ms or handler.timeout_ms
-        if record.stalls >= CRASHES_ALONE:
+        if record.stalls >= min(CRASHES_ALONE, max(self._means.max_stalls, 1)):
             self._crashy.append(slot)
             # Later, so that the rest of the same claim is running by then.
             self._loop.call_soon(self._next_alone)

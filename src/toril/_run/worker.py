@@ -65,7 +65,7 @@ class Worker:
         self.given_up: Callable[[str], None] = only_say
 
     def __repr__(self) -> str:
-        return f"<Worker {self.id} {self._shares}>"
+        return f"<Worker {self.id} {self.shares}>"
 
     @property
     def id(self) -> str:
@@ -80,11 +80,12 @@ class Worker:
     @property
     def queues(self) -> tuple[str, ...]:
         """Name the queues; as long as none were given, those that have a handler by now."""
-        return tuple(self._shares)
+        return tuple(self.shares)
 
     @property
-    def _shares(self) -> dict[str, int]:
-        return share(self._options, self._app.registry.queues())
+    def shares(self) -> dict[str, int]:
+        """Say how many jobs of each queue run at once."""
+        return share(self._options, self._app.registry.places())
 
     @property
     def running(self) -> int:
@@ -126,7 +127,7 @@ class Worker:
         """
         if self._crew is not None:
             return
-        lanes = self._shares
+        lanes = self.shares
         if not lanes:
             raise ConfigError(
                 "the worker has no queue: no task, processor or handler is registered",

@@ -74,6 +74,7 @@ class Crew:
             alone=self._note_alone,
             wake=self._wake,
             unknown_limit_ms=self._settings.unknown_limit_ms,
+            max_stalls=self._settings.max_stalls,
             backoff=self._settings.backoff,
         )
 

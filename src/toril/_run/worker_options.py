@@ -24,8 +24,8 @@ class WorkerOptions(TypedDict, total=False):
     """The keyword options of a worker.
 
     Shape    queues: names, or how many jobs of each run at once; left out, every queue that has
-             a handler. concurrency: for queues named without a number. total: how many jobs
-             run at once in all. rate: such as "10/1s", for queues that have no limit of their
+             a handler. concurrency: for queues named without a number; left out, what their
+             processors say, else 1. total: how many jobs run at once in all. rate: such as "10/1s", for queues that have no limit of their
              own. unknown_limit: how long a job whose name has no handler is put back.
     Units    durations. lock: how long a job stays ours without a sign of life. grace: how long
              stopping waits for running jobs. block_warning: how long the event loop may stand
@@ -33,7 +33,7 @@ class WorkerOptions(TypedDict, total=False):
     """
 
     queues: Queues | None
-    concurrency: int
+    concurrency: int | None
     total: int | None
     name: str | None
     lock: Duration
@@ -85,7 +85,7 @@ def read_options(given: WorkerOptions) -> WorkerSettings:
     host = socket.gethostname()
     name = given.get("name") or f"{host}-{os.getpid()}"
     total = given.get("total")
-    share(given, ())
+    share(given, {})
     return WorkerSettings(
         # Two workers may share a name, and a process may have several.
         id=f"{name}-{secrets.token_hex(3)}",
@@ -100,18 +100,22 @@ def read_options(given: WorkerOptions) -> WorkerSettings:
     )
 
 
-def share(given: WorkerOptions, known: Iterable[str]) -> dict[str, int]:
-    """Say how many jobs of each queue may run at once; `known`: the queues if none are given.
+def share(given: WorkerOptions, known: Mapping[str, int | None]) -> dict[str, int]:
+    """Say how many jobs of each queue may run at once.
 
+    Shape    known: the queues that have handlers, with how many jobs those want to run at once.
+             A number for the queue comes first, then the worker's `concurrency`, then `known`.
     Raises   ConfigError: a name that is none, or a number below 1.
     """
-    each = _count(given.get("concurrency", 1), "concurrency", 1)
+    each = given.get("concurrency")
+    if each is not None:
+        _count(each, "concurrency", 1)
     queues = given.get("queues")
     if isinstance(queues, Mapping):
         counts = cast("Mapping[str, object]", queues)
     else:
         names = known if queues is None else (queues,) if isinstance(queues, str) else queues
-        counts = dict[str, object].fromkeys(names, each)
+        counts = {queue: each or known.get(queue) or 1 for queue in names}
     return {
         check_queue_name(queue): _count(most, f"concurrency of queue {queue!r}", 1)
         for queue, most in counts.items()

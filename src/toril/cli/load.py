@@ -49,7 +49,7 @@ def _module_name(place: str) -> str:
     file = Path(place).resolve()
     if not place or not file.is_file():
         raise _missing_file(file, place)
-    if not os.access(file, os.R_OK):
+    if not os.access(file, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
         raise _refused("it cannot be read", place, "this user has no right to read it")
     # A file inside packages is imported as part of them, so that its relative imports work.
     parts, folder = [file.stem], file.parent

@@ -68,7 +68,12 @@ def worker(
         str,
         typer.Option(help="Queues to work on, as in a,b; all that have a handler if not given."),
     ] = "",
-    concurrency: Annotated[int, typer.Option(help="How many jobs of each queue run at once.")] = 10,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            help="How many jobs of each queue run at once; what its processors say, else 10."
+        ),
+    ] = None,
     grace: Annotated[
         str, typer.Option(help="How long running jobs may go on when it is told to stop.")
     ] = "25s",
@@ -82,13 +87,22 @@ def worker(
     """Run the jobs of an app until a signal comes."""
     _log_to_stderr(log_level)
     app = load_app(target)
-    asked = WorkerOptions(concurrency=concurrency, grace=grace, name=name or None)
-    if queues:
-        asked["queues"] = [queue.strip() for queue in queues.split(",") if queue.strip()]
+    if concurrency is not None and concurrency < 1:
+        raise ConfigError(
+            f"concurrency={concurrency} must be at least 1", field="concurrency", value=concurrency
+        )
+    known = app.registry.places()
+    wanted = [queue.strip() for queue in queues.split(",") if queue.strip()] or list(known)
+    asked = WorkerOptions(grace=grace)
+    asked["queues"] = {
+        queue: known.get(queue) or 10 if concurrency is None else concurrency for queue in wanted
+    }
+    if name:
+        asked["name"] = name
     made = make_worker(app, asked)
 
     def introduce() -> None:
-        typer.echo("\n".join(describe_worker(app, made, asked)))
+        typer.echo("\n".join(describe_worker(app, made)))
 
     raise typer.Exit(run_worker(app, made, introduce))
 

@@ -18,7 +18,7 @@ from toril._run.handlers import Handler
 from toril._run.schedule import Schedule
 from toril._run.stopping import leave, serve
 from toril._run.worker import Worker
-from toril._run.worker_options import WorkerOptions, share
+from toril._run.worker_options import WorkerOptions
 from toril.errors import ConfigError
 
 
@@ -34,10 +34,11 @@ def make_worker(app: Toril, options: WorkerOptions) -> Worker:
             field="tasks",
             hint="put @app.task over a function, or import the module that does",
         )
-    for queue in share(options, handled):
+    worker = app.worker(**options)
+    for queue in worker.queues:
         if queue not in handled:
             raise _unhandled(queue, handled)
-    return app.worker(**options)
+    return worker
 
 
 def _unhandled(queue: str, handled: Sequence[str]) -> ConfigError:
@@ -70,11 +71,11 @@ async def _work(app: Toril, worker: Worker, ready: Callable[[], None]) -> int:
         return await serve([worker])
 
 
-def describe_worker(app: Toril, worker: Worker, options: WorkerOptions) -> Iterator[str]:
+def describe_worker(app: Toril, worker: Worker) -> Iterator[str]:
     """Give the lines that say what a worker serves."""
     yield f"toril {version('toril')} · worker {worker.name} · pid {os.getpid()}"
     yield f"store: {app.context.store.url}"
-    for queue, most in share(options, app.registry.queues()).items():
+    for queue, most in worker.shares.items():
         yield f"queue: {queue}, {most} at once"
         for handler in app.registry.handlers(queue):
             yield f"  {_describe_handler(handler)}"
