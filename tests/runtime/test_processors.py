@@ -1,6 +1,7 @@
 """Processors: classes with one method per job name, made when a worker starts."""
 
 import logging
+import asyncio
 from typing import Any
 
 import pytest
@@ -150,3 +151,25 @@ async def test_a_worker_for_one_queue_leaves_other_processors_alone(app: Toril) 
     await app.worker("demo", lambda job: "done").run_until_idle()
 
     assert await job.state() is State.COMPLETED
+
+
+async def test_its_concurrency_is_how_many_of_its_queue_run_at_once(app: Toril) -> None:
+    together = asyncio.Barrier(2)
+
+    @app.processor("image:optimize", concurrency=2)
+    class Images:
+        @handles("first")
+        async def first(self, job: Job[Any]) -> int:
+            return await together.wait()
+
+        @handles("second")
+        async def second(self, job: Job[Any]) -> int:
+            return await together.wait()
+
+    await app.queue("image:optimize").add_many([("first", 1), ("second", 2)])
+    worker = app.worker()
+    async with asyncio.timeout(10):
+        await worker.run_until_idle()
+
+    assert worker.shares == {"image:optimize": 2}
+    assert (await app.queue("image:optimize").counts()).completed == 2
