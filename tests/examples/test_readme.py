@@ -37,7 +37,7 @@ def test_the_first_program_prints_what_the_readme_says(tmp_path: Path) -> None:
 def test_the_second_program_sends_every_mail(tmp_path: Path) -> None:
     lines = run(PROGRAMS[1], tmp_path).splitlines()
 
-    assert ["1 sent", "2 sent", "3 sent", "4 sent"] == sorted(lines)
+    assert sorted(lines) == ["1 sent", "2 sent", "3 sent", "4 sent"]
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"\]\(([\w./-]+)\)", README))))

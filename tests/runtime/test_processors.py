@@ -1,7 +1,7 @@
 """Processors: classes with one method per job name, made when a worker starts."""
 
-import logging
 import asyncio
+import logging
 from typing import Any
 
 import pytest

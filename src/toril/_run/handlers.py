@@ -122,6 +122,14 @@ class Registry:
             )
         names[handler.name] = handler
 
+    def copy(self, replace: Callable[[Handler], Handler]) -> "Registry":
+        """Give a registry like this one, in which other handlers may stand for these."""
+        other = Registry()
+        other._declared = dict(self._declared)
+        for handler in self.handlers():
+            other.add(replace(handler))
+        return other
+
     def find(self, queue: str, name: str) -> Handler | None:
         """Find what runs jobs of this name, else what runs every name of the queue."""
         names = self._handlers.get(queue)

@@ -59,11 +59,13 @@ class Shift:
             if processor.queue in queues:
                 for handler in processor.handlers(await scope.make(processor.kind)):
                     made[handler.queue, handler.name] = handler
-        self._own = Registry()
-        for listed in self._listed.handlers():
+
+        def own(listed: Handler) -> Handler:
             mine = made.get((listed.queue, listed.name), listed)
             # A function that a worker was given alone stands where the app may have another.
-            self._own.add(mine if mine.title == listed.title else listed)
+            return mine if mine.title == listed.title else listed
+
+        self._own = self._listed.copy(own)
         for orphan in unregistered():
             log.warning(
                 "processor.unregistered processor=%r: it has methods marked with @handles, "
