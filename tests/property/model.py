@@ -124,6 +124,9 @@ class Model:
         if dedup.keep_last and holder.state is State.ACTIVE:
             self._next[dedup.key] = new
             return holder.ref.id, "stored-next"
+        if dedup.reschedule and holder.state is State.DELAYED:
+            self.said[holder.ref].pop()  # the row of the rescheduling says it as well
+            self._delay(holder, "add reschedule", new.options.delay_ms)
         return holder.ref.id, "deduplicated"
 
     def _hold(self, job: Job, dedup: Dedup) -> None:
@@ -228,6 +231,8 @@ class Model:
         parent.open.remove(job)
         if policy == "fail":
             parent.broken.append(job)
+        if policy == "remove":
+            job.parent = None
         self._tell_parent(parent, str(policy))
 
     def _tell_parent(self, parent: Job, policy: str) -> None:
@@ -262,6 +267,13 @@ class Model:
             if job in parent.broken:
                 parent.broken.remove(job)
 
+    def delay(self, job: Job, delay_ms: int) -> str | None:
+        """Change a job's delay; give the error's name if it has none."""
+        if job.state is not State.DELAYED:
+            return "WrongState"
+        self._delay(job, "update delay", delay_ms)
+        return None
+
     def prioritize(self, job: Job, priority: int) -> None:
         job.priority = priority
         if job.state in READY:
@@ -292,10 +304,8 @@ class Model:
         parent = job.parent
         if parent is None:
             return
-        was_open = job in parent.open
-        parent.open = [child for child in parent.open if child is not job]
-        parent.broken = [child for child in parent.broken if child is not job]
-        if was_open:
+        if job in parent.open:  # a failure that the parent knows of stays, though its job goes
+            parent.open.remove(job)
             self._tell_parent(parent, "ignore")
 
     # The law.

@@ -5,8 +5,7 @@ The model is `model.Model`; what every store must hold besides is in `invariants
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,11 +17,27 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from msgspec import structs
 
 from tests.property import invariants
 from tests.property.model import FINISHED, READY, Job, Model
+from tests.property.strategies import (
+    KIDS,
+    LOCK,
+    MAIN,
+    WINDOW,
+    actions,
+    delays,
+    jobs,
+    mostly,
+    of_a_child,
+    options,
+    priorities,
+    queues,
+    waits,
+)
 from toril._model.decide import Action, Decision, End
-from toril._model.options import Dedup, JobOptions, Keep
+from toril._model.options import JobOptions
 from toril._model.record import NewJob, Record, Ref
 from toril._model.report import JobPatch, Query, Selected, Selection, SettingsPatch
 from toril._model.states import EVERY, State
@@ -31,11 +46,7 @@ from toril._store.sqlite.store import SQLiteStore
 from toril.errors import TorilError
 from toril.events import Event, JobEvent
 
-T = TypeVar("T")
-MAIN, KIDS = "main", "kids"
 T0 = 1_800_000_000_000
-LOCK = 30_000
-WINDOW = 2_000
 END = {
     Action.COMPLETE: End.RETURNED,
     Action.FAIL: End.RAISED,
@@ -44,31 +55,6 @@ END = {
     Action.RELEASE: End.RELEASED,
     Action.AWAIT: End.AWAITS,
 }
-
-queues = st.sampled_from([MAIN, KIDS])
-delays = st.sampled_from([0, 0, 500, 1_000, 1_000, 40_000])
-priorities = st.sampled_from([0, 0, 1, 2, 2, 2_097_151])
-keeps = st.sampled_from([None, None, Keep(count=0)])
-dedups = st.sampled_from(
-    [
-        Dedup("simple"),
-        Dedup("throttle", ttl="1s"),
-        Dedup("debounce", ttl="1s", extend=True, replace=True),
-        Dedup("replace", replace=True),
-    ]
-)
-options = st.builds(
-    JobOptions,
-    priority=priorities,
-    delay_ms=delays,
-    lifo=st.booleans(),
-    keep_completed=keeps,
-    keep_failed=keeps,
-)
-policies = st.sampled_from(["fail", "continue", "ignore", "wait", None])
-children = st.builds(
-    JobOptions, priority=priorities, delay_ms=delays, keep_failed=keeps, parent_on_fail=policies
-)
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -83,7 +69,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.model.now = T0
         self.replay = invariants.Replay()
         self.heard: dict[str, str | None] = {MAIN: None, KIDS: None}
-        self.tokens = 0
+        self.serial = 0
         self.last: tuple[Decision, str] | None = None
 
     def run(self, work: Any) -> Any:
@@ -101,16 +87,16 @@ class StoreMachine(RuleBasedStateMachine):
     def now(self) -> int:
         return self.model.now
 
+    def fresh(self, word: str) -> str:
+        self.serial += 1
+        return f"{word}-{self.serial}"
+
     def some(self, data: st.DataObject, *states: State) -> Job:
         refs = [job.ref for job in self.model.in_state(*states)]
         return self.model.jobs[data.draw(st.sampled_from(refs), label="job")]
 
-    @initialize(limit=st.sampled_from([None, 2]), rate=st.sampled_from([None, 2]))
-    def configure(self, limit: int | None, rate: int | None) -> None:
-        patch = SettingsPatch(concurrency=limit)
-        self.run(self.store.configure(MAIN, patch, now=self.now))
-        if limit is not None:
-            self.model.concurrency[MAIN] = limit
+    @initialize(rate=st.sampled_from([None, 2]))
+    def limit_rate(self, rate: int | None) -> None:
         if rate is not None:
             patch = SettingsPatch(rate=(rate, WINDOW))
             self.run(self.store.configure(KIDS, patch, now=self.now))
@@ -119,59 +105,44 @@ class StoreMachine(RuleBasedStateMachine):
     # Produce.
 
     def hand_in(self, *group: NewJob) -> None:
+        self.last = None
         [answer] = self.run(self.store.add([group], now=self.now))
         assert not isinstance(answer, TorilError), answer
         for new, added in zip(group, answer, strict=True):
             id, word = self.model.add(new, added.id)
             assert (added.id, added.word) == (id, word)
 
-    @rule(queue=queues, options=options)
-    def add(self, queue: str, options: JobOptions) -> None:
-        self.hand_in(NewJob(queue=queue, name="plain", options=options))
+    @rule(some=st.lists(jobs, min_size=1, max_size=4))
+    def add(self, some: list[NewJob]) -> None:
+        for new in some:
+            dedup = new.options.dedup
+            if dedup and dedup.keep_last:  # else only the store knows the id of one kept back
+                new = structs.replace(new, id=self.fresh("last"))
+            self.hand_in(new)
 
     @rule(group=st.lists(options, min_size=2, max_size=4))
     def add_many(self, group: list[JobOptions]) -> None:
         self.hand_in(*[NewJob(queue=MAIN, name="many", options=one) for one in group])
 
-    @rule(id=st.sampled_from(["a", "b"]), options=options)
-    def add_with_id(self, id: str, options: JobOptions) -> None:
-        self.hand_in(NewJob(queue=MAIN, name="own id", id=id, options=options))
-
-    @rule(dedup=dedups, delay_ms=delays)
-    def add_once(self, dedup: Dedup, delay_ms: int) -> None:
-        options = JobOptions(dedup=dedup, delay_ms=delay_ms)
-        self.hand_in(NewJob(queue=MAIN, name="once", options=options))
-
-    @rule(delay_ms=delays)
-    def add_last(self, delay_ms: int) -> None:
-        # An id of its own, for only the store knows which one it keeps back otherwise.
-        self.tokens += 1
-        options = JobOptions(dedup=Dedup("last", keep_last=True), delay_ms=delay_ms)
-        id = f"last-{self.tokens}"
-        self.hand_in(NewJob(queue=MAIN, name="last", id=id, options=options))
-
-    @rule(parent=options, kids=st.lists(children, min_size=1, max_size=3))
+    @rule(parent=options, kids=st.lists(of_a_child, min_size=1, max_size=3))
     def add_flow(self, parent: JobOptions, kids: list[JobOptions]) -> None:
-        self.tokens += 1
-        root = Ref(MAIN, f"flow-{self.tokens}")
+        root = Ref(MAIN, self.fresh("flow"))
         self.hand_in(
             NewJob(queue=MAIN, name="up", id=root.id, options=parent, expects_children=True),
             *[NewJob(queue=KIDS, name="kid", options=one, parent=root) for one in kids],
         )
 
     @precondition(lambda self: self.model.in_state(State.ACTIVE))
-    @rule(data=st.data(), kid=children)
+    @rule(data=st.data(), kid=of_a_child)
     def give_a_child(self, data: st.DataObject, kid: JobOptions) -> None:
         parent = self.some(data, State.ACTIVE)
         self.hand_in(NewJob(queue=KIDS, name="late kid", options=kid, parent=parent.ref))
 
     # Consume.
 
-    @rule(queue=queues, limit=st.integers(1, 4))
-    def claim(self, queue: str, limit: int) -> None:
+    def claim_some(self, queue: str, limit: int) -> list[Job]:
         self.last = None
-        self.tokens += 1
-        token = f"token-{self.tokens}"
+        token = self.fresh("token")
         request = ClaimRequest(queue=queue, limit=limit, token=token, lock_ms=LOCK)
         [answer] = self.run(self.store.claim([request], now=self.now))
         foretold = self.model.claim(queue, limit, token, LOCK)
@@ -180,6 +151,7 @@ class StoreMachine(RuleBasedStateMachine):
         for claim in answer.jobs:
             assert (claim.token, claim.lock_until) == (token, self.now + LOCK)
             assert claim.record.state is State.ACTIVE
+        return foretold
 
     def decide(self, job: Job, action: Action, token: str, delay_ms: int = 0) -> Decision:
         return Decision(
@@ -202,8 +174,24 @@ class StoreMachine(RuleBasedStateMachine):
         assert got == foretold, f"{got}, not {foretold}"
         return got
 
+    @rule(queue=queues, limit=st.integers(1, 4), wait_ms=waits)
+    def claim(self, queue: str, limit: int, wait_ms: int) -> None:
+        self.model.now += wait_ms
+        self.claim_some(queue, limit)
+
+    @rule(
+        queue=queues,
+        ends=st.lists(st.sampled_from([Action.COMPLETE, Action.FAIL]), min_size=1, max_size=3),
+        wait_ms=waits,
+    )
+    def run_some(self, queue: str, ends: list[Action], wait_ms: int) -> None:
+        self.model.now += wait_ms
+        for action in ends:
+            for job in self.claim_some(queue, 1):
+                self.settle(self.decide(job, action, job.token), job)
+
     @precondition(lambda self: self.model.in_state(State.ACTIVE))
-    @rule(data=st.data(), action=st.sampled_from(list(Action)), delay_ms=delays)
+    @rule(data=st.data(), action=actions, delay_ms=delays)
     def finish(self, data: st.DataObject, action: Action, delay_ms: int) -> None:
         job = self.some(data, State.ACTIVE)
         if action is Action.SNOOZE:
@@ -214,6 +202,13 @@ class StoreMachine(RuleBasedStateMachine):
         word = self.settle(decision, job)
         carried_out = word.islower() and word != "active" and job.state is not None
         self.last = (decision, word) if carried_out else None
+
+    @precondition(lambda self: self.last)
+    @rule()
+    def repeat(self) -> None:
+        assert self.last is not None
+        decision, word = self.last
+        assert self.run(self.store.finish([decision], now=self.now)).words == (word,)
 
     @precondition(lambda self: len(self.model.in_state(State.ACTIVE)) > 1)
     @rule()
@@ -229,25 +224,16 @@ class StoreMachine(RuleBasedStateMachine):
             assert got == self.model.settle(job, token, Action.COMPLETE, 0)
 
     @precondition(lambda self: self.model.jobs)
-    @rule(data=st.data(), action=st.sampled_from(list(Action)))
+    @rule(data=st.data(), action=actions)
     def finish_as_a_stranger(self, data: st.DataObject, action: Action) -> None:
         job = self.some(data, *EVERY)
         assert self.settle(self.decide(job, action, "a stranger's"), job) == "LockLost"
 
-    @precondition(lambda self: self.last)
-    @rule()
-    def repeat(self) -> None:
-        assert self.last is not None
-        decision, word = self.last
-        assert self.run(self.store.finish([decision], now=self.now)).words == (word,)
-
-    @rule(ms=st.sampled_from([1, 500, 1_000, WINDOW, LOCK + 1]))
-    def tick(self, ms: int) -> None:
-        self.model.now += ms
-
-    @rule()
-    def recover(self) -> None:
+    @precondition(lambda self: self.model.in_state(State.ACTIVE))
+    @rule(wait_ms=waits)
+    def recover(self, wait_ms: int) -> None:
         self.last = None
+        self.model.now += wait_ms
         taken = self.run(self.store.recover([], now=self.now))
         foretold = {job.ref: job for job in self.model.stalled()}
         assert {Ref(one.queue, one.id) for one in taken} == set(foretold)
@@ -258,60 +244,69 @@ class StoreMachine(RuleBasedStateMachine):
 
     # Edit.
 
-    @rule(queue=queues, paused=st.booleans())
-    def pause_or_resume(self, queue: str, paused: bool) -> None:
-        self.run(self.store.configure(queue, SettingsPatch(paused=paused), now=self.now))
+    @rule(queue=queues, paused=mostly(False, True), limit=mostly(None, 1, 3))
+    def configure(self, queue: str, paused: bool, limit: int | None) -> None:
+        patch = SettingsPatch(paused=paused, concurrency=limit)
+        self.run(self.store.configure(queue, patch, now=self.now))
         (self.model.paused.add if paused else self.model.paused.discard)(queue)
-
-    @rule(limit=st.sampled_from([None, 1, 3]))
-    def limit_concurrency(self, limit: int | None) -> None:
-        self.run(self.store.configure(MAIN, SettingsPatch(concurrency=limit), now=self.now))
-        self.model.concurrency.pop(MAIN, None)
+        self.model.concurrency.pop(queue, None)
         if limit is not None:
-            self.model.concurrency[MAIN] = limit
+            self.model.concurrency[queue] = limit
 
-    def select(
-        self, verb: Callable[..., Awaitable[Selected]], job: Job, foretold: str | None = None
-    ) -> None:
-        selection = Selection(queue=job.ref.queue, ids=(job.ref.id,))
-        answer: Selected = self.run(verb(selection, now=self.now))
+    def selected(self, answer: Selected, job: Job, foretold: str | None = None) -> None:
+        """See that the one job was acted on, or refused as foretold."""
         refused = {id: type(error).__name__ for id, error in answer.refused.items()}
         assert refused == ({job.ref.id: foretold} if foretold else {})
         assert answer.ids == (() if foretold else (job.ref.id,))
 
+    def one(self, job: Job) -> Selection:
+        self.last = None
+        return Selection(queue=job.ref.queue, ids=(job.ref.id,))
+
     @precondition(lambda self: self.model.jobs)
     @rule(data=st.data())
     def promote(self, data: st.DataObject) -> None:
-        self.last = None
         job = self.some(data, *EVERY)
-        self.select(self.store.promote, job, None if job.state is State.DELAYED else "WrongState")
-        if job.state is State.DELAYED:
+        answer = self.run(self.store.promote(self.one(job), now=self.now))
+        is_delayed = job.state is State.DELAYED
+        self.selected(answer, job, None if is_delayed else "WrongState")
+        if is_delayed:
             self.model.promote(job)
 
     @precondition(lambda self: self.model.in_state(*FINISHED))
     @rule(data=st.data())
     def retry(self, data: st.DataObject) -> None:
-        self.last = None
         job = self.some(data, *FINISHED)
-        self.select(self.store.retry, job)
+        self.selected(self.run(self.store.retry(self.one(job), now=self.now)), job)
         self.model.retry(job)
 
-    @precondition(lambda self: self.model.in_state(*READY))
-    @rule(data=st.data(), priority=priorities)
-    def prioritize(self, data: st.DataObject, priority: int) -> None:
+    def change(self, job: Job, **what: int) -> str | None:
         self.last = None
+        patch = JobPatch(queue=job.ref.queue, id=job.ref.id, **what)  # type: ignore[arg-type]
+        [error] = self.run(self.store.update([patch], now=self.now))
+        return type(error).__name__ if error else None
+
+    @precondition(lambda self: self.model.in_state(*READY, State.DELAYED))
+    @rule(data=st.data(), priority=priorities)
+    def change_priority(self, data: st.DataObject, priority: int) -> None:
         job = self.some(data, *READY, State.DELAYED)
-        patch = JobPatch(queue=job.ref.queue, id=job.ref.id, priority=priority)
-        assert self.run(self.store.update([patch], now=self.now)) == [None]
+        assert self.change(job, priority=priority) is None
         self.model.prioritize(job, priority)
 
     @precondition(lambda self: self.model.jobs)
+    @rule(data=st.data(), delay_ms=delays)
+    def change_delay(self, data: st.DataObject, delay_ms: int) -> None:
+        job = self.some(data, *EVERY)
+        assert self.change(job, delay_ms=delay_ms) == self.model.delay(job, delay_ms)
+
+    @precondition(lambda self: len(self.model.jobs) > 3)
     @rule(data=st.data())
     def remove(self, data: st.DataObject) -> None:
-        self.last = None
         job = self.some(data, *EVERY)
-        self.select(self.store.remove, job, self.model.remove(job))
+        answer = self.run(self.store.remove(self.one(job), now=self.now))
+        self.selected(answer, job, self.model.remove(job))
 
+    @precondition(lambda self: len(self.model.jobs) > 12)
     @rule(delayed=st.booleans())
     def drain(self, delayed: bool) -> None:
         self.last = None
@@ -322,8 +317,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     # What holds after each step.
 
-    def listing(self, queue: str) -> list[Record]:
-        query = Query(queue=queue, states=EVERY, limit=1_000)
+    def listing(self, queue: str, states: tuple[State, ...]) -> list[Record]:
+        query = Query(queue=queue, states=states, limit=1_000)
         return list(self.run(self.store.find(query)).jobs)
 
     def news(self, queue: str) -> list[Event]:
@@ -332,46 +327,38 @@ class StoreMachine(RuleBasedStateMachine):
         return events
 
     @invariant()
-    def the_store_is_sound(self) -> None:
+    def the_store_is_sound_and_the_model_agrees(self) -> None:
         for queue in (MAIN, KIDS):
-            listed = self.listing(queue)
+            listed = self.listing(queue, EVERY)
             [counts] = self.run(self.store.counts([queue]))
             invariants.each_job_is_in_one_state(listed)
             invariants.counts_equal_the_listing(counts, listed)
             for record in listed:
                 invariants.fields_fit_the_state(record)
-            self.the_model_agrees(queue, listed)
-            self.what_is_said_agrees(queue, listed)
+            self.jobs_agree(queue, listed)
+            self.events_agree(queue, listed)
 
-    def the_model_agrees(self, queue: str, listed: list[Record]) -> None:
+    def jobs_agree(self, queue: str, listed: list[Record]) -> None:
         mine = {job.ref.id: job for job in self.model.jobs.values() if job.ref.queue == queue}
-        assert {record.id: record.state for record in listed} == {
-            id: job.state for id, job in mine.items()
+        assert {record.id: str(record.state) for record in listed} == {
+            id: str(job.state) for id, job in mine.items()
         }
         for record in listed:
             job = mine[record.id]
-            assert (record.attempts_made, record.runs, record.stalls, record.priority) == (
-                job.attempts_made,
-                job.runs,
-                job.stalls,
-                job.priority,
-            )
-            if job.state is State.DELAYED:
-                assert record.due_ms == job.due
-        in_order = [record.id for record in listed if record.state in READY]
-        page = self.run(self.store.find(Query(queue=queue, states=READY, limit=1_000)))
-        assert [record.id for record in page.jobs] == [
-            job.ref.id for job in self.model.ready(queue)
-        ]
-        assert sorted(in_order) == sorted(record.id for record in page.jobs)
+            assert record.attempts_made == job.attempts_made
+            assert (record.runs, record.stalls) == (job.runs, job.stalls)
+            assert record.priority == job.priority
+            assert record.due_ms == (job.due if job.state is State.DELAYED else None)
+        in_order = [record.id for record in self.listing(queue, READY)]
+        assert in_order == [job.ref.id for job in self.model.ready(queue)]
 
-    def what_is_said_agrees(self, queue: str, listed: list[Record]) -> None:
+    def events_agree(self, queue: str, listed: list[Record]) -> None:
         events = self.news(queue)
         said: defaultdict[Ref, list[str]] = defaultdict(list)
         for event in events:
             if isinstance(event, JobEvent):
                 said[Ref(queue, event.job_id)].append(event.kind)
-        foretold = {ref: said for ref, said in self.model.said.items() if ref.queue == queue}
+        foretold = {ref: kinds for ref, kinds in self.model.said.items() if ref.queue == queue}
         assert said == {ref: kinds for ref, kinds in foretold.items() if kinds}
         for ref in foretold:
             del self.model.said[ref]
