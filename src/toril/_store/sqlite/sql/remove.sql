@@ -19,18 +19,55 @@ FROM (SELECT key, max(depth) AS depth FROM tree GROUP BY key ORDER BY 2, 1) AS f
 JOIN jobs ON jobs.key = found.key
 JOIN queues ON queues.key = jobs.queue;
 
--- remove.in_state: Jobs of a queue in a state, old enough, that no schedule waits for.
+-- remove.in_state: Jobs of a queue in a state, old enough, that no schedule waits for. Each part
+-- reads the index of its state from the front, so that a long queue costs no more than a short one.
 SELECT json_group_array(json_array(key, id, parent, dedup))
 FROM (
     SELECT key, id, parent, dedup FROM jobs
-    WHERE
-        queue = ?1 AND state = ?2 AND coalesce(finished_ms, created_ms) <= ?3
-        AND NOT EXISTS (
-            SELECT 1 FROM schedules
-            WHERE schedules.queue = jobs.queue AND schedules.job_id = jobs.id
+    WHERE key IN (
+        SELECT * FROM (
+            SELECT key FROM jobs
+            WHERE ?2 IN ('waiting', 'prioritized')
+                AND queue = ?1 AND state IN ('waiting', 'prioritized') AND state = ?2
+                AND created_ms <= ?3 AND NOT EXISTS (
+                    SELECT 1 FROM schedules WHERE queue = ?1 AND job_id = jobs.id
+                )
+            ORDER BY lane, position
+            LIMIT ?4
         )
+        UNION ALL
+        SELECT * FROM (
+            SELECT key FROM jobs
+            WHERE ?2 = 'delayed' AND queue = ?1 AND state = 'delayed'
+                AND created_ms <= ?3 AND NOT EXISTS (
+                    SELECT 1 FROM schedules WHERE queue = ?1 AND job_id = jobs.id
+                )
+            ORDER BY due_ms, position
+            LIMIT ?4
+        )
+        UNION ALL
+        SELECT * FROM (
+            SELECT key FROM jobs
+            WHERE ?2 = 'waiting-children' AND queue = ?1 AND state = 'waiting-children'
+                AND created_ms <= ?3 AND NOT EXISTS (
+                    SELECT 1 FROM schedules WHERE queue = ?1 AND job_id = jobs.id
+                )
+            ORDER BY created_ms
+            LIMIT ?4
+        )
+        UNION ALL
+        SELECT * FROM (
+            SELECT key FROM jobs
+            WHERE ?2 IN ('completed', 'failed')
+                AND queue = ?1 AND state = ?2 AND state IN ('completed', 'failed')
+                AND finished_ms <= ?3 AND NOT EXISTS (
+                    SELECT 1 FROM schedules WHERE queue = ?1 AND job_id = jobs.id
+                )
+            ORDER BY finished_ms, position
+            LIMIT ?4
+        )
+    )
     ORDER BY coalesce(finished_ms, created_ms), position
-    LIMIT ?4
 );
 
 -- remove.any: Jobs of a queue, whatever they are.
@@ -41,11 +78,8 @@ DELETE FROM jobs WHERE key IN (SELECT value FROM json_each(?1));
 
 -- remove.free_dedup: Give back the dedup keys of jobs: queue, key, id.
 DELETE FROM dedup
-WHERE EXISTS (
-    SELECT 1 FROM json_each(?1) AS gone
-    WHERE
-        dedup.queue = gone.value ->> 0 AND dedup.word = gone.value ->> 1
-        AND dedup.id = gone.value ->> 2
+WHERE (queue, word, id) IN (
+    SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1)
 );
 
 -- remove.left: Whether a queue has a job left.
