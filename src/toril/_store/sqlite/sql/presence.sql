@@ -27,6 +27,3 @@ ON CONFLICT (id) DO UPDATE SET
 
 -- presence.worker_leave: Forget a worker.
 DELETE FROM workers WHERE id = ?1;
-
--- presence.old_workers: Forget workers that have been silent for too long.
-DELETE FROM workers WHERE seen_ms < ?1;

@@ -15,8 +15,8 @@ SELECT json_group_array(json_array(
         SELECT 1 FROM schedules WHERE schedules.queue = jobs.queue AND schedules.job_id = jobs.id
     )
 ))
-FROM (SELECT key, max(depth) AS depth FROM tree GROUP BY key ORDER BY 2, 1) AS found
-JOIN jobs ON jobs.key = found.key
+FROM (SELECT key, max(depth) AS depth FROM tree GROUP BY key ORDER BY 2, 1) AS hanging
+JOIN jobs ON jobs.key = hanging.key
 JOIN queues ON queues.key = jobs.queue;
 
 -- remove.in_state: Jobs of a queue in a state, old enough, that no schedule waits for. Each part
@@ -70,8 +70,9 @@ FROM (
     ORDER BY coalesce(finished_ms, created_ms), position
 );
 
--- remove.any: Jobs of a queue, whatever they are.
-SELECT json_group_array(key) FROM (SELECT key FROM jobs WHERE queue = ?1 LIMIT ?2);
+-- remove.any: Jobs of a queue, whatever they are: key, id, parent.
+SELECT json_group_array(json_array(key, id, parent))
+FROM (SELECT key, id, parent FROM jobs WHERE queue = ?1 LIMIT ?2);
 
 -- remove.delete: Delete jobs and what hangs on them.
 DELETE FROM jobs WHERE key IN (SELECT value FROM json_each(?1));
