@@ -256,19 +256,26 @@ class Model:
 
     # Edit.
 
-    def promote(self, job: Job) -> None:
-        self._ready(job, "promote")
+    # Each gives the name of the error when it does not apply.
 
-    def retry(self, job: Job) -> None:
+    def promote(self, job: Job) -> str | None:
+        if job.state is not State.DELAYED:
+            return "WrongState"
+        self._ready(job, "promote")
+        return None
+
+    def retry(self, job: Job) -> str | None:
+        if job.state not in FINISHED:
+            return "WrongState"
         self._ready(job, "retry", front=job.front_first)
         parent = job.parent
         if parent is not None and parent.state is not None and job not in parent.open:
             parent.open.append(job)
             if job in parent.broken:
                 parent.broken.remove(job)
+        return None
 
     def delay(self, job: Job, delay_ms: int) -> str | None:
-        """Change a job's delay; give the error's name if it has none."""
         if job.state is not State.DELAYED:
             return "WrongState"
         self._delay(job, "update delay", delay_ms)
@@ -285,7 +292,7 @@ class Model:
         return [job, *(found for child in below for found in self.tree(child))]
 
     def remove(self, job: Job) -> str | None:
-        """Remove a job and all below it; give the error's name if a part of it runs."""
+        """Remove a job and all below it, unless a part of it runs."""
         tree = self.tree(job)
         if any(found.state is State.ACTIVE for found in tree):
             return "JobLocked"

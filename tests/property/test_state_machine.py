@@ -5,6 +5,7 @@ The model is `model.Model`; what every store must hold besides is in `invariants
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from hypothesis.stateful import (
 from msgspec import structs
 
 from tests.property import invariants
-from tests.property.model import FINISHED, READY, Job, Model
+from tests.property.model import READY, Job, Model
 from tests.property.strategies import (
     KIDS,
     LOCK,
@@ -112,17 +113,13 @@ class StoreMachine(RuleBasedStateMachine):
             id, word = self.model.add(new, added.id)
             assert (added.id, added.word) == (id, word)
 
-    @rule(some=st.lists(jobs, min_size=1, max_size=4))
+    @rule(some=st.lists(jobs, min_size=1, max_size=3))
     def add(self, some: list[NewJob]) -> None:
         for new in some:
             dedup = new.options.dedup
             if dedup and dedup.keep_last:  # else only the store knows the id of one kept back
                 new = structs.replace(new, id=self.fresh("last"))
             self.hand_in(new)
-
-    @rule(group=st.lists(options, min_size=2, max_size=4))
-    def add_many(self, group: list[JobOptions]) -> None:
-        self.hand_in(*[NewJob(queue=MAIN, name="many", options=one) for one in group])
 
     @rule(parent=options, kids=st.lists(of_a_child, min_size=1, max_size=3))
     def add_flow(self, parent: JobOptions, kids: list[JobOptions]) -> None:
@@ -174,13 +171,13 @@ class StoreMachine(RuleBasedStateMachine):
         assert got == foretold, f"{got}, not {foretold}"
         return got
 
-    @rule(queue=queues, limit=st.integers(1, 4), wait_ms=waits)
+    @rule(queue=queues, limit=st.integers(1, 6), wait_ms=waits)
     def claim(self, queue: str, limit: int, wait_ms: int) -> None:
         self.model.now += wait_ms
         self.claim_some(queue, limit)
 
     @rule(
-        queue=queues,
+        queue=st.sampled_from([KIDS, KIDS, MAIN]),
         ends=st.lists(st.sampled_from([Action.COMPLETE, Action.FAIL]), min_size=1, max_size=3),
         wait_ms=waits,
     )
@@ -190,10 +187,16 @@ class StoreMachine(RuleBasedStateMachine):
             for job in self.claim_some(queue, 1):
                 self.settle(self.decide(job, action, job.token), job)
 
-    @precondition(lambda self: self.model.in_state(State.ACTIVE))
-    @rule(data=st.data(), action=actions, delay_ms=delays)
-    def finish(self, data: st.DataObject, action: Action, delay_ms: int) -> None:
-        job = self.some(data, State.ACTIVE)
+    @rule(data=st.data(), ends=st.lists(st.tuples(actions, delays), min_size=1, max_size=4))
+    def finish(self, data: st.DataObject, ends: list[tuple[Action, int]]) -> None:
+        for action, delay_ms in ends:
+            for queue in (MAIN, KIDS):
+                if not self.model.in_state(State.ACTIVE, queue=queue):
+                    self.claim_some(queue, len(ends))
+            if self.model.in_state(State.ACTIVE):
+                self.finish_one(self.some(data, State.ACTIVE), action, delay_ms)
+
+    def finish_one(self, job: Job, action: Action, delay_ms: int) -> None:
         if action is Action.SNOOZE:
             delay_ms = delay_ms or 500
         elif action is not Action.RETRY:
@@ -230,7 +233,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.settle(self.decide(job, action, "a stranger's"), job) == "LockLost"
 
     @precondition(lambda self: self.model.in_state(State.ACTIVE))
-    @rule(wait_ms=waits)
+    @rule(wait_ms=mostly(LOCK + 1, 0))
     def recover(self, wait_ms: int) -> None:
         self.last = None
         self.model.now += wait_ms
@@ -264,21 +267,32 @@ class StoreMachine(RuleBasedStateMachine):
         return Selection(queue=job.ref.queue, ids=(job.ref.id,))
 
     @precondition(lambda self: self.model.jobs)
-    @rule(data=st.data())
-    def promote(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), delay_ms=delays, priority=priorities)
+    def edit(self, data: st.DataObject, delay_ms: int, priority: int) -> None:
         job = self.some(data, *EVERY)
-        answer = self.run(self.store.promote(self.one(job), now=self.now))
-        is_delayed = job.state is State.DELAYED
-        self.selected(answer, job, None if is_delayed else "WrongState")
-        if is_delayed:
-            self.model.promote(job)
+        verbs: list[Callable[[Job], None]] = [
+            self.promote,
+            self.retry,
+            lambda job: self.change_delay(job, delay_ms),
+        ]
+        if job.state in (*READY, State.DELAYED):
+            verbs.append(lambda job: self.change_priority(job, priority))
+        verbs[data.draw(st.integers(0, len(verbs) - 1), label="verb")](job)
 
-    @precondition(lambda self: self.model.in_state(*FINISHED))
-    @rule(data=st.data())
-    def retry(self, data: st.DataObject) -> None:
-        job = self.some(data, *FINISHED)
-        self.selected(self.run(self.store.retry(self.one(job), now=self.now)), job)
-        self.model.retry(job)
+    def promote(self, job: Job) -> None:
+        answer = self.run(self.store.promote(self.one(job), now=self.now))
+        self.selected(answer, job, self.model.promote(job))
+
+    def retry(self, job: Job) -> None:
+        answer = self.run(self.store.retry(self.one(job), now=self.now))
+        self.selected(answer, job, self.model.retry(job))
+
+    def change_delay(self, job: Job, delay_ms: int) -> None:
+        assert self.change(job, delay_ms=delay_ms) == self.model.delay(job, delay_ms)
+
+    def change_priority(self, job: Job, priority: int) -> None:
+        assert self.change(job, priority=priority) is None
+        self.model.prioritize(job, priority)
 
     def change(self, job: Job, **what: int) -> str | None:
         self.last = None
@@ -286,27 +300,14 @@ class StoreMachine(RuleBasedStateMachine):
         [error] = self.run(self.store.update([patch], now=self.now))
         return type(error).__name__ if error else None
 
-    @precondition(lambda self: self.model.in_state(*READY, State.DELAYED))
-    @rule(data=st.data(), priority=priorities)
-    def change_priority(self, data: st.DataObject, priority: int) -> None:
-        job = self.some(data, *READY, State.DELAYED)
-        assert self.change(job, priority=priority) is None
-        self.model.prioritize(job, priority)
-
-    @precondition(lambda self: self.model.jobs)
-    @rule(data=st.data(), delay_ms=delays)
-    def change_delay(self, data: st.DataObject, delay_ms: int) -> None:
-        job = self.some(data, *EVERY)
-        assert self.change(job, delay_ms=delay_ms) == self.model.delay(job, delay_ms)
-
-    @precondition(lambda self: len(self.model.jobs) > 3)
+    @precondition(lambda self: len(self.model.jobs) > 4)
     @rule(data=st.data())
     def remove(self, data: st.DataObject) -> None:
         job = self.some(data, *EVERY)
         answer = self.run(self.store.remove(self.one(job), now=self.now))
         self.selected(answer, job, self.model.remove(job))
 
-    @precondition(lambda self: len(self.model.jobs) > 12)
+    @precondition(lambda self: len(self.model.jobs) > 20)
     @rule(delayed=st.booleans())
     def drain(self, delayed: bool) -> None:
         self.last = None
@@ -369,7 +370,7 @@ class StoreMachine(RuleBasedStateMachine):
 TestStore = pytest.mark.timeout(90)(StoreMachine.TestCase)
 TestStore.settings = settings(
     max_examples=100,
-    stateful_step_count=40,
+    stateful_step_count=50,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
