@@ -233,6 +233,7 @@ async def test_a_job_of_a_process_that_was_killed_is_taken_back_at_once(
     kit: Kit, path: Path
 ) -> None:
     """Its lock has most of its time left, but nobody is there to use it."""
+    await kit.store.recover([QUEUE])  # as a worker does when it starts
     ref = await kit.add()
     died = await asyncio.to_thread(run_outside, CLAIM_AND_DIE, path)
     assert died.returncode == -9

@@ -146,7 +146,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     Shape    data, opts, progress and result are JSON text; stack holds one text a failed try,
              newest last. deferred: it must be failed with this reason without being run.
-             tries is filled by `get` only.
+             letter: "queue:id" of its dead letter. `get` and `find` fill it, only `get` tries.
     Units    *_ms are times in ms since the epoch, delay_ms is a duration.
     """
 
@@ -177,6 +177,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     dedup: str | None = None
     deferred: str | None = None
     origin: str | None = None
+    letter: str | None = None
     tries: tuple[Try, ...] = ()
 
     @property

@@ -113,19 +113,22 @@ class _Adding:
         """Place each group, or say why it is refused."""
         made: list[Answer] = []
         for group in self.groups:
-            refusal = self._refuse(group)
-            made.append(refusal or tuple([self._place(job) for job in group]))
-            self._settle_parents(group)
+            answer = self._refuse(group) or tuple([self._place(job) for job in group])
+            made.append(answer)
+            if isinstance(answer, tuple) and not all(added.created for added in answer):
+                self._settle_parents(group)
         self._write()
         return made
 
     def _refuse(self, group: Sequence[NewJob]) -> TorilError | None:
-        inside = {Ref(job.queue, job.id) for job in group if job.id is not None}
+        before: set[Ref] = set()
         for job in group:
             parent = job.parent
+            if job.id is not None:
+                before.add(Ref(job.queue, job.id))
             if parent is None:
                 continue
-            if parent not in inside and parent not in self.known:
+            if parent not in before and parent not in self.known:
                 return ParentNotFound(
                     f"job {parent.id!r} of queue {parent.queue!r}, named as parent, does not exist",
                     queue=parent.queue,
@@ -226,11 +229,13 @@ class _Adding:
         there.parent, there.parent_lives = above.key, 1
 
     def _settle_parents(self, group: Sequence[NewJob]) -> None:
-        """Release parents whose children turn out to be completed already."""
+        """Release parents of a group that turn out to have nothing to wait for.
+
+        A child may be completed already, or stand for another job by its dedup key.
+        """
         parents = {self.known[job.parent].key for job in group if job.parent in self.known}
-        if any(link[4] != "pending" and link[0] in parents for link in self.links):
-            self._write()
-            family.release_settled(self.unit, sorted(parents), self.now)
+        self._write()
+        family.release_settled(self.unit, sorted(parents), self.now)
 
     def _write(self) -> None:
         if self.rows:

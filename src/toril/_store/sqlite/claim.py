@@ -113,6 +113,7 @@ def _take(
         if queue.window_used == 0:
             queue.window_end = now + window
         queue.window_used += started
+        queue.window_max = most
     queue.emit(
         now,
         *({"kind": "active", "job_id": record.id, "prev": "waiting"} for _, record in found),

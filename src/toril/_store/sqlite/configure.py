@@ -33,6 +33,6 @@ def configure(unit: Unit, name: str, patch: SettingsPatch, now: Millis) -> Queue
 def _limit(queue: QueueRow, patch: SettingsPatch, now: Millis) -> None:
     if not isinstance(patch.rate, Unset):
         queue.rate_max, queue.rate_ms = patch.rate or (None, None)
-        queue.window_used, queue.window_end = 0, 0
+        queue.window_used = queue.window_max = queue.window_end = 0
     if not isinstance(patch.limit_for_ms, Unset):
         queue.limited_until = now + patch.limit_for_ms if patch.limit_for_ms else 0

@@ -1,5 +1,6 @@
 """Dead letters: a copy of a job that failed for good, as a job of another queue."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -9,14 +10,27 @@ from toril._model.options import JobOptions, Keep
 from toril._model.record import NewJob
 from toril._model.times import Millis
 
-from . import add
+from . import add, removal
 from .unit import QueueRow, Unit, to_json
 
 NAME = "failed-job"
 
 
-def dead_letter(unit: Unit, queue: QueueRow, decision: Decision, now: Millis) -> None:
+def withdraw(unit: Unit, letters: Sequence[int], now: Millis) -> None:
+    """Take letters back whose jobs completed after all, or failed anew; not one that is read."""
+    if not letters:
+        return
+    found = unit.rows("finish.letters", (to_json(letters),))
+    for _, name, id, state in found:
+        unit.queue(name).emit(now, {"kind": "removed", "job_id": id, "prev": state})
+    removal.delete(unit, [row[0] for row in found])
+
+
+def dead_letter(
+    unit: Unit, queue: QueueRow, failed: tuple[Decision, int | None], now: Millis
+) -> None:
     """Add the letter to the queue's dead-letter queue, within the step that failed the job."""
+    decision, key = failed
     target = queue.dead_letter
     name, data, opts = unit.value("read.original", (queue.key, decision.id))
     if target is None or target == queue.name:
@@ -37,3 +51,4 @@ def dead_letter(unit: Unit, queue: QueueRow, decision: Decision, now: Millis) ->
     options = JobOptions(keep_completed=Keep(), keep_failed=Keep())
     job = NewJob(queue=target, name=NAME, data=to_json(letter), options=options)
     add.add(unit, [[job]], now)
+    unit.run("finish.link_letter", (key, unit.db.last_insert_rowid()))

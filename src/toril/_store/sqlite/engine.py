@@ -107,7 +107,8 @@ class Engine:
     def __init__(self, path: str, level: str) -> None:
         self.path = path
         self.bulletin = Bulletin()
-        self.max_stalls = 3
+        # As the workers here say; None until one does: only they know how often a job may crash.
+        self.max_stalls: int | None = None
         self.taken_back: list[Recovered] = []
         self._level = level
         self._memory = path == MEMORY
@@ -163,29 +164,37 @@ class Engine:
         return dead, len(owners) > len(dead)
 
     def _look_after_others(self, db: Connection) -> bool:
-        """Take the jobs of dead processes back; say whether living ones hold any."""
+        """Take the jobs of dead processes back for a worker here; say if living ones hold any."""
         dead, alive = self.dead(Reading(db))
-        if dead:
+        if dead and self.max_stalls is not None:
             # Closing, locked for long, or no room left: then the next look finds them again.
             with contextlib.suppress(StoreError):
                 self.taken_back += self.blocking(self.bury, dead)
         return alive
 
     def _sweep(self, unit: Unit, presence: Presence) -> None:
-        """Clear away what processes left behind that ended without closing the store."""
+        """Clear away what processes left behind that ended without closing the store.
+
+        One that held jobs stays until a worker takes them back.
+        """
+        holding = set(unit.rows("presence.owners", (unit.owner,)))
         others = unit.rows("presence.others", (unit.owner,))
-        self.taken_back += self.bury(unit, [key for key, lock in others if presence.is_dead(lock)])
+        idle = [key for key, lock in others if key not in holding and presence.is_dead(lock)]
+        self._clear(unit, idle)
 
     def bury(self, unit: Unit, dead: list[int]) -> list[Recovered]:
         """Take the jobs of dead processes back, and forget those processes."""
-        if not dead:
+        if self.max_stalls is None:
             return []
         found = claim.recover(unit, (), unit.now, max_stalls=self.max_stalls, dead=dead)
         if len(found) < claim.MAX_CLAIM:
-            for key in dead:
-                clear_bell(unit.value("presence.bell", (key,)))
-                unit.run("presence.leave", (key,))
+            self._clear(unit, dead)
         return found
+
+    def _clear(self, unit: Unit, dead: list[int]) -> None:
+        for key in dead:
+            clear_bell(unit.value("presence.bell", (key,)))
+            unit.run("presence.leave", (key,))
 
     async def write(self, run: Callable[[Unit, Any], T], groups: Any, *, durable: bool = True) -> T:
         """Run a call in a write transaction."""

@@ -16,7 +16,7 @@ from toril._model.times import Millis
 from toril.errors import FailedChildren, JobNotFound, LockLost, PendingChildren, TorilError
 
 from . import add, family, retention
-from .deadletter import dead_letter
+from .deadletter import dead_letter, withdraw
 from .places import delay_job, make_ready
 from .unit import QueueRow, Unit, to_json
 
@@ -54,6 +54,7 @@ class Standing(msgspec.Struct, array_like=True):
     started: Millis | None = None
     name: str | None = None
     attempts_made: int | None = None
+    letter: int | None = None
 
 
 _standings = msgspec.json.Decoder(list[Standing])
@@ -72,6 +73,9 @@ def finish(unit: Unit, decisions: Sequence[Decision], now: Millis) -> list[Answe
         mark = (standing.key, decision.token, decision.action)
         if mark in done:  # the same decision twice in one call
             answers.append(done[mark])
+            continue
+        if any(key == standing.key for key, _, _ in done):
+            answers.append(_lost(decision, "it was settled by this very call"))
             continue
         answer = _refuse(unit, decision, standing)
         if answer is None and decision.action is Action.COMPLETE:
@@ -95,19 +99,25 @@ def _refuse(unit: Unit, decision: Decision, job: Standing) -> Answer | None:
         if job.settled_by == decision.token and decision.action in _DONE.get(job.state, ()):  # type: ignore[arg-type]
             return str(job.state)
         owner = "another worker holds its lock" if job.token else f"it is {job.state}"
-        return LockLost(
-            f"job {decision.id!r} of queue {decision.queue!r} was not {decision.action}d: {owner}",
-            **where,
-        )
-    if decision.action is Action.COMPLETE and job.family:
+        return _lost(decision, owner)
+    if decision.action in (Action.COMPLETE, Action.AWAIT) and job.family:
         pending, failed = unit.value("finish.open_children", (job.key,))
-        if pending:
+        if pending and decision.action is Action.COMPLETE:
             return PendingChildren(f"job {decision.id!r} still waits for children", **where)
         if failed:
             return FailedChildren(
-                f"job {decision.id!r} cannot complete: a child of it has failed", **where
+                f"job {decision.id!r} cannot go on: a child of it has failed", **where
             )
     return None
+
+
+def _lost(decision: Decision, why: str) -> LockLost:
+    return LockLost(
+        f"the decision to {decision.action} job {decision.id!r} of queue {decision.queue!r} "
+        f"was refused: {why}",
+        queue=decision.queue,
+        job_id=decision.id,
+    )
 
 
 def _complete(unit: Unit, pairs: Sequence[Pair], now: Millis) -> None:
@@ -135,6 +145,7 @@ def _complete(unit: Unit, pairs: Sequence[Pair], now: Millis) -> None:
                 "prev": "active",
             },
         )
+    withdraw(unit, [job.letter for _, job in pairs if job.letter is not None], now)
     _after(unit, pairs, State.COMPLETED, now)
 
 
@@ -240,7 +251,8 @@ def _fail(unit: Unit, queue: QueueRow, pair: Pair, now: Millis) -> None:
         made = (job.attempts_made or 0) + 1
         queue.emit(now, {"kind": "retries-exhausted", "job_id": decision.id, "attempts_made": made})
     if queue.dead_letter is not None:
-        dead_letter(unit, queue, decision, now)
+        withdraw(unit, [] if job.letter is None else [job.letter], now)
+        dead_letter(unit, queue, (decision, job.key), now)
     _after(unit, [pair], State.FAILED, now)
 
 

@@ -188,7 +188,8 @@ def settings(read: Reading, names: Sequence[str]) -> list[QueueSettings]:
 def settings_of(queue: QueueRow, now: Millis) -> QueueSettings:
     """Give a queue's settings as a value, as they hold at a time."""
     until = queue.limited_until
-    if queue.rate_max is not None and queue.window_used >= queue.rate_max:
+    most = queue.rate_max or queue.window_max
+    if most and queue.window_used >= most:
         until = max(until, queue.window_end)
     return QueueSettings(
         queue=queue.name,

@@ -44,7 +44,7 @@ def remove(unit: Unit, selection: Selection, now: Millis) -> Selected:
         return Selected(refused={id: missing(selection.queue, id) for id in selection.ids})
     match selection.mode:
         case "obliterate":
-            return _obliterate(unit, queue, selection)
+            return _obliterate(unit, queue, selection, now)
         case "drain" | "clean":
             return _sweep(unit, queue, selection, now)
         case _:
@@ -132,7 +132,7 @@ def _sweep(unit: Unit, queue: QueueRow, selection: Selection, now: Millis) -> Se
     return Selected(ids=tuple(row[1] for row in rows), more=len(rows) >= selection.limit)
 
 
-def _obliterate(unit: Unit, queue: QueueRow, selection: Selection) -> Selected:
+def _obliterate(unit: Unit, queue: QueueRow, selection: Selection, now: Millis) -> Selected:
     if not queue.paused:
         raise WrongState(
             f"cannot obliterate queue {queue.name!r}: pause it first", queue=queue.name
@@ -144,7 +144,10 @@ def _obliterate(unit: Unit, queue: QueueRow, selection: Selection) -> Selected:
             "or use force)",
             queue=queue.name,
         )
-    delete_text(unit, unit.value("remove.any", (queue.key, selection.limit)))
+    rows = unit.rows("remove.any", (queue.key, selection.limit))
+    delete(unit, [row[0] for row in rows])
+    outside = [(parent, queue.name, id) for _, id, parent in rows]
+    family.detach(unit, outside, now)
     if unit.value("remove.left", (queue.key,)):
         return Selected(more=True)
     unit.run("queue.forget", (queue.key,))

@@ -71,6 +71,7 @@ class QueueRow:
         "runs",
         "saved",
         "window_end",
+        "window_max",
         "window_used",
     )
 
@@ -92,6 +93,7 @@ class QueueRow:
             self.rate_max,
             self.rate_ms,
             self.window_used,
+            self.window_max,
             self.window_end,
             self.limited_until,
             self.ever_completed,
@@ -118,6 +120,7 @@ class QueueRow:
             self.rate_max,
             self.rate_ms,
             self.window_used,
+            self.window_max,
             self.window_end,
             self.limited_until,
             self.ever_completed,
@@ -209,7 +212,7 @@ class Unit:
                     value=name,
                     hint="rename one of them",
                 )
-            self.run("queue.create", (name,))
+            self.run("queue.create", (name, self.now * 1_000))
             del self._queues[name]
             found = self.find_queue(name)
             assert found is not None

@@ -33,7 +33,8 @@ INSERT INTO children (parent, queue, id, name, outcome, value)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
 FROM json_each(?1)
 WHERE true
-ON CONFLICT (parent, queue, id) DO NOTHING;
+ON CONFLICT (parent, queue, id) DO UPDATE SET
+    name = excluded.name, outcome = excluded.outcome, value = excluded.value;
 
 -- add.mark_family: Note that jobs have children.
 UPDATE jobs SET family = 1

@@ -2,7 +2,7 @@
 SELECT json_group_array(json_array(
     asked.key, jobs.key, jobs.state, jobs.token, jobs.settled_by, jobs.priority, jobs.opts,
     jobs.parent, jobs.policy, jobs.family, jobs.dedup, jobs.stack, jobs.runs, jobs.worker,
-    jobs.started_ms, jobs.name, jobs.attempts_made
+    jobs.started_ms, jobs.name, jobs.attempts_made, jobs.letter
 ))
 FROM json_each(?1) AS asked
 LEFT JOIN jobs ON jobs.key = coalesce(
@@ -114,6 +114,16 @@ SELECT expires_ms, next FROM dedup WHERE queue = ?1 AND word = ?2 AND id = ?3;
 
 -- finish.dedup_free: Give a dedup key back, if a job holds it.
 DELETE FROM dedup WHERE queue = ?1 AND word = ?2 AND id = ?3;
+
+-- finish.letters: Dead letters that nobody is reading: key, queue, id, state.
+SELECT json_group_array(json_array(jobs.key, queues.name, jobs.id, jobs.state))
+FROM json_each(?1) AS asked
+JOIN jobs ON jobs.key = asked.value
+JOIN queues ON queues.key = jobs.queue
+WHERE jobs.state != 'active';
+
+-- finish.link_letter: Let a failed job know its dead letter.
+UPDATE jobs SET letter = ?2 WHERE key = ?1;
 
 -- finish.beyond: Finished jobs beyond the newest that are kept, oldest first; those with options
 -- of their own are left out when the last binding is true.

@@ -1,7 +1,7 @@
 -- queue.load: One queue by its name, with when its next delayed job is due.
 SELECT
     key, name, ids, positions, events, paused, concurrency, rate_max, rate_ms, window_used,
-    window_end, limited_until, ever_completed, ever_failed, keep_completed, keep_failed,
+    window_max, window_end, limited_until, ever_completed, ever_failed, keep_completed, keep_failed,
     dead_letter, events_limit,
     (SELECT min(due_ms) FROM jobs WHERE queue = queues.key AND state = 'delayed')
 FROM queues
@@ -10,8 +10,9 @@ WHERE name = ?1;
 -- queue.name: The name of a queue by its key.
 SELECT name FROM queues WHERE key = ?1;
 
--- queue.create: A new queue.
-INSERT INTO queues (name) VALUES (?1);
+-- queue.create: A new queue; its events are numbered from the time on, so that one which is
+-- made again after it was obliterated goes on where the old one ended.
+INSERT INTO queues (name, events) VALUES (?1, ?2);
 
 -- queue.clash: A queue whose name is a leading segment of this one, or the other way round.
 SELECT name FROM queues
@@ -21,9 +22,9 @@ LIMIT 1;
 -- queue.save: What a transaction changed in a queue.
 UPDATE queues SET
     ids = ?2, positions = ?3, events = ?4, paused = ?5, concurrency = ?6, rate_max = ?7,
-    rate_ms = ?8, window_used = ?9, window_end = ?10, limited_until = ?11, ever_completed = ?12,
-    ever_failed = ?13, keep_completed = ?14, keep_failed = ?15, dead_letter = ?16,
-    events_limit = ?17
+    rate_ms = ?8, window_used = ?9, window_max = ?10, window_end = ?11, limited_until = ?12,
+    ever_completed = ?13, ever_failed = ?14, keep_completed = ?15, keep_failed = ?16,
+    dead_letter = ?17, events_limit = ?18
 WHERE key = ?1;
 
 -- queue.emit: A run of events, numbered first to last.

@@ -8,6 +8,12 @@ SELECT json_group_array(json_array(asked.key, json_array(
     jobs.attempts_made, jobs.runs, jobs.stalls, jobs.unknown, jobs.progress, jobs.result,
     jobs.reason, json(coalesce(jobs.stack, '[]')), jobs.worker, jobs.parent_queue,
     jobs.parent_id, jobs.schedule, jobs.dedup, jobs.deferred, jobs.origin,
+    (
+        SELECT letter_queue.name || ':' || letter.id
+        FROM jobs AS letter
+        JOIN queues AS letter_queue ON letter_queue.key = letter.queue
+        WHERE letter.key = jobs.letter
+    ),
     json((
         SELECT json_group_array(json_array(run, worker, started_ms, ended_ms, ending, reason))
         FROM (SELECT * FROM tries WHERE ?2 AND tries.job = jobs.key ORDER BY run)
