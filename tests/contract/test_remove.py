@@ -3,7 +3,7 @@
 import pytest
 
 from tests.contract.helpers import KIDS, QUEUE, Kit, complete, ids, new, ref_of
-from toril._model.options import Dedup
+from toril._model.options import Dedup, Keep
 from toril._model.record import Ref
 from toril._model.report import Children, Page, Query
 from toril._model.states import State
@@ -191,6 +191,18 @@ async def test_the_last_open_child_that_is_removed_releases_its_parent(kit: Kit)
     assert await kit.state(root) == State.WAITING
     assert await kit.told_of(root) == ["waiting"]
     assert await kit.store.children(root) == Children()
+
+
+async def test_a_later_job_with_the_id_of_a_child_is_not_the_child(kit: Kit) -> None:
+    """The child completed and was not kept, so its id was free."""
+    child = new(queue=KIDS, id="mine", keep_completed=Keep(count=0))
+    root, _ = await kit.add_flow(new(), child)
+    await kit.run(KIDS)
+    stranger = await kit.add(queue=KIDS, id="mine")
+
+    await kit.remove(root)
+
+    assert await kit.state(stranger) == State.WAITING
 
 
 async def test_jobs_around_a_removed_one_keep_their_order(kit: Kit) -> None:
