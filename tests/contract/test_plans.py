@@ -7,11 +7,14 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
 import toril._store.sqlite
+from toril._store.sqlite.db import connect
+from toril._store.sqlite.sql import Connection
 from toril._store.sqlite.statements import migrations, schema, statements
 
 ROWS = 100_000
@@ -48,9 +51,9 @@ INSERT INTO dedup (queue, word, id) SELECT 1, id, id FROM jobs;
 
 
 @pytest.fixture(scope="module")
-def full() -> Iterator[apsw.Connection]:
+def full() -> Iterator[Connection]:
     """A store with 100,000 of everything."""
-    db = apsw.Connection(":memory:")
+    db = connect(":memory:", synchronous="full")
     db.execute(schema())
     db.execute(FILL)
     yield db
@@ -62,9 +65,10 @@ def nothing_for(sql: str) -> tuple[None, ...]:
     return (None,) * max(map(int, re.findall(r"\?(\d+)", sql)), default=0)
 
 
-def plan(db: apsw.Connection, name: str) -> list[str]:
+def plan(db: Connection, name: str) -> list[str]:
     sql = statements()[name]
-    return [step for *_, step in db.execute("EXPLAIN QUERY PLAN " + sql, nothing_for(sql))]
+    rows: Any = db.execute("EXPLAIN QUERY PLAN " + sql, nothing_for(sql))
+    return [step for *_, step in rows]
 
 
 def words() -> set[str]:
@@ -77,9 +81,7 @@ def words() -> set[str]:
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - CONTROL))
-def test_a_statement_reads_no_growing_table_from_end_to_end(
-    full: apsw.Connection, name: str
-) -> None:
+def test_a_statement_reads_no_growing_table_from_end_to_end(full: Connection, name: str) -> None:
     """That it has a plan says that it is sound: its tables and columns exist."""
     steps = plan(full, name)
 
@@ -87,7 +89,7 @@ def test_a_statement_reads_no_growing_table_from_end_to_end(
 
 
 @pytest.mark.parametrize("name", ORDERED)
-def test_a_page_is_read_in_the_order_of_an_index(full: apsw.Connection, name: str) -> None:
+def test_a_page_is_read_in_the_order_of_an_index(full: Connection, name: str) -> None:
     steps = plan(full, name)
 
     assert [step for step in steps if "TEMP B-TREE" in step] == [], steps
