@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.scenarios.cards import Cards
 from toril import Toril
 
 
@@ -26,3 +27,8 @@ async def other_app(url: str) -> AsyncIterator[Toril]:
     """Open the same store a second time, as another process would."""
     async with Toril(url) as second:
         yield second
+
+
+@pytest.fixture
+def cards(app: Toril) -> Cards:
+    return Cards(app)

@@ -65,6 +65,12 @@ async def tally(queue: Queue) -> dict[str, int]:
     return {letter: count for letter, count in letters.items() if count}
 
 
+async def standing(job: Job[Any]) -> tuple[int, int, int]:
+    """Count a job's children: pending, completed, failed."""
+    counts = await job.dependencies()
+    return counts.pending, counts.completed, counts.failed
+
+
 async def all_of(jobs: Iterable[Job[Any]], *, within: float = PATIENCE) -> list[Any]:
     """Wait for the results of jobs."""
     return await asyncio.gather(*(job.result(within) for job in jobs))
