@@ -3,8 +3,11 @@
 What happened is in the class, the rest in its fields. Never here: reading, writing, waiting.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+from .errors import JobError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +26,23 @@ class JobEvent(Event):
     """Say that something happened to the job `job_id`."""
 
     job_id: str
+    _find: "Callable[[JobEvent], Awaitable[Any]] | None" = field(
+        default=None, compare=False, repr=False
+    )
+
+    async def job(self) -> Any:
+        """Find the `Job` that this is about, as it stands now; None when it is not kept any more.
+
+        Raises   JobError: the event was read from a bare store, which knows no jobs to hold.
+        """
+        if self._find is None:
+            raise JobError(
+                f"event {self.id!r} cannot find job {self.job_id!r}: it was read from the store "
+                "itself; read events from app.events(), queue.events() or job.events()",
+                queue=self.queue,
+                job_id=self.job_id,
+            )
+        return await self._find(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +209,14 @@ KINDS: dict[str, type[Event]] = {
         Drained,
     )
 }
+
+
+def let_find(event: Event, find: Callable[[JobEvent], Awaitable[Any]]) -> Event:
+    """Let an event that was just made find its job like this, and return it."""
+    if isinstance(event, JobEvent):
+        # Nobody else has it yet; a copy of every event would cost more than reading it.
+        object.__setattr__(event, "_find", find)
+    return event
 
 
 def make(kind: str, *, id: str, queue: str, at_ms: int, fields: dict[str, Any]) -> Event:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from toril import ConfigError, Event, Events, Job, Queue, Toril
-from toril.errors import StoreUnavailable
+from toril.errors import JobError, StoreUnavailable
 from toril.events import Added, Completed, Waiting
 
 
@@ -129,3 +129,59 @@ async def test_a_job_tells_what_happens_to_it_alone(app: Toril, emails: Queue) -
 async def test_events_of_no_queue_are_refused() -> None:
     with pytest.raises(ConfigError, match="name at least one queue"):
         Toril(":memory:").events()
+
+
+async def test_an_event_finds_its_job_as_it_stands_now(app: Toril, emails: Queue) -> None:
+    job = await emails.add("welcome", {"to": "a@b.c"})
+    await app.worker().run_until_idle()
+    async with emails.events(after="0") as events:
+        (added,) = await take(events, 1)
+
+    assert isinstance(added, Added)
+    found = await added.job()
+    assert (found.id, found.data, found.record.state) == (job.id, {"to": "a@b.c"}, "completed")
+
+
+@pytest.mark.parametrize("source", ["app", "job"])
+async def test_events_find_their_jobs_wherever_they_are_read(
+    app: Toril, emails: Queue, source: str
+) -> None:
+    job = await emails.add("welcome")
+    read = app.events("emails", after={"emails": "0"}) if source == "app" else job.events("0")
+    async for event in read:
+        assert isinstance(event, Added)
+        assert (await event.job()).id == job.id
+        break
+
+
+async def test_an_event_of_a_job_that_is_gone_finds_none(emails: Queue) -> None:
+    job = await emails.add("welcome")
+    await job.remove()
+    async with emails.events(after="0") as events:
+        (added,) = await take(events, 1)
+
+    assert isinstance(added, Added)
+    assert await added.job() is None
+
+
+async def test_an_event_of_the_bare_store_says_why_it_finds_no_job(
+    app: Toril, emails: Queue
+) -> None:
+    job = await emails.add("welcome")
+    (added, _) = await app.context.store.events("emails", None)
+
+    assert isinstance(added, Added)
+    with pytest.raises(JobError, match=r"cannot find job '1'.*queue\.events\(\)") as caught:
+        await added.job()
+    assert (caught.value.queue, caught.value.job_id) == ("emails", job.id)
+
+
+async def test_how_an_event_finds_its_job_is_no_part_of_what_it_tells(
+    app: Toril, emails: Queue
+) -> None:
+    await emails.add("welcome")
+    async with emails.events(after="0") as events:
+        (read,) = await take(events, 1)
+    (stored, _) = await app.context.store.events("emails", None)
+
+    assert (read, repr(read)) == (stored, repr(stored))

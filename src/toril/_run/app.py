@@ -22,7 +22,7 @@ from .draft import NO_DATA, EnqueueOptions, Node
 from .events import Events
 from .flow import Childlike, Flow, Tree, add_flows, make_node, read_tree
 from .handlers import HandlerOptions, Registry, make_handler
-from .job import Job
+from .job import Job, listen
 from .processors import Processor
 from .queue import Queue
 from .schedule import Schedule, ScheduleOptions, Schedules
@@ -249,7 +249,7 @@ class Toril:
     def events(self, *queues: str, after: Mapping[str, str] | None = None) -> Events:
         """Iterate over what happens in these queues, or in all that this app knows."""
         known = dict.fromkeys((*self._queues, *self.registry.queues()))
-        return Events(self.context, queues or tuple(known), after)
+        return listen(self.context, queues or tuple(known), after)
 
     async def queues(self) -> list[str]:
         """Name the queues that are stored."""

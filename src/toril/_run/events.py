@@ -6,12 +6,12 @@ Never here: what a worker tells of itself (its listeners).
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from toril.errors import ConfigError, StoreUnavailable
-from toril.events import Event
+from toril.events import Event, JobEvent, let_find
 
 from .context import Context
 
@@ -30,7 +30,7 @@ class Events:
 
     Shape    after: an id, or one for each queue; None: only what comes from now on, where "now"
              is when `async with` begins, or else the first step of `async for`. "0": from the
-             oldest event that is kept.
+             oldest event that is kept. find: how events find their jobs.
     """
 
     def __init__(
@@ -38,6 +38,8 @@ class Events:
         context: Context,
         queues: Sequence[str],
         after: str | Mapping[str, str] | None = None,
+        *,
+        find: Callable[[JobEvent], Awaitable[Any]] | None = None,
     ) -> None:
         if not queues:
             raise ConfigError("events of no queue", field="queues", hint="name at least one queue")
@@ -49,6 +51,7 @@ class Events:
                 hint='give one for each queue: after={"emails": "17"}',
             )
         self._context = context
+        self._find = find
         self.queues = tuple(queues)
         given = {queues[0]: after} if isinstance(after, str) else after
         self.last: dict[str, str] = dict(given or {})
@@ -84,7 +87,7 @@ class Events:
             while True:
                 for event in await self._next():
                     self.last[event.queue] = event.id
-                    yield event
+                    yield event if self._find is None else let_find(event, self._find)
         finally:
             await self.close()
 

@@ -7,7 +7,7 @@ making one must cost next to nothing: everything else is worked out when it is a
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -204,7 +204,7 @@ class Job(Generic[R]):
         """Iterate over what happens to this job, from now on or after an event's id, until it is
         removed.
         """
-        async with Events(self._context, [self.queue], after) as events:
+        async with listen(self._context, [self.queue], after) as events:
             async for event in events:
                 if isinstance(event, JobEvent) and event.job_id == self.id:
                     yield event
@@ -415,6 +415,22 @@ class Job(Generic[R]):
             queue=self.queue,
             job_id=self.id,
         )
+
+
+async def find_job(context: Context, ref: Ref) -> Job[Any] | None:
+    """Read a job; None where there is none."""
+    store = await context.ready()
+    (record,) = await store.get([ref])
+    return None if record is None else Job(context, record)
+
+
+def listen(
+    context: Context, queues: Sequence[str], after: str | Mapping[str, str] | None
+) -> Events:
+    """Make what reads the events of these queues, each able to find its job."""
+    return Events(
+        context, queues, after, find=lambda event: find_job(context, Ref(event.queue, event.job_id))
+    )
 
 
 class _Sent(Generic[U]):

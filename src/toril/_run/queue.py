@@ -28,7 +28,7 @@ from .bulk import States, read_states, repeat
 from .draft import NO_DATA, EnqueueOptions, Node, split_id, write_data
 from .events import Events
 from .handlers import HandlerOptions, Registry, make_handler
-from .job import Job
+from .job import Job, find_job, listen
 from .portal import run
 from .schedule import Schedule, ScheduleOptions, Schedules
 
@@ -151,9 +151,7 @@ class Queue:
 
     async def job(self, job_id: str) -> Job[Any] | None:
         """Find a job by its id; None where there is none."""
-        store = await self._context.ready()
-        (record,) = await store.get([Ref(self.name, job_id)])
-        return None if record is None else Job(self._context, record)
+        return await find_job(self._context, Ref(self.name, job_id))
 
     async def jobs(
         self,
@@ -204,7 +202,7 @@ class Queue:
 
     def events(self, after: str | None = None) -> Events:
         """Iterate over what happens in this queue, from now on or after an event's id."""
-        return Events(self._context, [self.name], after)
+        return listen(self._context, [self.name], after)
 
     async def dedup_job(self, key: str) -> Job[Any] | None:
         """Find the job that holds a dedup key; None where the key is free."""
