@@ -46,8 +46,12 @@ ORPHANS = {
             OR failed != (SELECT count(*) FROM jobs
                 WHERE queue = queues.key AND state = 'failed')""",
     "events whose numbers have a gap": """
-        SELECT name FROM queues WHERE events != (
-            SELECT coalesce(sum(last - first + 1), 0) FROM events WHERE queue = queues.key)""",
+        SELECT name FROM queues WHERE (
+            SELECT count(*) > 0 AND (
+                sum(last - first + 1) != max(last) - min(first) + 1 OR max(last) != queues.events
+            )
+            FROM events WHERE queue = queues.key
+        )""",
     "rows that refer to nothing": "PRAGMA foreign_key_check",
     "damage": "SELECT * FROM pragma_integrity_check WHERE integrity_check != 'ok'",
 }
