@@ -6,6 +6,7 @@ A renewer goes by the store's own clock, so these tests begin at the real time o
 import asyncio
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -162,6 +163,15 @@ async def test_a_worker_tells_what_it_has_in_hand(kit: Kit, renewer: Renewer) ->
     [seen] = await kit.store.workers()
 
     assert seen.active == 3
+
+
+async def test_a_worker_tells_its_own_rate_if_it_has_one(kit: Kit, renewer: Renewer) -> None:
+    await renew(renewer, worker=worker(kit, "w-1"))
+    await renew(renewer, worker=replace(worker(kit, "w-2"), rate="3/1s"))
+
+    seen = {each.id: each.rate for each in await kit.store.workers()}
+
+    assert seen == {"w-1": None, "w-2": "3/1s"}
 
 
 async def test_workers_are_listed_by_queue(kit: Kit, renewer: Renewer) -> None:

@@ -18,6 +18,7 @@ from toril._model.times import (
     describe,
     moment,
     parse_rate,
+    rate_text,
     to_ms,
 )
 from toril.errors import ConfigError
@@ -226,6 +227,16 @@ def test_milliseconds_survive_every_exact_form(ms: int) -> None:
     assert ms == to_ms(f"{ms}ms", field="delay")
     assert ms == to_ms(timedelta(milliseconds=ms), field="delay")
     assert ms == to_ms(describe(ms).replace(" ", "").replace("min", "m"), field="delay")
+
+
+@settings(deadline=None)
+@given(st.integers(1, 10_000), st.integers(1, MAX_MS))
+def test_a_rate_survives_being_written(most: int, window_ms: int) -> None:
+    assert (most, window_ms) == parse_rate(rate_text(most, window_ms))
+
+
+def test_the_same_rate_is_always_written_the_same() -> None:
+    assert rate_text(*parse_rate("200/60s")) == "200/1m"
 
 
 @settings(deadline=None)

@@ -208,6 +208,7 @@ class WorkerInfo:
     """A worker that announced itself, as of `seen_ms`.
 
     Shape    active: jobs in hand. alive: it renewed lately, or its process is known to live.
+             rate: its own limit, as `rate_text` writes it; None when it has none.
     """
 
     id: str
@@ -220,6 +221,7 @@ class WorkerInfo:
     seen_ms: Millis
     active: int = 0
     alive: bool = True
+    rate: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

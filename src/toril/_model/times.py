@@ -126,6 +126,11 @@ def parse_rate(text: str) -> tuple[int, Millis]:
     return _parse_rate(text)
 
 
+def rate_text(most: int, window_ms: Millis) -> str:
+    """Write a rate so that `parse_rate` reads it, and the same rate always the same way."""
+    return f"{most}/{describe(window_ms).replace(' min', 'm').replace(' ', '')}"
+
+
 # The checks take `object`: callers without a type checker pass anything.
 
 

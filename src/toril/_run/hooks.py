@@ -144,6 +144,20 @@ class Trouble(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RatesDiffer(Happening):
+    """The worker's own limit is not that of another worker, or of the queue.
+
+    Shape    rate: its own. other: the different one, `of` a worker's id or the queue.
+    """
+
+    queue: str
+    rate: str
+    other: str
+    of: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerHappening(Happening):
     """Something that happened to the worker as a whole."""
 
@@ -299,6 +313,7 @@ _LINES: dict[type[Happening], tuple[str, int]] = {
     JobStalled: ("job.stalled", logging.WARNING),
     LoopBlocked: ("loop.blocked", logging.WARNING),
     Trouble: ("worker.trouble", logging.ERROR),
+    RatesDiffer: ("worker.rates_differ", logging.WARNING),
     WorkerReady: ("worker.ready", logging.INFO),
     WorkerClosing: ("worker.closing", logging.INFO),
     WorkerClosed: ("worker.closed", logging.INFO),

@@ -28,6 +28,7 @@ from .hooks import (
     LockGone,
     LoopBlocked,
     NameUnknown,
+    RatesDiffer,
     Trouble,
     TryEnded,
     WorkerClosed,
@@ -112,6 +113,10 @@ class Telling:
         self._hooks.tell(
             JobStalled(queue=recovered.queue, job_id=recovered.id, stalls=recovered.stalls)
         )
+
+    def rates_differ(self, found: RatesDiffer) -> None:
+        """The worker's own limit stands against another one; hooks only."""
+        self._hooks.tell(found)
 
     def drained(self) -> None:
         """The worker has nothing left to do."""

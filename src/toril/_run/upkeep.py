@@ -7,18 +7,21 @@ import time
 from collections.abc import Sequence
 
 from toril._model.record import Claim, Record, Ref
-from toril._model.report import ScheduleInfo
+from toril._model.report import QueueSettings, ScheduleInfo, WorkerInfo
 from toril._model.schedule import next_run
 from toril._model.states import State
-from toril._model.times import Millis
+from toril._model.times import Millis, rate_text
 from toril._store.protocol import Store
 from toril.errors import TorilError
 
+from .hooks import RatesDiffer
 from .telling import Telling
 
 TRIM_S = 30.0
 TRIM_AGAIN_S = 0.5
 REPAIR_S = 30.0
+RATES_S = 10.0
+UNANNOUNCED_S = 0.25
 
 # A run in one of these states has not started: it is armed.
 _ARMED = (State.WAITING, State.PRIORITIZED, State.DELAYED, State.WAITING_CHILDREN)
@@ -96,3 +99,56 @@ class Rearming:
             self._known.pop(key, None)
         else:
             self._known[key] = moved
+
+
+class Rates:
+    """Hold a worker's own rate against those of others; each difference is told of once."""
+
+    def __init__(self, store: Store, queues: Sequence[str], worker: str, telling: Telling) -> None:
+        self._store = store
+        self._queues = queues
+        self._worker = worker
+        self._telling = telling
+        self._told: set[RatesDiffer] = set()
+
+    async def compare(self) -> float:
+        """Look at the limits of the queues, and of the workers that started before this one.
+
+        Of two workers the later one tells, so that one line says it and not two.
+        """
+        workers = await self._store.workers()
+        mine = next((each for each in workers if each.id == self._worker), None)
+        if mine is None:
+            return UNANNOUNCED_S
+        earlier = [each for each in workers if each.alive and _started(each) < _started(mine)]
+        for settings in await self._store.settings(self._queues):
+            for found in _differences(mine, settings, earlier):
+                if found not in self._told:
+                    self._told.add(found)
+                    self._telling.rates_differ(found)
+        return RATES_S
+
+
+def _started(worker: WorkerInfo) -> tuple[Millis, str]:
+    return worker.started_ms, worker.id
+
+
+def _differences(
+    mine: WorkerInfo, settings: QueueSettings, earlier: Sequence[WorkerInfo]
+) -> list[RatesDiffer]:
+    """Say what differs from a worker's own rate: the queue's limit, or else other workers'."""
+    queue, own = settings.queue, mine.rate
+    if own is None:
+        return []
+    if settings.rate_max is not None and settings.rate_ms is not None:
+        limit = rate_text(settings.rate_max, settings.rate_ms)
+        hint = "the queue's limit holds for every worker: leave out rate= of this one"
+        others = [(limit, "the queue")]
+    else:
+        hint = f"give the limit to the queue, for every worker: queue({queue!r}, rate={own!r})"
+        others = [(each.rate, each.id) for each in earlier if each.rate and queue in each.queues]
+    return [
+        RatesDiffer(queue=queue, rate=own, other=other, of=of, hint=hint)
+        for other, of in others
+        if other != own
+    ]

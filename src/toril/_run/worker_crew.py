@@ -11,6 +11,7 @@ from typing import NamedTuple, cast
 
 from toril._model.record import Claim
 from toril._model.report import JobPatch, WorkerInfo
+from toril._model.times import rate_text
 from toril._store.protocol import Store
 from toril.errors import TorilError
 
@@ -125,6 +126,7 @@ class Crew:
                 f"the event loop stood still for {settings.max_block_s:.0f} s"
             ),
         )
+        rate = settings.rate
         info = WorkerInfo(
             id=settings.id,
             name=settings.name,
@@ -134,6 +136,7 @@ class Crew:
             concurrency=self._lanes.concurrency,
             started_ms=upkeep.now_ms(),
             seen_ms=upkeep.now_ms(),
+            rate=None if rate is None else rate_text(rate.max, rate.window_ms),
         )
         return Heartbeat(self._store.renewer, info, settings.lock_ms, reports, watch)
 
@@ -149,6 +152,7 @@ class Crew:
     def _rounds(self) -> list[tuple[str, Callable[[], Awaitable[float]]]]:
         settings, store, queues = self._settings, self._store, self._queues
         watchdog = Watchdog(store, self._trips, self._telling, self._given_up)
+        rates = upkeep.Rates(store, queues, settings.id, self._telling)
         return [
             (
                 "taking back stalled jobs",
@@ -164,6 +168,7 @@ class Crew:
             ("looking after schedules", self._rearming.repair),
             ("keeping the heartbeat", self._keep_beating),
             ("watching for claims", lambda: watchdog.look(self._lanes, self.slots)),
+            *([("comparing rates", rates.compare)] if settings.rate is not None else []),
         ]
 
     async def _carry(self) -> None:

@@ -169,6 +169,7 @@ def workers(read: Reading, queue: str | None, now: Millis) -> list[WorkerInfo]:
             started_ms=row[6],
             seen_ms=row[7],
             active=row[8],
+            rate=row[9],
             alive=now - row[7] < 60_000,
         )
         for row in found

@@ -211,7 +211,8 @@ SELECT ever_completed, ever_failed FROM queues WHERE name = ?1;
 -- read.workers: Workers that announced themselves, of a queue or all, and their process's lock.
 SELECT json_group_array(json_array(
     workers.id, workers.name, workers.host, workers.pid, json(workers.queues),
-    workers.concurrency, workers.started_ms, workers.seen_ms, workers.active, processes.key
+    workers.concurrency, workers.started_ms, workers.seen_ms, workers.active, workers.rate,
+    processes.key
 ))
 FROM workers
 JOIN processes ON processes.key = workers.process

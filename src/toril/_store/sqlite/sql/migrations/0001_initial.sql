@@ -219,6 +219,7 @@ CREATE TABLE workers (
     pid INTEGER NOT NULL,
     queues TEXT NOT NULL,
     concurrency INTEGER NOT NULL,
+    rate TEXT,
     active INTEGER NOT NULL,
     started_ms INTEGER NOT NULL,
     seen_ms INTEGER NOT NULL
