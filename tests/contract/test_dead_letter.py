@@ -11,6 +11,7 @@ from toril._model.options import Keep
 from toril._model.record import Ref
 from toril._model.report import Query
 from toril._model.states import State
+from toril.events import Removed
 
 DEAD = "dead-letter"
 
@@ -139,3 +140,121 @@ async def test_the_original_stays_where_it_failed(kit: Kit) -> None:
     ref = await kit.make(State.FAILED)
 
     assert await kit.state(Ref(QUEUE, ref.id)) == State.FAILED
+
+
+# The way back: a job knows its letter as long as it stands.
+
+
+async def letter_of(kit: Kit, ref: Ref) -> Ref:
+    """Say where the letter of a job is; it must have one."""
+    letter = (await kit.record(ref)).letter
+    assert letter is not None
+    queue, _, id = letter.rpartition(":")
+    return Ref(queue, id)
+
+
+async def test_the_job_and_its_letter_name_each_other(kit: Kit) -> None:
+    ref = await kit.make(State.FAILED)
+
+    letter = await letter_of(kit, ref)
+
+    assert letter.queue == DEAD
+    original = msgspec.json.decode((await kit.record(letter)).data)["originalJob"]
+    assert Ref(original["queue"], original["id"]) == ref
+
+
+async def test_a_job_that_failed_without_leaving_one_names_none(kit: Kit) -> None:
+    await kit.configure(dead_letter=None)
+
+    assert (await kit.record(await kit.make(State.FAILED))).letter is None
+
+
+async def test_running_again_alone_leaves_the_letter_where_it_is(kit: Kit) -> None:
+    ref = await kit.make(State.FAILED)
+    letter = await letter_of(kit, ref)
+    await kit.retry(ref)
+    await kit.claim()
+
+    assert await kit.state(letter) == State.WAITING
+    assert await letter_of(kit, ref) == letter
+
+
+async def test_the_letter_of_a_job_that_completes_after_all_is_withdrawn(kit: Kit) -> None:
+    ref = await kit.make(State.FAILED)
+    letter = await letter_of(kit, ref)
+    await kit.retry(ref)
+    await kit.hush()
+
+    await kit.run()
+
+    assert await kit.find(letter) is None
+    assert (await kit.record(ref)).letter is None
+    [event] = await kit.hear(DEAD)
+    assert isinstance(event, Removed)
+    assert (event.job_id, event.prev) == (letter.id, "waiting")
+
+
+async def test_a_job_that_fails_anew_has_its_newest_letter_only(kit: Kit) -> None:
+    ref = await kit.make(State.FAILED)
+    first = await letter_of(kit, ref)
+    await kit.retry(ref)
+    await kit.hush()
+
+    await kit.run_to_failure(reason="still down")
+
+    second = await letter_of(kit, ref)
+    assert second != first
+    assert await kit.find(first) is None
+    assert [letter["error"]["message"] for letter in await letters(kit)] == ["still down"]
+    assert await kit.kinds(DEAD) == ["removed", "added", "waiting"]
+
+
+async def test_a_letter_that_was_dealt_with_is_withdrawn_too(kit: Kit) -> None:
+    ref = await kit.make(State.FAILED)
+    letter = await letter_of(kit, ref)
+    await kit.run(DEAD)
+    await kit.retry(ref)
+    await kit.hush()
+
+    await kit.run()
+
+    assert await kit.find(letter) is None
+    [event] = await kit.hear(DEAD)
+    assert isinstance(event, Removed)
+    assert event.prev == "completed"
+
+
+async def test_a_letter_that_somebody_reads_is_not_withdrawn(kit: Kit) -> None:
+    ref = await kit.make(State.FAILED)
+    reading = await kit.claim(DEAD)
+    await kit.retry(ref)
+
+    await kit.run()
+
+    assert await kit.settle(complete(reading)) == "completed"
+    assert await kit.counts(DEAD) == {"completed": 1}
+
+
+async def test_a_letter_that_was_removed_leaves_its_job_none_and_harms_no_later_end(
+    kit: Kit,
+) -> None:
+    ref = await kit.make(State.FAILED)
+    await kit.remove(await letter_of(kit, ref))
+    assert (await kit.record(ref)).letter is None
+    await kit.retry(ref)
+
+    await kit.run()
+
+    assert await kit.state(ref) == State.COMPLETED
+
+
+async def test_each_of_many_that_complete_withdraws_its_own_letter(kit: Kit) -> None:
+    refs = await kit.add_many(3)
+    for _ in refs:
+        await kit.run_to_failure()
+    await kit.retry(*refs[:2])
+
+    one, two = (await kit.ask(2)).jobs
+    await kit.finish(complete(one), complete(two))
+
+    assert [letter["originalJob"]["id"] for letter in await letters(kit)] == [refs[2].id]

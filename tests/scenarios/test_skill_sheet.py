@@ -274,10 +274,19 @@ class TestRetriesToDeadLetter:
         assert line.startswith("job.failed")
         assert "no route to a@b.c" in line
 
-    async def test_a_letter_can_be_replayed_as_a_new_run_with_attempts_reset(
+    async def test_job_and_letter_are_linked_both_ways(self, app: Toril, emails: Queue) -> None:
+        job = await emails.add("welcome-email", DATA, backoff=None)
+        await app.worker(EMAIL, refuse).run_until_idle()
+
+        (letter,) = [letter async for letter in app.queue(FAILURES).jobs()]
+
+        assert (await job.refresh()).record.letter == f"{FAILURES}:{letter.id}"
+        original = letter.data["originalJob"]
+        assert (original["queue"], original["id"]) == (job.queue, job.id)
+
+    async def test_a_replay_is_a_new_run_with_attempts_reset_and_success_empties_the_entry(
         self, app: Toril, emails: Queue
     ) -> None:
-        """The letter names the original; when that has succeeded the letter is removed."""
         job = await emails.add("welcome-email", DATA, backoff=None)
         await app.worker(EMAIL, refuse).run_until_idle()
         attempts: list[int] = []
@@ -285,10 +294,10 @@ class TestRetriesToDeadLetter:
         async def send(job: Job[Any]) -> None:
             attempts.append(job.attempts_made)
 
-        async with app.worker(EMAIL, send):
-            assert await replay(app) == [job.id]
+        (again,) = await app.queue(FAILURES).replay()
+        await app.worker(EMAIL, send).run_until_idle()
 
-        assert attempts == [0]
+        assert (again.id, attempts) == (job.id, [0])
         assert await tally(emails) == {"C": 1}
         assert await tally(app.queue(FAILURES)) == {}
 
@@ -303,24 +312,10 @@ class TestRetriesToDeadLetter:
             pass
 
         async with app.worker(EMAIL, send, concurrency=6):
-            assert sorted(await replay(app)) == [job.id for job in jobs]
+            replayed = await app.queue(FAILURES).replay()
+            await all_of(replayed)
 
+        assert [job.id for job in replayed] == [job.id for job in jobs]
         starts = [e.at_ms for e in await story(app, emails, last) if isinstance(e, Active)]
         assert len(starts) == 6
         on_time(0.5, (starts[3] - starts[0]) / 1000)
-
-
-async def replay(app: Toril) -> list[str]:
-    """Run what the dead letters tell of once more, and remove each letter when that succeeded."""
-
-    async def one(letter: Job[Any]) -> str:
-        original = letter.data["originalJob"]
-        job = await app.queue(original["queue"]).job(original["id"])
-        assert job is not None
-        await job.retry(reset_attempts=True)
-        await job.result(5)
-        await letter.remove()
-        return job.id
-
-    letters = [letter async for letter in app.queue(FAILURES).jobs("waiting")]
-    return await asyncio.gather(*map(one, letters))

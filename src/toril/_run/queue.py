@@ -30,6 +30,7 @@ from .events import Events
 from .handlers import HandlerOptions, Registry, make_handler
 from .job import Job, find_job, listen
 from .portal import run
+from .replay import replay_all, replay_some
 from .schedule import Schedule, ScheduleOptions, Schedules
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -309,6 +310,22 @@ class Queue:
         store = await self._context.ready()
         selection = Selection(queue=self.name, states=read_states(state))
         return len(await repeat(store.retry, selection))
+
+    async def replay(self, *ids: str, limit: int | None = None) -> list[Job[Any]]:
+        """Run the jobs again that the dead letters in this queue tell of, and give those jobs.
+
+        A job that is kept is retried with all its attempts; one that is gone is added anew, at
+        once, from its letter, which is then removed. The letter of a job that is retried goes
+        when the job has completed. Without ids: every letter that waits, oldest first, at most
+        `limit`, those left out whose jobs run already. The limits of the jobs' queues hold.
+
+        Raises   JobError: this is no dead letter. JobNotFound. JobLocked: somebody reads the
+                 letter of a job that is gone. WrongState: the job has not failed any more, or
+                 has a newer letter.
+        """
+        if ids:
+            return await replay_some(self._context, self.name, ids[:limit])
+        return await replay_all(self._context, self.name, limit)
 
     async def promote_all(self) -> int:
         """Let every delayed job start now; return how many."""

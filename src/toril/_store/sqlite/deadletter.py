@@ -6,14 +6,13 @@ from datetime import UTC, datetime
 import msgspec
 
 from toril._model.decide import Decision
+from toril._model.letter import LETTER_NAME, Letter, Original
 from toril._model.options import JobOptions, Keep
 from toril._model.record import NewJob
 from toril._model.times import Millis
 
 from . import add, removal
 from .unit import QueueRow, Unit, to_json
-
-NAME = "failed-job"
 
 
 def withdraw(unit: Unit, letters: Sequence[int], now: Millis) -> None:
@@ -36,19 +35,19 @@ def dead_letter(
     if target is None or target == queue.name:
         return
     when = datetime.fromtimestamp(now / 1000, UTC).isoformat(timespec="milliseconds")
-    letter = {
-        "originalJob": {
-            "id": decision.id,
-            "name": name,
-            "queue": queue.name,
-            "data": msgspec.Raw(data.encode()),
-            "opts": msgspec.Raw(opts.encode()),
-        },
-        "error": {"message": decision.reason or "failed", "stack": decision.stack},
-        "failedAt": when.replace("+00:00", "Z"),
-    }
+    letter = Letter(
+        original_job=Original(
+            id=decision.id,
+            name=name,
+            queue=queue.name,
+            data=msgspec.Raw(data.encode()),
+            opts=msgspec.Raw(opts.encode()),
+        ),
+        error={"message": decision.reason or "failed", "stack": decision.stack},
+        failed_at=when.replace("+00:00", "Z"),
+    )
     # Letters stay until somebody deals with them.
     options = JobOptions(keep_completed=Keep(), keep_failed=Keep())
-    job = NewJob(queue=target, name=NAME, data=to_json(letter), options=options)
+    job = NewJob(queue=target, name=LETTER_NAME, data=to_json(letter), options=options)
     add.add(unit, [[job]], now)
     unit.run("finish.link_letter", (key, unit.db.last_insert_rowid()))

@@ -1,0 +1,44 @@
+"""A dead letter: what a job that failed for good leaves behind, as the data of another job."""
+
+from typing import Any
+
+import msgspec
+
+LETTER_NAME = "failed-job"
+
+
+class Original(msgspec.Struct, frozen=True, kw_only=True):
+    """The job as it was added.
+
+    Shape    data and opts are JSON: the texts as they are stored, put in unread.
+    """
+
+    id: str
+    name: str
+    queue: str
+    data: msgspec.Raw
+    opts: msgspec.Raw
+
+
+class Letter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What the data of a dead letter hold.
+
+    Shape    error: message and stack. failed_at: a date and time in UTC.
+    """
+
+    original_job: Original
+    error: dict[str, Any]
+    failed_at: str
+
+
+_read = msgspec.json.Decoder(Letter).decode
+
+
+def read_letter(name: str, data: str) -> Letter | None:
+    """Read the letter that a job of this name and data is; None when it is none."""
+    if name != LETTER_NAME:
+        return None
+    try:
+        return _read(data)
+    except msgspec.DecodeError:
+        return None
