@@ -29,7 +29,7 @@ from tests.contract.helpers import (
 )
 from toril._model.decide import Decision, End
 from toril._model.options import Dedup, Keep
-from toril._model.record import Claim, Record, Ref
+from toril._model.record import Claim, Ref
 from toril._model.report import Selected
 from toril._model.states import EVERY, REFUSED, TABLE, Row, State
 from toril._store.protocol import LogLine
@@ -45,6 +45,7 @@ class Scene:
     row: Row
     before: State | None
     ref: Ref
+    after: State | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -102,7 +103,7 @@ def untouched() -> list[Any]:
 async def test_the_table_holds(
     kit: Kit, row: Row, before: State | None, after: State | None
 ) -> None:
-    scene = Scene(kit, row, before, await arranged(kit, row, before, after))
+    scene = Scene(kit, row, before, await arranged(kit, row, before, after), after)
     await kit.hush()
 
     assert await ACTS[named(row)](scene) is None
@@ -191,7 +192,7 @@ async def arranged(kit: Kit, row: Row, before: State | None, after: State | None
     options = dict(SETTINGS.get(named(row), {}))
     if before in (State.COMPLETED, State.FAILED) and named(row).endswith("-forget"):
         options = {}  # a job that is not kept cannot be in these states
-    if after is State.PRIORITIZED:
+    if State.PRIORITIZED in (before, after) and before is not State.WAITING:
         options["priority"] = 5
     ref = await kit.make(before, **options)
     if named(row) == "finish await-children" and before is State.ACTIVE:
@@ -324,8 +325,7 @@ def update(**patch: Any) -> Act:
 
 
 async def update_priority(scene: Scene) -> TorilError | None:
-    record: Record = await scene.kit.record(scene.ref)
-    await scene.kit.update(scene.ref, priority=7 if record.priority else 0)
+    await scene.kit.update(scene.ref, priority=0 if scene.after is State.WAITING else 7)
     return None
 
 
@@ -381,6 +381,7 @@ ACTS: dict[str, Act] = {
     "finish unknown-name": finish(snooze, end=End.UNKNOWN, unknown=True),
     "finish release": finish(release),
     "finish await-children": finish(await_children),
+    "finish await-nothing": finish(await_children),
     "child last-settled": child_completes,
     "child last-settled-delay": child_completes,
     "child failed": child_fails,
@@ -393,6 +394,7 @@ ACTS: dict[str, Act] = {
     "update progress": update(progress="50"),
     "update delay": update(delay_ms=HOUR),
     "update priority": update_priority,
+    "update priority-later": update_priority,
     "log": log,
     "remove": remove,
     "drain": sweep("drain"),

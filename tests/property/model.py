@@ -192,6 +192,8 @@ class Model:
                 return "failed"
             case Action.RELEASE:
                 return self._ready(job, "finish release", front=True)
+            case Action.AWAIT if job.broken:
+                return "FailedChildren"
             case Action.AWAIT if not job.open:
                 return "active"
             case Action.AWAIT:

@@ -87,8 +87,8 @@ class Claimed:
 class Finished:
     """One answer a decision (its word, or why it was refused), and what was claimed besides.
 
-    Shape    words: completed · failed · delayed · waiting · waiting-children · active (nothing
-             pending: it goes on) · removed.
+    Shape    words: completed · failed · delayed · waiting · prioritized · waiting-children ·
+             active (no child is pending: it goes on).
     """
 
     words: tuple[str | TorilError, ...]
@@ -225,7 +225,8 @@ class Store(Protocol):
         Completing or failing a job settles it with its parent (which may become ready, or fail
         with it, by the child's policy), releases its dedup key, stores a kept-back duplicate,
         applies retention, counts metrics, and writes the dead letter of a final failure.
-        A decision that was carried out already under the same token is answered as before.
+        A decision that was carried out already under the same token is answered as before, as
+        long as its job is kept. A lock whose time is over counts until somebody took the job.
 
         Atomic   each decision; the claims follow in the same call.
         Emits    completed | failed, retries-exhausted | delayed | waiting | waiting-children;

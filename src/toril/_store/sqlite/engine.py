@@ -21,7 +21,7 @@ from toril.errors import StoreError, StoreUnavailable
 from . import claim
 from .db import Call, Lane, connect, migrate, prepare_file
 from .presence import Presence, clear_bell
-from .read import Reading
+from .read import Reading, peek
 from .sql import Connection
 from .statements import statements
 from .unit import Unit, clock, to_json
@@ -149,9 +149,15 @@ class Engine:
         self._watch = Watch(
             connect(self.path, synchronous=self._level),
             presence,
-            heard=lambda: self.bulletin.tell(None),
+            heard=self._hear,
             check=self._look_after_others,
         )
+
+    def _hear(self, db: Connection) -> None:
+        """Pass on what another process changed; looking here saves whoever waits the look."""
+        waited_for = self.bulletin.queues
+        ready, _ = peek(Reading(db), tuple(waited_for), clock())
+        self.bulletin.hear(ready)
 
     def dead(self, reading: Reading) -> tuple[list[int], bool]:
         """Find the processes that died with jobs in hand; say whether living ones hold any."""
@@ -198,10 +204,17 @@ class Engine:
 
     async def write(self, run: Callable[[Unit, Any], T], groups: Any, *, durable: bool = True) -> T:
         """Run a call in a write transaction."""
+        answer: T = await self.hand_over(run, groups, durable=durable)
+        return answer
+
+    def hand_over(
+        self, run: Callable[[Unit, Any], Any], groups: Any, *, durable: bool = True
+    ) -> "asyncio.Future[Any]":
+        """Hand a call to the writer; its future will have the answer."""
         call = Call(run, groups, durable=durable, blocking=False)
         self._writer.submit(call)
-        answer: T = await call.future
-        return answer
+        future: asyncio.Future[Any] = call.future
+        return future
 
     async def write_both(
         self, first: tuple[Callable[[Unit, Any], T], Any], then: Callable[[Unit, Any], U]

@@ -109,9 +109,14 @@ class SQLiteStore:
         self, groups: Sequence[Sequence[NewJob]], *, now: Millis | None = None
     ) -> list[tuple[Added, ...] | TorilError]:
         """Store groups of jobs; see the protocol."""
-        return await self._open_engine().write(
+        engine = self._open_engine()
+        adding = engine.hand_over(
             lambda unit, some: add.add(unit, some, _now(unit, now)), list(groups)
         )
+        if engine.bulletin.queues:
+            engine.bulletin.expect(_ready_soon(groups))
+        answers: list[tuple[Added, ...] | TorilError] = await adding
+        return answers
 
     # Consume.
 
@@ -335,6 +340,16 @@ class SQLiteStore:
         """Give the id of the newest event; see the protocol."""
         number = await self._open_engine().read(lambda r: r.value("read.last_event", (queue,)))
         return str(number or 0)
+
+
+def _ready_soon(groups: Sequence[Sequence[NewJob]]) -> frozenset[str]:
+    """Name the queues in which these jobs may be claimed once they are stored."""
+    return frozenset(
+        job.queue
+        for group in groups
+        for job in group
+        if not (job.expects_children or job.options.delay_ms)
+    )
 
 
 def _event_number(after: str | None) -> int:

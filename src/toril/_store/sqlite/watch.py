@@ -11,7 +11,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Set
 
 import apsw
 
@@ -34,13 +34,15 @@ class Waiter:
         self._event = asyncio.Event()
         self._fired = False
 
-    def tell(self, unit: Unit | None) -> None:
-        """Wake it if this transaction concerns it; None is a change made by another process."""
-        if unit is not None:
-            self.ready |= unit.ready & self.queues
-            seen = unit.changed if self.events else unit.ready | unit.look
-            if not seen & self.queues:
-                return
+    def tell(self, unit: Unit) -> None:
+        """Wake it if this transaction concerns it."""
+        seen = unit.changed if self.events else unit.ready | unit.look
+        if seen & self.queues:
+            self.wake(unit.ready)
+
+    def wake(self, ready: Set[str]) -> None:
+        """Wake it; in these queues there is a job to claim, in the others it has to look."""
+        self.ready |= ready & self.queues
         if not self._fired:
             self._fired = True
             with contextlib.suppress(RuntimeError):  # its loop was closed meanwhile
@@ -71,10 +73,30 @@ class Bulletin:
         finally:
             del self._waiters[id(waiter)]
 
-    def tell(self, unit: Unit | None) -> None:
-        """Tell all who wait."""
+    @property
+    def queues(self) -> frozenset[str]:
+        """Name the queues in which somebody waits for a job."""
+        found = (waiter.queues for waiter in list(self._waiters.values()) if not waiter.events)
+        return frozenset[str]().union(*found)
+
+    def tell(self, unit: Unit) -> None:
+        """Tell those who wait of a transaction of this process."""
         for waiter in list(self._waiters.values()):
             waiter.tell(unit)
+
+    def expect(self, queues: Set[str]) -> None:
+        """Tell those who wait for jobs that some are on their way to the writer.
+
+        A claim that is handed over now comes behind them, often into the same transaction.
+        """
+        for waiter in list(self._waiters.values()):
+            if not waiter.events and queues & waiter.queues:
+                waiter.wake(queues)
+
+    def hear(self, ready: Set[str]) -> None:
+        """Tell all that another process changed something; these queues have jobs to claim."""
+        for waiter in list(self._waiters.values()):
+            waiter.wake(frozenset() if waiter.events else ready)
 
 
 class Watch:
@@ -85,7 +107,7 @@ class Watch:
         db: Connection,
         presence: Presence,
         *,
-        heard: Callable[[], None],
+        heard: Callable[[Connection], None],
         check: Callable[[Connection], bool],
     ) -> None:
         self._db = db
@@ -119,7 +141,7 @@ class Watch:
                     newer = self._db.data_version()
                     if rung or newer != version:
                         version = newer
-                        self._heard()
+                        self._heard(self._db)
                     checked, pause = self._check_others(checked)
 
     def _check_others(self, checked: float) -> tuple[float, float]:

@@ -7,7 +7,8 @@ WITH RECURSIVE tree (key, depth) AS (
     JOIN children ON children.parent = tree.key
     JOIN queues ON queues.name = children.queue
     JOIN jobs ON jobs.queue = queues.key AND jobs.id = children.id
-    WHERE ?3
+    -- A later job may have been given the id of a child that is gone.
+    WHERE ?3 AND jobs.parent = tree.key
 )
 SELECT json_group_array(json_array(
     jobs.key, queues.name, jobs.id, jobs.state, jobs.parent, jobs.dedup,
