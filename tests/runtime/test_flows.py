@@ -224,3 +224,25 @@ async def test_a_stored_tree_can_be_read(app: Toril) -> None:
 
     assert [job.name for job in read.walk()] == ["root", "middle", "leaf", "side"]
     assert [job.name for job in flat.walk()] == ["root", "middle", "side"]
+
+
+async def test_a_parent_names_the_failed_children_that_hold_it_back(app: Toril) -> None:
+    handle_all(app)
+    checks = [
+        ("image:check-valid", "bad", {"bad": True}, {"parent_on_fail": "wait"}),
+        ("image:check-valid", "ignored", {"bad": True}, {"parent_on_fail": "ignore"}),
+        ("image:check-valid", "good", {"id": 7}),
+        ("image:check-valid", "later", {"id": 7}, {"delay": "1h"}),
+    ]
+    tree = await app.flow("image:upload", "upload", {"id": 7}, children=checks).add()
+    assert (await tree.job.children()).blocked_by == {}
+
+    await app.worker().run_until_idle()
+
+    children = await tree.job.children()
+    assert children.blocked_by == {f"image:check-valid:{tree['bad'].id}": "not allowed"}
+    assert children.failures == {f"image:check-valid:{tree['ignored'].id}": "not allowed"}
+    assert await tree.job.dependencies() == children.counts
+    counts = children.counts
+    assert (counts.pending, counts.completed, counts.failed, counts.ignored) == (2, 1, 0, 1)
+    assert await tree.job.state() == State.WAITING_CHILDREN

@@ -196,9 +196,8 @@ class TestFailedChild:
         parent, child = jobs["uploading-image"], jobs["check-term"]
         assert await parent.state() == State.WAITING_CHILDREN
         assert ran.order == []
-        (blocking,) = [c for c in await parent.children() if c.outcome != "completed"]
-        assert (blocking.queue, blocking.id, blocking.name) == (CHECKS, child.id, "check-term")
-        assert (blocking.outcome, blocking.value) == ("pending", "rude words")
+        assert (await parent.children()).blocked_by == {f"{CHECKS}:{child.id}": "rude words"}
+        assert await standing(parent) == (1, 1, 0)
 
     async def test_wait_goes_on_when_the_failed_child_is_retried_with_success(
         self, app: Toril
@@ -207,10 +206,12 @@ class TestFailedChild:
         jobs = await self.post(app, ran, parent_on_fail="wait")
         await app.worker().run_until_idle()
 
+        parent = jobs["uploading-image"]
         await jobs["check-term"].retry()
+        assert (await parent.children()).blocked_by == {}
         await app.worker(CHECKS, echo).run_until_idle()
 
-        assert await jobs["uploading-image"].state() == State.WAITING
+        assert await parent.state() == State.WAITING
 
     async def test_ignore_runs_the_parent_which_sees_the_failure(self, app: Toril) -> None:
         ran = Journal()

@@ -47,6 +47,19 @@ class ChildrenView:
             if child.outcome in ("failed", "ignored")
         }
 
+    @property
+    def blocked_by(self) -> dict[str, str]:
+        """Give the reasons of the children that failed and keep the parent waiting, by "queue:id".
+
+        They count as pending: each holds the parent back until it is retried with success,
+        removed or detached (`parent_on_fail="wait"`).
+        """
+        return {
+            f"{child.queue}:{child.id}": child.value
+            for child in self.items
+            if child.outcome == "pending" and child.value is not None
+        }
+
     def by_queue(self, queue: str) -> list[Any]:
         """Give the results of the children of one queue that completed."""
         return [_value(child) for child in self._completed() if child.queue == queue]
