@@ -87,7 +87,7 @@ def _room(
 
 def _rate(queue: QueueRow, request: ClaimRequest) -> tuple[int | None, Millis]:
     if queue.rate_max is not None:
-        return queue.rate_max, queue.rate_ms
+        return queue.rate_max, queue.rate_ms or 0
     if request.rate is not None:
         return request.rate.max, request.rate.window_ms
     return None, 0

@@ -6,7 +6,8 @@ Never here: what a verb does.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -47,89 +48,54 @@ def keep_from_text(text: str | None) -> Keep | None:
     return None if text is None else Keep(*_decode(text))
 
 
-class QueueRow:
-    """A queue within a transaction; `save` writes it back when something changed."""
+# The columns of `queue.load` in order, and those of them that `queue.save` takes.
+_LOADED = (
+    "key", "name", "ids", "positions", "events", "paused", "concurrency", "rate_max", "rate_ms",
+    "window_used", "window_max", "window_end", "limited_until", "ever_completed", "ever_failed",
+    "keep_completed", "keep_failed", "dead_letter", "events_limit", "next_due",
+)  # fmt: skip
+_SAVED = tuple(name for name in _LOADED if name not in ("name", "next_due"))
 
-    __slots__ = (
-        "concurrency",
-        "dead_letter",
-        "events",
-        "events_limit",
-        "ever_completed",
-        "ever_failed",
-        "ids",
-        "keep_completed",
-        "keep_failed",
-        "key",
-        "limited_until",
-        "name",
-        "next_due",
-        "paused",
-        "positions",
-        "rate_max",
-        "rate_ms",
-        "runs",
-        "saved",
-        "window_end",
-        "window_max",
-        "window_used",
-    )
+
+_columns: Callable[["QueueRow"], tuple[Any, ...]] = attrgetter(*_SAVED)
+
+
+class QueueRow:
+    """A queue within a transaction; it is written back when something changed."""
+
+    key: int
+    name: str
+    ids: int
+    positions: int
+    events: int
+    paused: int
+    concurrency: int | None
+    rate_max: int | None
+    rate_ms: Millis | None
+    window_used: int
+    window_max: int
+    window_end: Millis
+    limited_until: Millis
+    ever_completed: int
+    ever_failed: int
+    keep_completed: str | None
+    keep_failed: str | None
+    dead_letter: str | None
+    events_limit: int
+    next_due: Millis | None
+
+    __slots__ = (*_LOADED, "runs", "saved")
 
     def __init__(self, row: Sequence[Any]) -> None:
-        self.key: int
-        self.name: str
-        self.ids: int
-        self.positions: int
-        self.events: int
-        self.next_due: Millis | None
-        (
-            self.key,
-            self.name,
-            self.ids,
-            self.positions,
-            self.events,
-            self.paused,
-            self.concurrency,
-            self.rate_max,
-            self.rate_ms,
-            self.window_used,
-            self.window_max,
-            self.window_end,
-            self.limited_until,
-            self.ever_completed,
-            self.ever_failed,
-            self.keep_completed,
-            self.keep_failed,
-            self.dead_letter,
-            self.events_limit,
-            self.next_due,
-        ) = row
+        for name, value in zip(_LOADED, row, strict=True):
+            setattr(self, name, value)
         # (time, events) in the order they happened
         self.runs: list[tuple[Millis, list[EventBody]]] = []
         self.saved = self.columns()
 
     def columns(self) -> tuple[Any, ...]:
         """Give what `queue.save` takes."""
-        return (
-            self.key,
-            self.ids,
-            self.positions,
-            self.events,
-            self.paused,
-            self.concurrency,
-            self.rate_max,
-            self.rate_ms,
-            self.window_used,
-            self.window_max,
-            self.window_end,
-            self.limited_until,
-            self.ever_completed,
-            self.ever_failed,
-            self.keep_completed,
-            self.keep_failed,
-            self.dead_letter,
-            self.events_limit,
-        )
+        return _columns(self)
 
     def take_positions(self, count: int) -> int:
         """Reserve places at the end of the queue; give the first."""
