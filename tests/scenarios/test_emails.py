@@ -427,15 +427,14 @@ class TestDeadLetter:
     async def test_the_line_says_that_it_moved(
         self, app: Toril, emails: Queue, caplog: pytest.LogCaptureFixture
     ) -> None:
-        worker = app.worker(EMAILS, refuse)
-        worker.on("failed")(
-            lambda job, error: log.warning("Job %s moved to dead letter queue", job.id)
-        )
         await emails.add("welcome-email", WELCOME)
 
-        await worker.run_until_idle()
+        await app.worker(EMAILS, refuse).run_until_idle()
 
-        assert caplog.messages.count("Job 1 moved to dead letter queue") == 1
+        (line,) = [r for r in caplog.records if r.getMessage().startswith("job.dead_lettered")]
+        assert line.levelno == logging.WARNING
+        facts = vars(line)
+        assert (facts["job_id"], facts["queue"], facts["letters"]) == ("1", EMAILS, LETTERS)
 
     async def test_it_works_when_another_process_than_the_one_that_configured_it_fails_the_job(
         self, emails: Queue, letters: Queue, url: str

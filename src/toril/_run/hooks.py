@@ -98,6 +98,13 @@ class JobPutBack(TryEnded):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobDeadLettered(JobHappening):
+    """The job failed for good, and its letter stands in the queue `letters`."""
+
+    letters: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LockGone(JobHappening):
     """The job's lock was lost: what this worker did for it is refused."""
 
@@ -307,6 +314,7 @@ _LINES: dict[type[Happening], tuple[str, int]] = {
     JobFailed: ("job.failed", logging.ERROR),
     AttemptFailed: ("job.attempt_failed", logging.WARNING),
     JobPutBack: ("job.put_back", logging.INFO),
+    JobDeadLettered: ("job.dead_lettered", logging.WARNING),
     LockGone: ("job.lock_lost", logging.WARNING),
     NameUnknown: ("job.unknown_name", logging.WARNING),
     CodeUnstoppable: ("job.unstoppable", logging.WARNING),

@@ -20,6 +20,7 @@ from .hooks import (
     CodeUnstoppable,
     Hooks,
     JobCompleted,
+    JobDeadLettered,
     JobFailed,
     JobPutBack,
     JobStalled,
@@ -85,6 +86,10 @@ class Telling:
         kind = _KINDS.get(word) or (AttemptFailed if decision.end in _FAILURES else JobPutBack)
         if self._hooks.wants(kind):
             self._hooks.tell(_ended(kind, job.record, decision, word, seconds or 0.0))
+
+    def dead_lettered(self, job: Job[Any], letters: str) -> None:
+        """The job failed for good and left a letter in the queue `letters`; hooks only."""
+        self._hooks.tell(JobDeadLettered(**_named(job.record), letters=letters))
 
     def unknown(self, record: Record, known: tuple[str, ...]) -> None:
         """No handler has this name; said once a name."""

@@ -66,6 +66,8 @@ class Trips:
             # Whatever a full answer left behind is fetched at once.
             if self._slots.outbox or (requests and self._lanes.asking):
                 self.bell.set()
+            answered = zip(batch, finished.words, strict=True)
+            await self._tell_of_letters([slot for (slot, _), word in answered if word == "failed"])
         self._listen()
         self._tell_when_drained()
 
@@ -107,6 +109,22 @@ class Trips:
         pause = min(FIRST_PAUSE_S * 2.0 ** min(self._failures, 10), LONGEST_PAUSE_S)
         self._failures += 1
         await asyncio.sleep(pause)
+
+    async def _tell_of_letters(self, failed: Sequence[Slot]) -> None:
+        """Say which of these jobs left a dead letter: those of queues that ask for them."""
+        if not failed:
+            return
+        queues = list({slot.job.queue for slot in failed})
+        try:
+            found = await self._store.settings(queues)
+        except StoreError as error:
+            self._telling.trouble("reading where dead letters go", error)
+            return
+        letters = {each.queue: each.dead_letter for each in found}
+        for slot in failed:
+            queue = letters[slot.job.queue]
+            if queue is not None and queue != slot.job.queue:
+                self._telling.dead_lettered(slot.job, queue)
 
     def _unpack(self, request: ClaimRequest, claimed: Claimed, began: float) -> None:
         lane = self._lanes[request.queue]
