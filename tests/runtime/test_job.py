@@ -111,6 +111,63 @@ async def test_a_result_that_is_not_kept_still_reaches_who_waits(app: Toril, dem
     assert await demo.job(job.id) is None
 
 
+@pytest.mark.parametrize("name", ["echo", "fail"])
+async def test_how_a_job_ended_that_is_not_kept_is_known_afterwards_too(
+    app: Toril, demo: Queue, name: str
+) -> None:
+    job = await demo.add(name, "hi", keep=False)
+    await app.worker("demo").run_until_idle()
+    assert await demo.job(job.id) is None
+
+    if name == "echo":
+        assert await job.result(timeout=1) == {"echoed": "hi"}
+    else:
+        with pytest.raises(JobFailed, match="on purpose"):
+            await job.result(timeout=1)
+
+
+async def test_many_ask_afterwards_in_one_reading(app: Toril, demo: Queue) -> None:
+    jobs = await demo.add_many([("echo", n, {"keep": False}) for n in range(300)])
+    await app.worker("demo", concurrency=50).run_until_idle()
+    read, pages = app.context.store.events, []
+
+    async def counted(*args: Any, **how: Any) -> Any:
+        pages.append(args)
+        return await read(*args, **how)
+
+    app.context.store.events = counted  # type: ignore[method-assign]
+    results = await asyncio.gather(*(job.result(timeout=5) for job in jobs))
+
+    assert results == [{"echoed": n} for n in range(300)]
+    assert len(pages) < len(jobs) / 2
+
+
+async def test_an_end_before_the_last_beginning_does_not_count(app: Toril, demo: Queue) -> None:
+    job = await demo.add("fail")
+    await app.worker("demo").run_until_idle()
+    await job.retry()
+    await job.remove()
+
+    with pytest.raises(JobNotFound, match="was removed"):
+        await job.result(timeout=1)
+
+
+async def test_an_end_whose_event_is_not_kept_either_is_unknown(app: Toril) -> None:
+    queue = app.queue("brief", events_limit=2)
+    queue.handler()(nothing)
+    job = await queue.add("x", keep=False)
+    await app.worker("brief").run_until_idle()
+    await queue.add_many([("y", None, {"delay": "1h"})] * 600)
+    await app.context.store.trim(["brief"])
+
+    with pytest.raises(JobNotFound, match="finished and is not kept"):
+        await job.result(timeout=1)
+
+
+async def nothing(job: Job[Any]) -> None:
+    pass
+
+
 async def test_one_who_gives_up_leaves_the_others_waiting(app: Toril, demo: Queue) -> None:
     job = await demo.add("echo", 1)
     patient = asyncio.create_task(job.result(timeout=10))

@@ -171,8 +171,8 @@ class Job(Generic[R]):
     async def result(self, timeout: Duration | None = None) -> R:
         """Wait until the job has finished, and give what it returned.
 
-        Raises   JobFailed: it failed for good. ResultTimeout. JobNotFound: it was removed, or
-                 had finished and was not kept.
+        Raises   JobFailed: it failed for good. ResultTimeout. JobNotFound: it is gone, and no
+                 event that is still kept tells how it ended.
         """
         limit = None if timeout is None else to_ms(timeout, field="timeout") / 1000
         waiting = asyncio.timeout(limit)

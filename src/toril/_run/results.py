@@ -13,13 +13,25 @@ import msgspec
 from toril._model.record import Record, Ref
 from toril._model.states import FINISHED, State
 from toril._store.protocol import Store
-from toril.events import Completed, Event, Failed, JobEvent, Removed
+from toril.events import (
+    Active,
+    Added,
+    Completed,
+    Delayed,
+    Event,
+    Failed,
+    JobEvent,
+    Removed,
+    Waiting,
+)
 
 from .coalesce import Coalescer
 
 # Obliterate and drain emit nothing and a log of events is bounded, so the jobs themselves are
 # looked at again so often.
 LOOK_MS = 5_000
+# After one of these an end that came before it counts no more.
+_BEGINNINGS = (Added, Waiting, Delayed, Active)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +45,11 @@ class Settled:
     reason: str | None = None
     stack: tuple[str, ...] = ()
 
+    @property
+    def known(self) -> bool:
+        """Say whether it is known how the job ended."""
+        return self.value is not None or self.reason is not None
+
 
 class Results:
     """Let any number of callers of one event loop wait for jobs."""
@@ -40,10 +57,19 @@ class Results:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._reads = Coalescer[Ref, Record | None](lambda refs: _read(store, refs))
+        self._past = Coalescer[Ref, Settled](lambda refs: _look_back(store, refs))
         self._watches: dict[str, _Watch] = {}
 
     async def settled(self, ref: Ref) -> Settled:
-        """Wait until the job has finished or is gone; one that has finished answers at once."""
+        """Wait until the job has finished or is gone; one that has finished answers at once.
+
+        Of one that is gone the events tell that are still kept: it may have finished, unkept,
+        just before anybody could look.
+        """
+        settled = await self._watched(ref)
+        return settled if settled.known else await self._past.put(ref)
+
+    async def _watched(self, ref: Ref) -> Settled:
         record = await self._reads.put(ref)
         if record is None or record.state in FINISHED:
             return _of_record(record)
@@ -59,6 +85,24 @@ class Results:
 
 async def _read(store: Store, refs: list[Ref]) -> list[Record | None]:
     return await store.get(refs)
+
+
+async def _look_back(store: Store, refs: list[Ref]) -> list[Settled]:
+    """Find in the kept events of their queues how jobs ended, one reading a queue."""
+    ends: dict[Ref, JobEvent] = {}
+    for queue in {ref.queue for ref in refs}:
+        wanted = {ref.id for ref in refs if ref.queue == queue}
+        last, after = await store.last_event(queue), ""
+        while after != last and (events := await store.events(queue, after or None)):
+            after = events[-1].id
+            for event in events:
+                if not isinstance(event, JobEvent) or event.job_id not in wanted:
+                    continue
+                if isinstance(event, Completed | Failed):
+                    ends[Ref(queue, event.job_id)] = event
+                elif isinstance(event, _BEGINNINGS):
+                    ends.pop(Ref(queue, event.job_id), None)
+    return [_of_event(ends.get(ref)) for ref in refs]
 
 
 class _Watch:
