@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.scenarios.cards import CARD, IMAGES, echo
+from tests.scenarios.cards import CARD, CHECKS, IMAGES, echo
 from tests.scenarios.helpers import (
     LATE,
     Journal,
@@ -202,6 +202,23 @@ class TestHandlerBlocks:
         assert (job.record.stalls, job.attempts_made) == (1, 1)
         assert job.record.priority == 5
         assert [(t.run, t.end) for t in job.attempts] == [(1, "stalled")]
+
+    async def test_that_a_job_was_taken_back_from_a_dead_process_is_said_at_once(
+        self, app: Toril, url: str, tmp_path: Path
+    ) -> None:
+        """And by the worker of its queue, whichever one of this process looks first."""
+        queue, told = app.queue(IMAGES), list[str]()
+        async with program("worker", url=url, queue=IMAGES) as victim:
+            job = await queue.add("optimize-size", {"gate": str(tmp_path / "never")})
+            await stands(queue, A=1)
+            other = app.worker(CHECKS, echo, stalled_interval="20ms")
+            mine = app.worker(IMAGES, echo, stalled_interval="1h")
+            other.on("stalled")(lambda job_id: told.append(f"other: {job_id}"))
+            mine.on("stalled")(told.append)
+            async with other, mine:
+                await victim.killed()
+                await job.result(5)
+                await until(lambda: told, [job.id])
 
     @pytest.mark.parametrize(("max_stalls", "crashes"), [(3, 4), (1, 2)])
     async def test_a_job_lost_too_often_fails_saying_so(

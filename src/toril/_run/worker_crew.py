@@ -7,6 +7,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import NamedTuple, cast
 
 from toril._model.record import Claim
@@ -59,6 +60,7 @@ class Crew:
         self.slots = Slots(self._means(registry), self._threads)
         self._trips = Trips(self._store, self._lanes, self.slots, self._telling)
         self._hurry = asyncio.Event()
+        self._gone = asyncio.Event()
         self._over = False
         self._tasks: list[asyncio.Task[None]] = []
         self._given_up: Callable[[str], None] = only_say
@@ -95,6 +97,7 @@ class Crew:
         if wanted is not None:
             sys.setswitchinterval(min(wanted, self._interval))
         self._beat()
+        self._store.on_taken_back.add(self._taken_back)
         self._trips.bell.set()
         self._tasks = [self._loop.create_task(self._carry())]
         self._tasks += [self._loop.create_task(self._repeat(*each)) for each in self._rounds()]
@@ -154,22 +157,32 @@ class Crew:
         watchdog = Watchdog(store, self._trips, self._telling, self._given_up)
         rates = upkeep.Rates(store, queues, settings.id, self._telling)
         return [
-            (
-                "taking back stalled jobs",
-                lambda: upkeep.recover(
-                    store,
-                    queues,
-                    self._telling,
-                    max_stalls=settings.max_stalls,
-                    every=settings.stalled_s,
-                ),
-            ),
+            ("taking back stalled jobs", self._recover),
             ("removing old jobs", lambda: upkeep.trim(store, queues)),
             ("looking after schedules", self._rearming.repair),
             ("keeping the heartbeat", self._keep_beating),
             ("watching for claims", lambda: watchdog.look(self._lanes, self.slots)),
             *([("comparing rates", rates.compare)] if settings.rate is not None else []),
         ]
+
+    async def _recover(self) -> float:
+        """Take back stalled jobs, and wait for the next time, or until the store took some."""
+        self._gone.clear()
+        pause = await upkeep.recover(
+            self._store,
+            self._queues,
+            self._telling,
+            max_stalls=self._settings.max_stalls,
+            every=self._settings.stalled_s,
+        )
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._gone.wait(), pause)
+        return 0.0
+
+    def _taken_back(self) -> None:
+        # From the store's thread; a closed loop has nobody left to tell.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._gone.set)
 
     async def _carry(self) -> None:
         """Make trips until the last decision has been carried."""
@@ -269,6 +282,7 @@ class Crew:
 
     async def _shut(self) -> None:
         self._over = True
+        self._store.on_taken_back.discard(self._taken_back)
         self._wake()
         # What is under way may have claimed: those jobs are put back before this ends.
         await asyncio.wait(self._tasks[:1], timeout=WRITTEN_S)

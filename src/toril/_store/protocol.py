@@ -6,7 +6,7 @@ only `toril.errors`; in a batch the error stands in the answer's place. `now` is
 tests: the store's own clock. Never here: how a store does it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -151,7 +151,13 @@ class Renewer(Protocol):
 
 
 class Store(Protocol):
-    """Where jobs live."""
+    """Where jobs live.
+
+    Shape    on_taken_back: called, from any thread, when the store took jobs of a dead process
+             back by itself; `recover` tells which.
+    """
+
+    on_taken_back: set[Callable[[], None]]
 
     @property
     def url(self) -> str:

@@ -7,7 +7,8 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +32,8 @@ T = TypeVar("T")
 U = TypeVar("U")
 MEMORY = ":memory:"
 ANSWER_S = 90.0
+# Jobs taken back that nobody asked about yet; a queue may have no worker here who will.
+MAX_UNTOLD = 1_000
 
 
 class Writing:
@@ -109,7 +112,8 @@ class Engine:
         self.bulletin = Bulletin()
         # As the workers here say; None until one does: only they know how often a job may crash.
         self.max_stalls: int | None = None
-        self.taken_back: list[Recovered] = []
+        self.taken_back: deque[Recovered] = deque(maxlen=MAX_UNTOLD)
+        self.on_taken_back: set[Callable[[], None]] = set()
         self._level = level
         self._memory = path == MEMORY
         self._watch: Watch | None = None
@@ -175,7 +179,7 @@ class Engine:
         if dead and self.max_stalls is not None:
             # Closing, locked for long, or no room left: then the next look finds them again.
             with contextlib.suppress(StoreError):
-                self.taken_back += self.blocking(self.bury, dead)
+                self.note_taken_back(self.blocking(self.bury, dead))
         return alive
 
     def _sweep(self, unit: Unit, presence: Presence) -> None:
@@ -196,6 +200,19 @@ class Engine:
         if len(found) < claim.MAX_CLAIM:
             self._clear(unit, dead)
         return found
+
+    def note_taken_back(self, found: list[Recovered]) -> None:
+        """Keep what was taken back until the workers of its queues ask, and call them."""
+        self.taken_back.extend(found)
+        for call in tuple(self.on_taken_back) if found else ():
+            call()
+
+    def tell_taken_back(self, queues: Collection[str]) -> list[Recovered]:
+        """Give what was taken back from dead processes in these queues, or any, and forget it."""
+        found = [self.taken_back.popleft() for _ in range(len(self.taken_back))]
+        told = [each for each in found if not queues or each.queue in queues]
+        self.taken_back.extend(each for each in found if each not in told)
+        return told
 
     def _clear(self, unit: Unit, dead: list[int]) -> None:
         for key in dead:

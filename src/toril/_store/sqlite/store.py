@@ -6,7 +6,7 @@ Never here: SQL, or what a verb does (each group of verbs has a module of its ow
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from toril._model.decide import Decision
@@ -71,6 +71,7 @@ class SQLiteStore:
         self._level = synchronous
         self._engine: Engine | None = None
         self._opening = threading.Lock()
+        self.on_taken_back: set[Callable[[], None]] = set()
 
     @property
     def url(self) -> str:
@@ -91,6 +92,7 @@ class SQLiteStore:
         with self._opening:
             if self._engine is None:
                 self._engine = Engine(self._path, self._level)
+                self._engine.on_taken_back = self.on_taken_back
 
     async def close(self) -> None:
         """Let the file go; see the protocol."""
@@ -179,13 +181,12 @@ class SQLiteStore:
         engine.max_stalls = max_stalls
         dead, _ = await engine.read(engine.dead)
         if dead:
-            engine.taken_back += await engine.write(engine.bury, dead)
+            engine.note_taken_back(await engine.write(engine.bury, dead))
         found = await engine.write(
             lambda unit, names: claim.recover(unit, names, _now(unit, now), max_stalls=max_stalls),
             tuple(queues),
         )
-        told, engine.taken_back = engine.taken_back, []
-        return [*told, *found]
+        return [*engine.tell_taken_back(queues), *found]
 
     async def trim(self, queues: Sequence[str] = (), *, now: Millis | None = None) -> int:
         """Remove what is kept for too long; see the protocol."""
