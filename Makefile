@@ -24,7 +24,7 @@ setup: $(DEV) ## make .venv with toril and every tool (PYTHON=python3.12 picks t
 demo: $(PICTURES) ## watch toril work on pictures (IMAGES=folder takes yours)
 	@$(BIN)/toril demo $(if $(IMAGES),--images "$(IMAGES)")
 
-test: $(DEV) ## run every test, on all cores
+test: $(DEV) $(PICTURES) ## run every test, on all cores
 	@$(BIN)/python -m pytest -n auto -q
 
 check: $(DEV) ## format, lint, types, architecture: what a change must pass before its tests

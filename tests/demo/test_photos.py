@@ -78,6 +78,5 @@ def test_without_the_package_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch)
     )
 
 
-@pytest.mark.skipif(importlib.util.find_spec("skimage") is None, reason="no pictures installed")
 def test_the_installed_package_has_about_fifteen() -> None:
     assert 12 <= len(find_photos()) <= 20

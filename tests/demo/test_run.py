@@ -49,6 +49,18 @@ def test_exactly_the_two_that_must_fail_do(images: Path) -> None:
     assert closing.groups() == ("5", "16", "4")
 
 
+@pytest.mark.timeout(90)
+def test_it_works_on_the_photographs_that_a_package_brings() -> None:
+    shown = io.StringIO()
+
+    code = run(None, console=Console(file=shown, width=150, height=50))
+
+    assert code == 0, shown.getvalue()
+    closing = re.fullmatch(CLOSING, shown.getvalue().splitlines()[-1])
+    assert closing is not None
+    assert closing.group(3) == "4"
+
+
 def test_off_a_terminal_it_is_plain_lines(images: Path) -> None:
     _, lines = play(images)
 
