@@ -8,6 +8,7 @@ Never here: what a verb does.
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import stat
@@ -136,7 +137,7 @@ def connect(path: str, *, synchronous: str) -> Connection:
         db: Connection = opened
         db.set_busy_handler(_Patience())
         if path != ":memory:":
-            db.pragma("journal_mode", "wal")
+            _use_log(db)
         db.pragma("synchronous", synchronous)
         db.pragma("foreign_keys", True)
         db.pragma("recursive_triggers", False)
@@ -145,6 +146,22 @@ def connect(path: str, *, synchronous: str) -> Connection:
     except apsw.Error as error:
         raise translate(error, path) from error
     return db
+
+
+def _use_log(db: Connection) -> None:
+    """Switch a new file to its write-ahead log, or find that another process just did.
+
+    Two who switch it at once could wait for each other for ever, so SQLite refuses one of them
+    without asking how patient it is.
+    """
+    patience = _Patience()
+    for tries in itertools.count():
+        try:
+            db.pragma("journal_mode", "wal")
+            return
+        except apsw.BusyError:
+            if not patience(tries):
+                raise
 
 
 def migrate(db: Connection, where: str) -> None:
