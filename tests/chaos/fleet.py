@@ -27,6 +27,7 @@ class Fleet:
     def __init__(self, module: str, *args: object) -> None:
         self._command = (sys.executable, "-m", module, *map(str, args))
         self._up = asyncio.Event()
+        self._failed = False
         self._watching: set[asyncio.Task[None]] = set()
         self.running: list[Process] = []
         self.up: list[Process] = []
@@ -43,15 +44,20 @@ class Fleet:
 
     async def _see_up(self, process: Process) -> None:
         assert process.stdout is not None
-        if await process.stdout.readline() and process in self.running:
-            self.up.append(process)
+        said = await process.stdout.readline()
+        if process in self.running:
+            if said:
+                self.up.append(process)
+            else:
+                self._failed = True
             self._up.set()
 
     async def all_up(self, count: int) -> None:
-        """Wait until so many have come up."""
+        """Wait until so many have come up; one that ends before fails the test."""
         while len(self.up) < count:
             self._up.clear()
             await self._up.wait()
+            assert not self._failed, "a process ended before it came up: see its error output"
 
     async def kill(self, victim: Process, ledger: Ledger) -> int:
         """Kill -9 one, see it dead, and start another; give when it was killed (ns)."""
