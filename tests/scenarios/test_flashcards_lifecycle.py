@@ -229,7 +229,7 @@ class TestLifecycleOrder:
     async def test_no_drained_when_the_claim_after_a_finish_found_a_delayed_job(
         self, app: Toril
     ) -> None:
-        """R20: as BullMQ, which looks for the next job first, and is silent if it is a later one."""
+        """As BullMQ, which looks for the next job first, and is silent if it is a later one."""
         queue = app.queue(IMAGES)
         await queue.add("optimize-size", CARD)
         await queue.add("optimize-size", CARD, delay="1h")
@@ -242,7 +242,7 @@ class TestLifecycleOrder:
     async def test_ready_counts_and_lists_the_prioritized_with_the_waiting(
         self, app: Toril
     ) -> None:
-        """R20: BullMQ's seven numbers, and `ready` for what the cards call `wait`."""
+        """BullMQ's seven numbers, and `ready` for what the cards call `wait`."""
         queue = app.queue(IMAGES)
         plain = await queue.add("optimize-size", CARD)
         urgent = await queue.add("optimize-size", CARD, priority=1)

@@ -224,7 +224,7 @@ class TestHandlerBlocks:
     async def test_a_job_lost_too_often_fails_saying_so(
         self, app: Toril, url: str, tmp_path: Path, max_stalls: int, crashes: int
     ) -> None:
-        """R14: the crash that fails it is the first over the limit that it had by itself.
+        """The crash that fails it is the first over the limit that it had by itself.
 
         The second crash may be a neighbour's doing; from then on the job runs alone.
         """

@@ -145,7 +145,7 @@ def recover(
     tries: list[list[Any]] = []
     for key, name, id, stalls, alone, run, worker, started in found:
         queue = unit.queue(name)
-        # A bystander of a crash is not to blame: only a job that ran by itself is (R14).
+        # A bystander of a crash is not to blame: only a job that ran by itself is.
         fatal = stalls + 1 > max_stalls and (bool(alone) or max_stalls == 0)
         taken.append([key, queue.front(), STALLED_REASON if fatal else None])
         tries.append([key, run, worker, started, now, "stalled", None])
