@@ -155,7 +155,7 @@ def describe(where: Path) -> None:
         f"disk      {file_system(where)} at {where}, one fsync {fsync_ms(where):.2f} ms, "
         f"{fsync_ms(where, pause=0.02):.2f} ms after 20 ms of silence"
     )
-    if os.getloadavg()[0] > (os.cpu_count() or 1) / 4:
+    if os.getloadavg()[0] > (os.cpu_count() or 1) * 0.6:
         print("          the machine is busy with other things: all figures are worse for it")
 
 
