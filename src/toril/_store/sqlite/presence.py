@@ -14,6 +14,8 @@ import tempfile
 import weakref
 from pathlib import Path
 
+from toril.errors import StoreUnavailable
+
 if sys.platform != "win32":
     import fcntl
 
@@ -37,6 +39,7 @@ else:  # Windows has no flock: there the lock time of a job alone tells
 
 # A Unix socket's path has to fit in 108 bytes, its end included.
 MAX_SOCKET_PATH = 100
+ENTRIES = 100
 _open: "weakref.WeakSet[Presence]" = weakref.WeakSet()
 
 
@@ -55,12 +58,19 @@ class Presence:
 
     def __init__(self, path: Path) -> None:
         self.folder = path.with_name(path.name + "-live")
-        self.folder.mkdir(mode=0o700, exist_ok=True)
         name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self.lock = f"{name}.lock"
-        self._lock_handle: int | None = _lock(self.folder / self.lock, create=True)
+        self._lock_handle = self._enter()
         self.bell_socket, self.bell = _doorbell(self.folder, name)
         _open.add(self)
+
+    def _enter(self) -> int | None:
+        """Make the folder and take the lock; the last process to leave may remove the folder."""
+        for _ in range(ENTRIES):
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                return _lock(self.folder / self.lock, create=True)
+        raise StoreUnavailable(f"cannot make a lock in {self.folder}: it vanishes again and again")
 
     def is_dead(self, lock: str) -> bool:
         """Say whether the process that has this lock is gone; its traces are cleared then.
