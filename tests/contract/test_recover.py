@@ -176,11 +176,20 @@ async def test_it_is_then_failed_as_any_other(kit: Kit) -> None:
 
 async def test_a_few_stalls_are_forgiven(kit: Kit) -> None:
     await kit.add()
-    for _ in range(3):
+    for _ in range(2):
         await kit.crash(max_stalls=3)
 
     record = (await kit.claim()).record
-    assert (record.stalls, record.deferred) == (3, None)
+    assert (record.stalls, record.deferred) == (2, None)
+
+
+async def test_a_job_held_to_run_alone_is_not_charged_before_it_begins(kit: Kit) -> None:
+    await kit.add()
+    for _ in range(4):
+        await kit.crash(max_stalls=3)
+
+    record = (await kit.claim()).record
+    assert (record.stalls, record.runs, record.deferred) == (2, 5, None)
 
 
 async def test_a_bystander_is_forgiven_as_often_as_it_takes(kit: Kit) -> None:

@@ -252,7 +252,8 @@ class Model:
         return [job for job in self.in_state(State.ACTIVE) if job.lock_until <= self.now]
 
     def recover(self, job: Job) -> None:
-        job.stalls += 1
+        # From two crashes on only a run by itself is charged, and here none is.
+        job.stalls = min(job.stalls + 1, 2)
         self._step(job, "recover take-back", State.WAITING)
         job.place = (0, -self._tick())
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -372,5 +372,7 @@ TestStore.settings = settings(
     max_examples=100,
     stateful_step_count=50,
     deadline=None,
+    # Shrinking takes minutes: the seed that is printed repeats a failure.
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
     suppress_health_check=list(HealthCheck),
 )

@@ -9,7 +9,7 @@ import pytest
 
 from tests.runtime.kit import Gate, Heard, kinds, line_at, until
 from toril import Job, Toril
-from toril._model.report import WorkerInfo
+from toril._model.report import JobPatch, WorkerInfo
 from toril._store.protocol import ClaimRequest, Store
 from toril.errors import StoreUnavailable
 
@@ -21,11 +21,19 @@ async def steal(app: Toril, queue: str) -> None:
 
 
 async def crash(app: Toril, queue: str, times: int) -> None:
-    """Claim every job of a queue and lose it, as a process that dies would."""
+    """Claim every job of a queue and lose it, as a process that dies would.
+
+    From its third start on a job runs alone, as a worker would let it.
+    """
+    store = app.context.store
     for n in range(times):
-        await app.context.store.claim(
+        [claimed] = await store.claim(
             [ClaimRequest(queue=queue, limit=250, token=f"gone-{n}", worker="gone")]
         )
+        if n >= 2:
+            await store.update(
+                [JobPatch(queue=queue, id=claim.record.id, alone=True) for claim in claimed.jobs]
+            )
         await steal(app, queue)
 
 

@@ -18,6 +18,8 @@ from .unit import QueueRow, Unit, to_json
 MAX_CLAIM = 250
 MAX_DUE = 1_000
 LOOK_AHEAD = 64
+# From this many crashes on workers run a job by itself (sooner, when fewer are allowed at all).
+CRASHES_ALONE = 2
 STALLED_REASON = "job stalled more than allowable limit"
 
 _records = msgspec.json.Decoder(list[tuple[int, Record]])
@@ -146,8 +148,10 @@ def recover(
     for key, name, id, stalls, alone, run, worker, started in found:
         queue = unit.queue(name)
         # A bystander of a crash is not to blame: only a job that ran by itself is.
-        fatal = stalls + 1 > max_stalls and (bool(alone) or max_stalls == 0)
-        taken.append([key, queue.front(), STALLED_REASON if fatal else None])
+        # One that was held to be run by itself, and had not begun, did not crash anything.
+        stalls += int(alone or stalls < min(CRASHES_ALONE, max(max_stalls, 1)))
+        fatal = stalls > max_stalls and (bool(alone) or max_stalls == 0)
+        taken.append([key, queue.front(), STALLED_REASON if fatal else None, stalls])
         tries.append([key, run, worker, started, now, "stalled", None])
         queue.emit(
             now,
@@ -155,7 +159,7 @@ def recover(
             {"kind": "stalled", "job_id": id},
         )
         unit.ready.add(name)
-        recovered.append(Recovered(queue=name, id=id, stalls=stalls + 1, fatal=fatal))
+        recovered.append(Recovered(queue=name, id=id, stalls=stalls, fatal=fatal))
     if taken:
         unit.run_each("claim.take_back", taken)
         unit.run_each("finish.tries", tries)

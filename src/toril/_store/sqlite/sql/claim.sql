@@ -68,9 +68,9 @@ FROM (
     LIMIT ?4
 );
 
--- claim.take_back: Put stalled jobs to the front of waiting: key, position, deferred failure.
+-- claim.take_back: Put stalled jobs to the front of waiting: key, position, deferred failure, stalls.
 UPDATE jobs SET
-    state = 'waiting', lane = 0, position = taken.value ->> 1, stalls = stalls + 1, alone = 0,
+    state = 'waiting', lane = 0, position = taken.value ->> 1, stalls = taken.value ->> 3, alone = 0,
     deferred = coalesce(taken.value ->> 2, deferred), token = NULL, lock_until = NULL, owner = NULL
 FROM json_each(?1) AS taken
 WHERE jobs.key = taken.value ->> 0;
