@@ -68,21 +68,24 @@ def finish(unit: Unit, decisions: Sequence[Decision], now: Millis) -> list[Answe
     answers: list[Answer] = []
     completed: list[Pair] = []
     done: dict[tuple[int | None, str, Action], Answer] = {}
+    settled: set[int | None] = set()
     for standing in found:
         decision = decisions[standing.number]
         mark = (standing.key, decision.token, decision.action)
         if mark in done:  # the same decision twice in one call
             answers.append(done[mark])
             continue
-        if any(key == standing.key for key, _, _ in done):
+        if standing.key in settled:
             answers.append(_lost(decision, "it was settled by this very call"))
             continue
         answer = _refuse(unit, decision, standing)
         if answer is None and decision.action is Action.COMPLETE:
             answer = done[mark] = "completed"
+            settled.add(standing.key)
             completed.append((decision, standing))
         elif answer is None:
             answer = done[mark] = _other(unit, (decision, standing), now)
+            settled.add(standing.key)
         answers.append(answer)
     if completed:
         _complete(unit, completed, now)

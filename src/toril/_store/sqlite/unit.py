@@ -184,13 +184,6 @@ class Unit:
             assert found is not None
         return found
 
-    def queue_by_key(self, key: int) -> QueueRow:
-        """Load the queue that has this key."""
-        for row in self._queues.values():
-            if row is not None and row.key == key:
-                return row
-        return self.queue(self.value("queue.name", (key,)))
-
     def forget(self, name: str) -> None:
         """Stop knowing a queue that was deleted in this transaction."""
         self._queues.pop(name, None)

@@ -7,9 +7,6 @@ SELECT
 FROM queues
 WHERE name = ?1;
 
--- queue.name: The name of a queue by its key.
-SELECT name FROM queues WHERE key = ?1;
-
 -- queue.create: A new queue; its events are numbered from the time on, so that one which is
 -- made again after it was obliterated goes on where the old one ended.
 INSERT INTO queues (name, events) VALUES (?1, ?2);
