@@ -1,0 +1,122 @@
+"""What the interop tests share: a Redis, a Node process of each version, and sides on a prefix."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import pytest
+import redis
+
+from tests.interop.node import VERSIONS, Peer
+from tests.interop.sides import NodeSide, Side
+from tests.interop.toril_side import TorilSide
+from tests.servers import RedisServer, fresh_prefix, shared_server
+from toril._store.connect import connect
+from toril.errors import ConfigError
+
+
+def _has_redis() -> bool:
+    """Say whether this toril has a store on Redis yet."""
+    try:
+        connect("redis://127.0.0.1:1", "bull")
+    except ConfigError:
+        return False
+    return True
+
+
+NAMES = ("toril", "node6", "node5") if _has_redis() else ("node6", "node5")
+# Node against itself is no proof of toril; these two hold the harness to account.
+CONTROLS = [("node6", "node6", "node6"), ("node5", "node5", "node5")]
+TRIOS = [*CONTROLS, *(trio for trio in itertools.product(NAMES, repeat=3) if "toril" in trio)]
+DUOS = [
+    ("node6", "node6"),
+    *(duo for duo in itertools.product(NAMES, repeat=2) if duo.count("toril") == 1),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Trio:
+    """Who adds, who works, and who reads."""
+
+    producer: Side
+    worker: Side
+    reader: Side
+
+
+@dataclass(frozen=True, slots=True)
+class Duo:
+    """Who comes first, and who comes after."""
+
+    first: Side
+    second: Side
+
+
+class Sides:
+    """The sides of one test, all on one prefix; each is made when it is first asked for."""
+
+    def __init__(self, server: RedisServer, peers: dict[int, Peer], prefix: str) -> None:
+        self.server = server
+        self.prefix = prefix
+        self._peers = peers
+        self._made: dict[str, Side] = {}
+
+    def __call__(self, name: str) -> Side:
+        if name not in self._made:
+            self._made[name] = self.make(name, self.prefix)
+        return self._made[name]
+
+    def make(self, name: str, prefix: str) -> Side:
+        """Make a side on a prefix of its own."""
+        if name == "toril":
+            return TorilSide(self.server.url, prefix)
+        return NodeSide(self._peers[int(name.removeprefix("node"))], prefix)
+
+    async def close(self) -> None:
+        """Close every side that was made."""
+        for side in self._made.values():
+            await side.close()
+
+
+@pytest.fixture(scope="session")
+def server() -> RedisServer:
+    return shared_server()
+
+
+@pytest.fixture(scope="session")
+def peers(server: RedisServer) -> Iterator[dict[int, Peer]]:
+    running = {version: Peer(version, server.port) for version in VERSIONS}
+    for each in running.values():
+        each.ready()
+    yield running
+    for each in running.values():
+        each.stop()
+
+
+@pytest.fixture
+def prefix() -> str:
+    return fresh_prefix()
+
+
+@pytest.fixture
+async def sides(server: RedisServer, peers: dict[int, Peer], prefix: str) -> AsyncIterator[Sides]:
+    made = Sides(server, peers, prefix)
+    yield made
+    await made.close()
+    stray = [text for each in peers.values() for text in each.stray]
+    assert not stray, f"Node left a promise rejected: {stray}"
+
+
+@pytest.fixture(params=TRIOS, ids="-".join)
+def trio(request: pytest.FixtureRequest, sides: Sides) -> Trio:
+    return Trio(*(sides(name) for name in request.param))
+
+
+@pytest.fixture(params=DUOS, ids="-".join)
+def duo(request: pytest.FixtureRequest, sides: Sides) -> Duo:
+    return Duo(*(sides(name) for name in request.param))
+
+
+@pytest.fixture
+def keys(server: RedisServer) -> Iterator[redis.Redis]:
+    with server.client() as client:
+        yield client

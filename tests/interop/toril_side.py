@@ -1,0 +1,570 @@
+"""toril's side of the interface: BullMQ's words in, BullMQ's words out."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.interop.sides import PATIENCE_MS, Data, Ids, Opts, Refused, Run, Scheduler, Seen
+from toril import (
+    AwaitChildren,
+    Dedup,
+    Event,
+    Fail,
+    Job,
+    JobFailed,
+    Queue,
+    RateLimited,
+    Release,
+    Snooze,
+    Toril,
+    TorilError,
+    Worker,
+)
+from toril._model.record import Ref
+from toril._run.events import Events
+from toril.errors import ResultTimeout
+
+POLICIES = {
+    "failParentOnFailure": "fail",
+    "continueParentOnFailure": "continue",
+    "ignoreDependencyOnFailure": "ignore",
+    "removeDependencyOnFailure": "remove",
+}
+_SAME = {"attempts", "priority", "lifo", "backoff"}
+_RENAMED = {"jobId": "id", "keepLogs": "keep_logs", "stackTraceLimit": "keep_stack"}
+
+
+def options(given: Opts, *, child: bool = False) -> dict[str, Any]:
+    """Say BullMQ's options of a job in toril's words."""
+    made: dict[str, Any] = {"parent_on_fail": "wait"} if child or "parent" in given else {}
+    for name, value in given.items():
+        match name:
+            case _ if name in _SAME:
+                made[name] = _backoff(value) if name == "backoff" else value
+            case _ if name in _RENAMED:
+                made[_RENAMED[name]] = value
+            case _ if name in POLICIES:
+                made |= {"parent_on_fail": POLICIES[name]} if value else {}
+            case "delay":
+                made["delay"] = f"{value}ms"
+            case "timestamp":
+                made["created_at"] = datetime.fromtimestamp(value / 1000, UTC)
+            case "sizeLimit":
+                made["max_size"] = value
+            case "removeOnComplete":
+                made["keep_completed"] = _keep(value)
+            case "removeOnFail":
+                made["keep_failed"] = _keep(value)
+            case "deduplication":
+                made["dedup"] = _dedup(value)
+            case "parent":
+                made["parent"] = Ref(value["queue"].rpartition(":")[2], value["id"])
+            case _:
+                raise KeyError(name)
+    return made
+
+
+def _backoff(value: Any) -> Any:
+    return {"type": "fixed", "delay": value} if isinstance(value, int) else value
+
+
+def _keep(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value
+    made = {"count": value["count"]} if "count" in value else {}
+    return made | ({"age": f"{value['age']}s"} if "age" in value else {})
+
+
+def _dedup(value: Mapping[str, Any]) -> Dedup:
+    return Dedup(
+        value["id"],
+        ttl=f"{value['ttl']}ms" if "ttl" in value else None,
+        extend=value.get("extend", False),
+        replace=value.get("replace", False),
+        reschedule=value.get("reschedule", False),
+        keep_last=value.get("keepLastIfActive", False),
+    )
+
+
+@dataclass(slots=True)
+class Gate:
+    """Where handlers wait until they are let on."""
+
+    reached: int = 0
+    permits: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    moved: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def pass_(self) -> None:
+        async with self.moved:
+            self.reached += 1
+            self.moved.notify_all()
+        await self.permits.acquire()
+
+    def let(self, count: int) -> None:
+        for _ in range(count):
+            self.permits.release()
+
+    async def until(self, count: int) -> None:
+        async with self.moved:
+            await self.moved.wait_for(lambda: self.reached >= count)
+
+
+class TorilSide:
+    """toril, in the process of the tests."""
+
+    name = "toril"
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self.prefix = prefix
+        self.app = Toril(url, prefix=prefix)
+        self._workers: dict[str, Worker] = {}
+        self._gates: dict[str, Gate] = defaultdict(Gate)
+        self._runs: list[dict[str, Any]] = []
+        self._listening: dict[str, tuple[Events, asyncio.Task[None]]] = {}
+        self._heard: dict[str, list[Event]] = defaultdict(list)
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def queue(self, name: str) -> Queue:
+        """Give a queue that keeps what Node's would keep."""
+        return self.app.queue(name, keep="all")
+
+    async def _job(self, queue: str, job: str) -> Job[Any]:
+        found = await self.queue(queue).job(job)
+        if found is None:
+            raise Refused(f"no job {job} in queue {queue}")
+        return found
+
+    async def _steer(self, asked: Awaitable[Any]) -> Any:
+        try:
+            return await asked
+        except TorilError as error:
+            raise Refused(str(error)) from error
+
+    # Produce.
+
+    async def add(self, queue: str, name: str = "job", data: Data = None, **opts: Any) -> str:
+        given = {} if data is None else data
+        return (await self.queue(queue).add(name, given, **options(opts))).id
+
+    async def add_bulk(self, queue: str, jobs: Sequence[tuple[str, Data, Opts]]) -> list[str]:
+        given: Any = [(name, data, options(opts)) for name, data, opts in jobs]
+        return [job.id for job in await self.queue(queue).add_many(given)]
+
+    async def add_flow(self, root: Mapping[str, Any]) -> Ids:
+        tree = await self._flow(root, child=False).add()
+        return _ids(tree)
+
+    def _flow(self, node: Mapping[str, Any], *, child: bool) -> Any:
+        children = [self._flow(each, child=True) for each in node.get("children", ())]
+        given = options(node.get("opts", {}), child=child)
+        self.queue(node["queueName"])
+        return self.app.flow(
+            node["queueName"], node["name"], node["data"], children=children, **given
+        )
+
+    async def upsert(
+        self, queue: str, scheduler: str, repeat: Opts, name: str = "tick", data: Data = None
+    ) -> None:
+        rule: dict[str, Any] = {}
+        for word, value in repeat.items():
+            match word:
+                case "pattern":
+                    rule["cron"] = value
+                case "every" | "offset":
+                    rule[word] = f"{value}ms"
+                case "startDate" | "endDate":
+                    rule[word.removesuffix("Date")] = datetime.fromtimestamp(value / 1000, UTC)
+                case _:
+                    rule[word] = value
+        self.queue(queue)
+        given = {} if data is None else data
+        await self.app.schedules.put(scheduler, queue=queue, name=name, data=given, **rule)
+
+    async def unschedule(self, queue: str, scheduler: str) -> bool:
+        return await self.app.schedules.drop(queue, scheduler)
+
+    async def schedulers(self, queue: str) -> list[Scheduler]:
+        return [
+            Scheduler(
+                id=one.id,
+                next=one.next_ms,
+                pattern=one.rule.cron,
+                every=one.rule.every_ms,
+                tz=one.rule.tz if one.rule.cron else None,
+                count=one.count,
+            )
+            for one in await self.app.schedules.list(queue)
+        ]
+
+    # Work.
+
+    async def work(self, queue: str, key: str = "w", **given: Any) -> None:
+        made: dict[str, Any] = {"name": key, "concurrency": given.pop("concurrency", 1)}
+        for name, value in given.items():
+            match name:
+                case "limiter":
+                    made["rate"] = f"{value['max']}/{value['duration']}ms"
+                case "lockDuration":
+                    made["lock"] = f"{value}ms"
+                case "stalledInterval":
+                    made["stalled_interval"] = f"{value}ms"
+                case "maxStalledCount":
+                    made["max_stalls"] = value
+                case "drainDelay" | "metrics":
+                    pass
+                case _:
+                    raise KeyError(name)
+        self.queue(queue)
+        worker = self.app.worker([queue], self._handler(key), **made)
+        self._workers[key] = worker
+        await worker.start()
+
+    async def rest(self, key: str = "w") -> None:
+        await self._workers.pop(key).stop()
+
+    async def go(self, gate: str, count: int = 1) -> None:
+        self._gates[gate].let(count)
+
+    async def reached(self, gate: str, count: int = 1) -> None:
+        async with asyncio.timeout(PATIENCE_MS / 1000):
+            await self._gates[gate].until(count)
+
+    async def runs(self) -> list[Run]:
+        return [Run(**one) for one in self._runs]
+
+    def _handler(self, key: str) -> Callable[[Job[Any]], Awaitable[Any]]:
+        async def run(job: Job[Any]) -> Any:
+            entry = {"queue": job.queue, "id": job.id, "name": job.name, "worker": key}
+            self._runs.append(entry | {"began": time.time() * 1000, "ended": None})
+            mine = self._runs[-1]
+            try:
+                steps = job.data.get("do", ()) if isinstance(job.data, dict) else ()
+                for word, *args in steps:
+                    done = await STEPS[word](self, job, *args)
+                    if done:
+                        return done[0]
+                return None
+            finally:
+                mine["ended"] = time.time() * 1000
+
+        return run
+
+    def gate(self, name: str) -> Gate:
+        """Give the gate of this name."""
+        return self._gates[name]
+
+    # Read.
+
+    async def look(self, queue: str, job: str) -> Seen | None:
+        found = await self.queue(queue).job(job)
+        if found is None:
+            return None
+        record = found.record
+        return Seen(
+            id=found.id,
+            name=found.name,
+            data=found.data,
+            state=str(record.state),
+            result=None if record.result is None else await found.result(1),
+            reason=record.reason,
+            stack=record.stack,
+            progress=found.last_progress,
+            attempts_made=record.attempts_made,
+            starts=record.runs,
+            stalls=record.stalls,
+            delay=record.delay_ms,
+            priority=record.priority,
+            timestamp=record.created_ms,
+            started=record.started_ms,
+            finished=record.finished_ms,
+            worker=record.worker,
+            parent=None if record.parent is None else f"{record.parent.queue}:{record.parent.id}",
+        )
+
+    async def result(self, queue: str, job: str, ttl: int = PATIENCE_MS) -> Any:
+        try:
+            return await (await self._job(queue, job)).result(f"{ttl}ms")
+        except JobFailed as error:
+            raise Refused(error.reason) from error
+        except ResultTimeout as error:
+            raise Refused(str(error)) from error
+
+    async def counts(self, queue: str) -> dict[str, int]:
+        counts = await self.queue(queue).counts()
+        each = {
+            "waiting": counts.waiting,
+            "prioritized": counts.prioritized,
+            "delayed": counts.delayed,
+            "active": counts.active,
+            "waiting-children": counts.waiting_children,
+            "completed": counts.completed,
+            "failed": counts.failed,
+        }
+        return {state: count for state, count in each.items() if count}
+
+    async def ids(self, queue: str, state: str) -> list[str]:
+        newest_first = state in ("completed", "failed")
+        jobs = self.queue(queue).jobs(state, newest_first=newest_first)
+        return [job.id async for job in jobs]
+
+    async def logs(self, queue: str, job: str) -> list[str]:
+        return list((await (await self._job(queue, job)).logs()).lines)
+
+    async def values(self, queue: str, job: str) -> dict[str, Any]:
+        values = await (await self._job(queue, job)).children_values()
+        return {f"{self.prefix}:{key}": value for key, value in values.items()}
+
+    async def standing(self, queue: str, job: str) -> dict[str, int]:
+        counts = await (await self._job(queue, job)).dependencies()
+        each = {
+            "processed": counts.completed,
+            "unprocessed": counts.pending,
+            "ignored": counts.ignored,
+            "failed": counts.failed,
+        }
+        return {kind: count for kind, count in each.items() if count}
+
+    async def metrics(self, queue: str, kind: str) -> int:
+        return (await self.queue(queue).metrics(kind)).total
+
+    async def workers(self, queue: str) -> list[str]:
+        return [one.name for one in await self.queue(queue).workers()]
+
+    async def is_paused(self, queue: str) -> bool:
+        return await self.queue(queue).is_paused()
+
+    async def listen(self, queue: str) -> None:
+        events = await self.queue(queue).events().__aenter__()
+
+        async def read() -> None:
+            async for event in events:
+                self._heard[queue].append(event)
+
+        self._listening[queue] = events, asyncio.create_task(read())
+
+    async def heard(self, queue: str) -> list[tuple[str, dict[str, Any]]]:
+        return [_told(event) for event in self._heard[queue]]
+
+    # Steer.
+
+    async def pause(self, queue: str) -> None:
+        await self.queue(queue).pause()
+
+    async def resume(self, queue: str) -> None:
+        await self.queue(queue).resume()
+
+    async def drain(self, queue: str, delayed: bool = False) -> None:
+        await self.queue(queue).drain(delayed=delayed)
+
+    async def clean(self, queue: str, state: str, limit: int = 0) -> list[str]:
+        word = "waiting" if state == "wait" else state
+        return await self.queue(queue).clean(word, limit=limit or None)
+
+    async def obliterate(self, queue: str, force: bool = False) -> None:
+        await self._steer(self.queue(queue).obliterate(force=force))
+
+    async def retry_all(self, queue: str) -> None:
+        await self.queue(queue).retry_all()
+
+    async def promote_all(self, queue: str) -> None:
+        await self.queue(queue).promote_all()
+
+    async def limit(
+        self,
+        queue: str,
+        *,
+        concurrency: int | None = None,
+        rate: tuple[int, int] | None = None,
+    ) -> None:
+        if concurrency is not None:
+            await self.queue(queue).limit(concurrency=concurrency)
+        if rate is not None:
+            await self.queue(queue).limit(rate=f"{rate[0]}/{rate[1]}ms")
+
+    async def rate_limit(self, queue: str, ms: int) -> None:
+        await self.queue(queue).rate_limit(f"{ms}ms")
+
+    async def retry(self, queue: str, job: str) -> None:
+        await self._steer((await self._job(queue, job)).retry())
+
+    async def promote(self, queue: str, job: str) -> None:
+        await self._steer((await self._job(queue, job)).promote())
+
+    async def change_delay(self, queue: str, job: str, ms: int) -> None:
+        await self._steer((await self._job(queue, job)).reschedule(f"{ms}ms"))
+
+    async def change_priority(
+        self, queue: str, job: str, priority: int, lifo: bool = False
+    ) -> None:
+        await self._steer((await self._job(queue, job)).set_priority(priority, lifo=lifo))
+
+    async def remove(self, queue: str, job: str, children: bool = True) -> None:
+        await self._steer((await self._job(queue, job)).remove(children=children))
+
+    async def update(self, queue: str, job: str, data: Data) -> None:
+        await (await self._job(queue, job)).update(data)
+
+    async def detach(self, queue: str, job: str) -> None:
+        await (await self._job(queue, job)).detach()
+
+    async def close(self) -> None:
+        for gate in self._gates.values():
+            gate.let(1000)
+        for worker in self._workers.values():
+            await worker.stop(grace="1s")
+        for events, reading in self._listening.values():
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            await events.close()
+        await self.app.close()
+
+
+def _ids(made: Any) -> Ids:
+    return Ids(made.job.id, made.job.queue, tuple(map(_ids, made.children)))
+
+
+_FIELDS = {
+    "job_id": "jobId",
+    "name": "name",
+    "prev": "prev",
+    "due_ms": "delay",
+    "data": "data",
+    "result": "returnvalue",
+    "reason": "failedReason",
+    "attempts_made": "attemptsMade",
+    "dedup_key": "deduplicationId",
+    "dropped_id": "deduplicatedJobId",
+    "count": "count",
+}
+
+
+def _told(event: Event) -> tuple[str, dict[str, Any]]:
+    fields = {ours: getattr(event, ours) for ours in _FIELDS if hasattr(event, ours)}
+    told = {_FIELDS[ours]: value for ours, value in fields.items() if value != ""}
+    for name in ("attemptsMade", "count"):
+        if name in told:
+            told[name] = str(told[name])
+    return event.kind, told
+
+
+# What a job does, word by word; a step that ends the job gives its value in a tuple.
+
+Step = Callable[..., Awaitable[tuple[Any] | None]]
+
+
+async def _return(side: TorilSide, job: Job[Any], value: Any) -> tuple[Any]:
+    return (value,)
+
+
+async def _undefined(side: TorilSide, job: Job[Any]) -> tuple[Any]:
+    return (None,)
+
+
+async def _children(side: TorilSide, job: Job[Any]) -> tuple[Any]:
+    values = await job.children_values()
+    return ({f"{side.prefix}:{key}": value for key, value in values.items()},)
+
+
+async def _ignored(side: TorilSide, job: Job[Any]) -> tuple[Any]:
+    failures = (await job.children()).failures
+    return ({f"{side.prefix}:{key}": value for key, value in failures.items()},)
+
+
+async def _seen(side: TorilSide, job: Job[Any]) -> tuple[Any]:
+    parent = job.record.parent
+    return (
+        {
+            "name": job.name,
+            "data": job.data,
+            "attemptsMade": job.attempts_made,
+            "attemptsStarted": job.run,
+            "priority": job.record.priority,
+            **({"parentKey": f"{side.prefix}:{parent.queue}:{parent.id}"} if parent else {}),
+        },
+    )
+
+
+async def _throw(side: TorilSide, job: Job[Any], message: str, times: float = 1e9) -> None:
+    if job.attempts_made < times:
+        raise ValueError(message)
+
+
+async def _fatal(side: TorilSide, job: Job[Any], message: str) -> None:
+    raise Fail(message)
+
+
+async def _progress(side: TorilSide, job: Job[Any], value: Any) -> None:
+    await job.progress(value)
+
+
+async def _log(side: TorilSide, job: Job[Any], row: str) -> None:
+    await job.log(row)
+
+
+async def _data(side: TorilSide, job: Job[Any], data: Any) -> None:
+    await job.update(data)
+
+
+async def _gate(side: TorilSide, job: Job[Any], name: str) -> None:
+    await side.gate(name).pass_()
+
+
+async def _sleep(side: TorilSide, job: Job[Any], ms: int) -> None:
+    await asyncio.sleep(ms / 1000)
+
+
+async def _later(side: TorilSide, job: Job[Any], ms: int) -> None:
+    if job.run == 1:
+        raise Snooze(f"{ms}ms")
+
+
+async def _back(side: TorilSide, job: Job[Any]) -> None:
+    if job.run == 1:
+        raise Release
+
+
+async def _child(
+    side: TorilSide, job: Job[Any], queue: str, name: str, data: Any, opts: Opts | None = None
+) -> None:
+    if job.run == 1:
+        given = options(opts or {}, child=True)
+        await side.queue(queue).add(name, data, parent=job.ref, **given)
+
+
+async def _await(side: TorilSide, job: Job[Any]) -> None:
+    if (await job.dependencies()).pending:
+        raise AwaitChildren
+
+
+async def _limit(side: TorilSide, job: Job[Any], ms: int) -> None:
+    if job.run == 1:
+        raise RateLimited(f"{ms}ms")
+
+
+STEPS: dict[str, Step] = {
+    "return": _return,
+    "undefined": _undefined,
+    "children": _children,
+    "ignored": _ignored,
+    "seen": _seen,
+    "throw": _throw,
+    "fatal": _fatal,
+    "progress": _progress,
+    "log": _log,
+    "data": _data,
+    "gate": _gate,
+    "sleep": _sleep,
+    "later": _later,
+    "back": _back,
+    "child": _child,
+    "await": _await,
+    "limit": _limit,
+}
