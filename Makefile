@@ -66,7 +66,7 @@ $(CREATED):
 
 $(INSTALLED): $(CREATED) pyproject.toml
 	@echo "installing toril"
-	@$(PIP) install --editable '.[demo,fast]'
+	@$(PIP) install --editable '.[demo,fast,redis]'
 	@touch $@
 
 $(DEV): $(INSTALLED)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import RedisServer, fresh_prefix, shared_server
+
 if sys.platform != "win32":
     import fcntl
 
@@ -56,3 +58,21 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         with _locked("gate", shared=False):
             room.enter_context(_locked("room", shared=not alone))
         return (yield)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> RedisServer:
+    """Give this process's server: it is shared, so break nothing and keep to a fresh prefix."""
+    return shared_server()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """Name the shared server; the queues of a test stand under `redis_prefix` there."""
+    return redis_server.url
+
+
+@pytest.fixture
+def redis_prefix() -> str:
+    """Give a prefix that no other test uses."""
+    return fresh_prefix()
