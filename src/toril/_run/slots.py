@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from toril._model.backoff import Custom
+from toril._model.crashes import alone_from
 from toril._model.decide import Decision, End, Outcome, decide
 from toril._model.options import BackoffFunction
 from toril._model.record import Claim
@@ -46,9 +47,6 @@ from .telling import Telling, no_handler
 INSIST_S = 1.0
 # So often may a job that waits for children find none pending before it is taken for a mistake.
 MAX_RERUNS = 100
-# From this many crashes on a job runs alone in its worker, so that no bystander is charged; or
-# sooner, when fewer are allowed at all.
-CRASHES_ALONE = 2
 
 
 class Why(Enum):
@@ -170,7 +168,7 @@ class Slots:
             return
         slot.handler = handler
         slot.limit_ms = slot.limit_ms or handler.timeout_ms
-        if record.stalls >= min(CRASHES_ALONE, max(self._means.max_stalls, 1)):
+        if record.stalls >= alone_from(self._means.max_stalls):
             self._crashy.append(slot)
             # Later, so that the rest of the same claim is running by then.
             self._loop.call_soon(self._next_alone)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from toril._model.crashes import STALLED_REASON, charge
 from toril._model.record import Claim, Record, Ref
 from toril._model.times import Millis
 from toril._store.protocol import Claimed, ClaimRequest, Recovered
@@ -18,9 +19,6 @@ from .unit import QueueRow, Unit, to_json
 MAX_CLAIM = 250
 MAX_DUE = 1_000
 LOOK_AHEAD = 64
-# From this many crashes on workers run a job by itself (sooner, when fewer are allowed at all).
-CRASHES_ALONE = 2
-STALLED_REASON = "job stalled more than allowable limit"
 
 _records = msgspec.json.Decoder(list[tuple[int, Record]])
 
@@ -147,10 +145,7 @@ def recover(
     tries: list[list[Any]] = []
     for key, name, id, stalls, alone, run, worker, started in found:
         queue = unit.queue(name)
-        # A bystander of a crash is not to blame: only a job that ran by itself is.
-        # One that was held to be run by itself, and had not begun, did not crash anything.
-        stalls += int(alone or stalls < min(CRASHES_ALONE, max(max_stalls, 1)))
-        fatal = stalls > max_stalls and (bool(alone) or max_stalls == 0)
+        stalls, fatal = charge(stalls, alone=bool(alone), limit=max_stalls)
         taken.append([key, queue.front(), STALLED_REASON if fatal else None, stalls])
         tries.append([key, run, worker, started, now, "stalled", None])
         queue.emit(

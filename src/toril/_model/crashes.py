@@ -1,0 +1,23 @@
+"""Who is to blame when the process that runs a job dies. Pure. Never here: taking a job back."""
+
+STALLED_REASON = "job stalled more than allowable limit"
+_ALONE_FROM = 2
+
+
+def alone_from(limit: int) -> int:
+    """Give the number of crashes from which on a job runs by itself in its worker.
+
+    It does so that what crashes is found out, and no bystander is charged; sooner when fewer
+    crashes are allowed at all.
+    """
+    return min(_ALONE_FROM, max(limit, 1))
+
+
+def charge(stalls: int, *, alone: bool, limit: int) -> tuple[int, bool]:
+    """Count a crash, and say whether the job is to fail for it.
+
+    A bystander is not to blame, only a job that ran by itself is. One that was held to be run by
+    itself, and had not begun, did not crash anything.
+    """
+    stalls += int(alone or stalls < alone_from(limit))
+    return stalls, stalls > limit and (alone or limit == 0)

@@ -1,0 +1,246 @@
+"""The verbs claim, finish, recover and trim: rows for the scripts, and values of their answers.
+
+Never here: what becomes of a job (the Lua does it), or which decision is taken (`_model.decide`).
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import msgspec
+
+from toril._model.crashes import alone_from
+from toril._model.decide import Action, Decision, End
+from toril._model.options import JobOptions, Keep, from_text
+from toril._model.record import Claim, Record
+from toril._model.states import State
+from toril._model.times import Millis
+from toril._store.protocol import Claimed, ClaimRequest, Finished, Recovered
+from toril.errors import (
+    ConfigError,
+    FailedChildren,
+    JobError,
+    JobNotFound,
+    LockLost,
+    PendingChildren,
+    TorilError,
+)
+
+from .server import WORK_PATIENCE_S, Server, places
+from .wire import read_record
+
+_REFUSED: dict[str, tuple[type[JobError], str]] = {
+    "gone": (JobNotFound, "the job is gone"),
+    "held": (LockLost, "another worker holds its lock"),
+    "lost": (LockLost, "it was taken back or settled before"),
+    "pending": (PendingChildren, "it still waits for children"),
+    "failed-children": (FailedChildren, "a child of it has failed"),
+}
+_json = msgspec.json.encode
+
+
+class Handle(NamedTuple):
+    """What the store wants to be told again when a claimed job is settled."""
+
+    run: int
+    made: int
+    stalls: int
+    record: Record
+
+
+async def claim(
+    server: Server, requests: Sequence[ClaimRequest], now: Millis | None
+) -> list[Claimed]:
+    """Carry out the verb claim."""
+    rows = _Rows(requests)
+    at, answers = await server.run(
+        "claim", rows.queues, rows.each, now=now, patience=WORK_PATIENCE_S
+    )
+    return _claimed(server.prefix, requests, at, answers)
+
+
+async def finish(
+    server: Server,
+    decisions: Sequence[Decision],
+    requests: Sequence[ClaimRequest],
+    now: Millis | None,
+) -> Finished:
+    """Carry out the verb finish."""
+    rows = _Rows(requests, [decision.queue for decision in decisions])
+    rows.each["decision"] = [_decision(rows.places, decision) for decision in decisions]
+    at, words, answers = await server.run(
+        "finish", rows.queues, rows.each, now=now, prefix=server.prefix, patience=WORK_PATIENCE_S
+    )
+    return Finished(
+        words=tuple([_answer(d, word) for d, word in zip(decisions, words, strict=True)]),
+        claimed=tuple(_claimed(server.prefix, requests, at, answers)),
+    )
+
+
+async def recover(
+    server: Server, queues: Sequence[str], max_stalls: int, now: Millis | None
+) -> list[Recovered]:
+    """Carry out the verb recover."""
+    if not queues:
+        return []
+    numbers = places(queues)
+    each = {"look": [(number,) for number in numbers.values()]}
+    names = list(numbers)
+    taken = await server.run(
+        "recover", names, each, now=now, limit=max_stalls, alone_from=alone_from(max_stalls)
+    )
+    return [
+        Recovered(queue=names[place - 1], id=id, stalls=stalls, fatal=bool(fatal))
+        for place, id, stalls, fatal in taken
+    ]
+
+
+async def trim(server: Server, queues: Sequence[str], now: Millis | None) -> int:
+    """Carry out the verb trim."""
+    if not queues:
+        return 0
+    numbers = places(queues)
+    each = {"look": [(number,) for number in numbers.values()]}
+    return int(await server.run("trim", list(numbers), each, now=now))
+
+
+class _Rows:
+    """The rows of a call that claims, and the queues they are about."""
+
+    __slots__ = ("each", "places", "queues")
+
+    def __init__(self, requests: Sequence[ClaimRequest], others: Sequence[str] = ()) -> None:
+        self.places = places([*others, *[request.queue for request in requests]])
+        self.queues = list(self.places)
+        self.each: dict[str, list[tuple[Any, ...]]] = {
+            "request": [self._request(request) for request in requests],
+            "skip": [
+                (number, name)
+                for number, request in enumerate(requests, 1)
+                for name in request.skip
+            ],
+        }
+
+    def _request(self, request: ClaimRequest) -> tuple[Any, ...]:
+        rate = request.rate
+        return (
+            self.places[request.queue],
+            request.limit,
+            request.token,
+            request.lock_ms,
+            request.worker,
+            rate.max if rate else None,
+            rate.window_ms if rate else None,
+        )
+
+
+def _claimed(
+    prefix: str, requests: Sequence[ClaimRequest], now: int, answers: Sequence[Any]
+) -> list[Claimed]:
+    return [
+        Claimed(
+            queue=request.queue,
+            jobs=tuple([_claim(prefix, request, now, *job) for job in jobs]),
+            next_ms=next_ms,
+            blocked=blocked,
+            now_ms=now,
+        )
+        for request, (jobs, next_ms, blocked) in zip(requests, answers, strict=True)
+    ]
+
+
+def _claim(prefix: str, request: ClaimRequest, now: int, id: str, fields: Sequence[Any]) -> Claim:
+    record = read_record(prefix, request.queue, id, State.ACTIVE, fields)
+    handle = Handle(record.runs, record.attempts_made, record.stalls, record)
+    return Claim(record, request.token, now + request.lock_ms, handle)
+
+
+def keep_text(keep: Keep | None) -> str:
+    """Write a retention as the scripts read it; empty: none of its own."""
+    if keep is None:
+        return ""
+    count = "" if keep.count is None else keep.count
+    age = "" if keep.age_ms is None else keep.age_ms
+    return f"{count}:{age}"
+
+
+@lru_cache(maxsize=1024)
+def _options(opts: str) -> tuple[JobOptions, str, str]:
+    try:
+        options = from_text(opts)
+    except ConfigError:
+        options = JobOptions()
+    return options, keep_text(options.keep_completed), keep_text(options.keep_failed)
+
+
+def _decision(numbers: dict[str, int], decision: Decision) -> tuple[Any, ...]:
+    handle: Handle | None = decision.handle
+    record = handle.record if handle else None
+    options, completed, failed = _options(record.opts if record else "{}")
+    if decision.action is Action.COMPLETE:
+        # By far the most: nothing else is needed of it.
+        return (
+            numbers[decision.queue], decision.id, decision.token,
+            handle.run if handle else None, handle.made if handle else 0, 0,
+            "complete", decision.result or "null", "", "", "", 0, 1, 0, 0, completed, 0,
+            decision.rate_limit_ms, "",
+        )  # fmt: skip
+    return (
+        numbers[decision.queue],
+        decision.id,
+        decision.token,
+        handle.run if handle else None,
+        handle.made if handle else 0,
+        handle.stalls if handle else 0,
+        decision.action.value,
+        "",
+        decision.reason or ("failed" if decision.action is Action.FAIL else ""),
+        _stack(decision, record, options),
+        decision.stack,
+        decision.delay_ms,
+        int(decision.counted),
+        int(decision.unknown),
+        int(decision.exhausted),
+        failed,
+        int(_in_front(decision, record, options)),
+        decision.rate_limit_ms,
+        _try(decision, record),
+    )
+
+
+def _in_front(decision: Decision, record: Record | None, options: JobOptions) -> bool:
+    if decision.action is Action.RETRY:
+        return options.lifo and not (record and record.priority)
+    return True
+
+
+def _stack(decision: Decision, record: Record | None, options: JobOptions) -> str:
+    """Write the texts of failed tries with this one, as the JSON array that is stored."""
+    if decision.stack is None and not decision.counted:
+        return ""
+    texts = [*record.stack] if record else []
+    if decision.stack is not None:
+        texts.append(decision.stack)
+    keep = options.keep_stack
+    if keep is not None:
+        texts = texts[-keep:] if keep else []
+    return _json(texts).decode()
+
+
+def _try(decision: Decision, record: Record | None) -> str:
+    end = "failed" if decision.end in {End.RAISED, End.FAILED} else decision.end.value
+    worker, started = (record.worker, record.started_ms) if record else (None, None)
+    return _json((worker, started, end, decision.reason)).decode()
+
+
+def _answer(decision: Decision, word: str) -> str | TorilError:
+    refused = _REFUSED.get(word)
+    if refused is None:
+        return word
+    kind, why = refused
+    return kind(
+        f"the decision to {decision.action} job {decision.id!r} of queue {decision.queue!r} "
+        f"was refused: {why}",
+        queue=decision.queue,
+        job_id=decision.id,
+    )

@@ -1,0 +1,88 @@
+-- Carry out decisions on claimed jobs, an answer each, then claim as asked.
+--
+-- keys   queue...
+-- args   caller number now prefix
+-- each   decision: queue id token run made stalls action result reason stack text delay counted unknown exhausted keep front pause try
+-- each   request: queue limit token lock worker max window
+-- each   skip: request name
+-- use    claiming clock event finished once settle wake
+-- emits  completed failed retries-exhausted delayed waiting waiting-children drained active added
+-- makes  the queues of parents and of dead letters
+-- wire   W-100 W-101 W-102 W-103 W-104 W-105 W-106 W-107 W-108
+-- reply  now, words, and for each request as claim does
+-- Give who holds the locks, in one step.
+local function holders(decisions)
+  local keys = {}
+  for i = 1, #decisions do
+    keys[i] = decisions[i].queue.base .. decisions[i].id .. ":lock"
+  end
+  return call("MGET", unpack(keys))
+end
+
+-- See in one step that nobody has children, as is usual; otherwise each is looked at.
+local function look_for_children(decisions)
+  local keys = {}
+  for i = 1, #decisions do
+    local key = decisions[i].queue.base .. decisions[i].id
+    keys[#keys + 1] = key .. ":dependencies"
+    keys[#keys + 1] = key .. ":unsuccessful"
+  end
+  local any = call("EXISTS", unpack(keys)) > 0
+  for i = 1, #decisions do
+    decisions[i].family = any or decisions[i].action == "await-children"
+  end
+end
+
+-- Give the locks of settled jobs back.
+local function unlock()
+  for _, q in pairs(known) do
+    if q.settled then
+      call("DEL", unpack(q.settled.locks))
+      call("SREM", q.stalled, unpack(q.settled.ids))
+    end
+  end
+end
+
+-- Announce the queues that ran dry with this call, and wake others where a place became free.
+local function look_round(answers)
+  local goes_on = {}
+  for i = 1, #answers do
+    local answer = answers[i]
+    goes_on[each.request[i].queue] = #answer[1] > 0 or answer[2] or answer[3] ~= ""
+  end
+  for _, q in pairs(known) do
+    if q.settled and not goes_on[q] then
+      local left = call("LLEN", q.wait) + call("ZCARD", q.prioritized)
+      if left > 0 then
+        wake.soon(q)
+      elseif q.ended and call("LLEN", q.active) == 0 and not wake.next_due(q) then
+        event.emit(q, "drained")
+      end
+    end
+  end
+end
+
+local function main()
+  local now = clock.now(arg.now)
+  local decisions, words = each.decision, {}
+  if #decisions > 0 then
+    look_for_children(decisions)
+    local locks = holders(decisions)
+    for i = 1, #decisions do
+      words[i] = settle.one(decisions[i], locks[i], now)
+    end
+    unlock()
+    finished.close(now)
+  end
+  local answers, kept = claiming.all(now)
+  look_round(answers)
+  wake.all()
+  event.trim()
+  return { now, words, answers }, { now, words, kept }
+end
+
+local function again(kept)
+  return { kept[1], kept[2], claiming.again(kept[3]) }
+end
+
+return once.run(main, again)

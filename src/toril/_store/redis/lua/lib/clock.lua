@@ -1,0 +1,19 @@
+-- The time: the server's own, unless a test says what time it is.
+local clock = {}
+
+-- Give the time in ms, and let events bear it.
+function clock.now(given)
+  if given ~= "" then
+    clock.given = given
+    return tonumber(given)
+  end
+  local time = call("TIME")
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Give the id for an event: the server's, or one that bears a test's time.
+function clock.id()
+  return clock.given and clock.given .. "-*" or "*"
+end
+
+return clock

@@ -1,0 +1,29 @@
+-- The stream in which a queue tells what happens.
+--
+-- use    clock
+-- wire   W-40 W-41
+local event = {}
+
+local DEFAULT_LIMIT = "10000"
+
+-- Append one event: its kind, then names and values.
+function event.emit(q, kind, ...)
+  q.told = true
+  call("XADD", q.events, clock.id(), "event", kind, ...)
+end
+
+-- Cut the streams that were written to at about their bound, once a call.
+function event.trim()
+  for _, q in pairs(known) do
+    if q.told then
+      local limit = call("HGET", q.meta, "opts.maxLenEvents")
+      if not limit then
+        limit = DEFAULT_LIMIT
+        call("HSET", q.meta, "opts.maxLenEvents", limit)
+      end
+      call("XTRIM", q.events, "MAXLEN", "~", limit)
+    end
+  end
+end
+
+return event

@@ -1,0 +1,64 @@
+-- The ends of jobs: they are stored together, counted by the minute, and bounded.
+--
+-- use    keep job
+-- wire   W-104 W-106
+local finished = {}
+
+local MINUTE = 60000
+local MINUTES = 20160
+
+-- Note a job that has ended; give whether it is kept at all.
+function finished.add(q, state, id, own, now)
+  q.ended = q.ended or { completed = { rules = {}, count = 0 }, failed = { rules = {}, count = 0 } }
+  local ended = q.ended[state]
+  ended.count = ended.count + 1
+  local count, _, rule = keep.rule(q, state, own)
+  if count == 0 then
+    return false
+  end
+  ended[#ended + 1] = now
+  ended[#ended + 1] = id
+  ended.rules[rule] = own
+  return true
+end
+
+-- Count what ended in the minute's place, as BullMQ does when many end in one moment.
+local function measure(q, state, count, now)
+  local key = q.base .. "metrics:" .. state
+  local before = call("HINCRBY", key, "count", count) - count
+  local last = call("HMGET", key, "prevTS", "prevCount")
+  if not last[1] then
+    call("HSET", key, "prevTS", now, "prevCount", 0)
+    return
+  end
+  local passed = math.floor(now / MINUTE) - math.floor(last[1] / MINUTE)
+  if passed <= 0 then
+    return
+  end
+  call("LPUSH", key .. ":data", before - last[2])
+  for _ = 2, math.min(passed, MINUTES) do
+    call("LPUSH", key .. ":data", 0)
+  end
+  call("LTRIM", key .. ":data", 0, MINUTES - 1)
+  call("HSET", key, "prevTS", now, "prevCount", before)
+end
+
+-- Store what has ended in this call, and let go what is over the bounds.
+function finished.close(now)
+  for _, q in pairs(known) do
+    for state, ended in pairs(q.ended or {}) do
+      if #ended > 0 then
+        call("ZADD", q[state], unpack(ended))
+      end
+      for _, own in pairs(ended.rules) do
+        local count, age = keep.rule(q, state, own)
+        keep.apply(q, state, count, age, now)
+      end
+      if ended.count > 0 then
+        measure(q, state, ended.count, now)
+      end
+    end
+  end
+end
+
+return finished

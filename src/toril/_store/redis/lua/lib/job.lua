@@ -1,0 +1,40 @@
+-- The hash of a job, its lock, and the keys beside it.
+--
+-- wire   W-20 W-21
+local job = {}
+
+local BESIDE = { "", ":logs", ":dependencies", ":processed", ":failed", ":unsuccessful" }
+local ROUND = 150
+
+-- What a claim or a read is told of a job, in this order.
+job.FIELDS = {
+  "name", "data", "opts", "timestamp", "delay", "priority", "atm", "ats", "stc", "progress",
+  "failedReason", "stacktrace", "parentKey", "rjk", "deid", "defa", "toril:unknown",
+  "toril:origin", "toril:letter", "processedOn", "finishedOn", "returnvalue", "pb", "parent",
+}
+
+-- Delete these jobs with everything beside them but their locks; give how many keys went.
+function job.forget(q, ids)
+  local keys, gone = {}, 0
+  for i = 1, #ids do
+    for j = 1, #BESIDE do
+      keys[#keys + 1] = q.base .. ids[i] .. BESIDE[j]
+    end
+    if i % ROUND == 0 or i == #ids then
+      gone = gone + call("DEL", unpack(keys))
+      keys = {}
+    end
+  end
+  return gone
+end
+
+-- Split the key of a job into its queue and its id. The ids of a schedule's runs have colons.
+function job.split(key)
+  local base, id = key:match("^(.-:)(repeat:.+)$")
+  if not base then
+    base, id = key:match("^(.*:)([^:]*)$")
+  end
+  return queue_of(base), id
+end
+
+return job

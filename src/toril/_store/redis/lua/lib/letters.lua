@@ -1,0 +1,59 @@
+-- Dead letters: a copy of a job that failed for good, as a job of another queue.
+--
+-- use    enqueue event job keep
+-- emits  added waiting removed
+-- wire   W-107
+local letters = {}
+
+local OPTIONS = '{"attempts":1,"removeOnComplete":false,"removeOnFail":false}'
+
+-- Take a letter back whose job completed after all, or failed anew; not one that is being read.
+function letters.withdraw(q, letter, prefix)
+  if not letter then
+    return
+  end
+  local target, id = job.split(prefix .. ":" .. letter)
+  if call("LREM", target.wait, 1, id) == 1 then
+    job.forget(target, { id })
+    event.emit(target, "removed", "jobId", id, "prev", "wait")
+  end
+end
+
+-- Write a date and time in UTC, as `new Date(ms).toISOString()` does.
+local function iso(ms)
+  local days, rest = math.floor(ms / 86400000), ms % 86400000
+  local z = days + 719468
+  local era = math.floor(z / 146097)
+  local doe = z - era * 146097
+  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524)
+    - math.floor(doe / 146096)) / 365)
+  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
+  local mp = math.floor((5 * doy + 2) / 153)
+  local month = mp < 10 and mp + 3 or mp - 9
+  return string.format("%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
+    yoe + era * 400 + (month <= 2 and 1 or 0), month, doy - math.floor((153 * mp + 2) / 5) + 1,
+    math.floor(rest / 3600000), math.floor(rest / 60000) % 60, math.floor(rest / 1000) % 60,
+    rest % 1000)
+end
+
+-- Add the letter of a job that has just failed, and note it in the job.
+function letters.send(decision, name, prefix, now)
+  local q, target = decision.queue, keep.letters(decision.queue)
+  local from = q.base:sub(#prefix + 2, -2)
+  if not target or target == "" or target == from then
+    return
+  end
+  local fields = call("HMGET", q.base .. decision.id, "data", "opts")
+  local data = '{"originalJob":{"id":' .. cjson.encode(decision.id)
+    .. ',"name":' .. cjson.encode(name) .. ',"queue":' .. cjson.encode(from)
+    .. ',"data":' .. (fields[1] or "{}") .. ',"opts":' .. (fields[2] or "{}")
+    .. '},"error":{"message":' .. cjson.encode(decision.reason)
+    .. ',"stack":' .. (decision.text ~= "" and cjson.encode(decision.text) or "null")
+    .. '},"failedAt":"' .. iso(now) .. '"}'
+  local id = enqueue.put(queue_of(prefix .. ":" .. target .. ":"), {
+    name = "failed-job", data = data, opts = OPTIONS,
+  }, now)
+  call("HSET", q.base .. decision.id, "toril:letter", target .. ":" .. id)
+end
+
+return letters

@@ -1,0 +1,162 @@
+-- Carry out one decision on an active job.
+--
+-- use    dedup event family finished letters place tries
+-- emits  completed failed retries-exhausted delayed waiting waiting-children
+-- wire   W-100 W-101 W-102 W-103
+local settle = {}
+
+local FIELDS = {
+  "name", "atm", "ats", "parentKey", "parent", "deid", "priority", "toril:letter",
+}
+local NAME, MADE, RUN, PARENT, LINK, DEDUP, PRIORITY, LETTER = 1, 2, 3, 4, 5, 6, 7, 8
+
+-- Say where the job went when this decision was carried out before; "lost" when it never was.
+local function before(d, fields)
+  local q = d.queue
+  if d.run == "" or fields[RUN] ~= d.run then
+    return "lost"
+  end
+  local made = tonumber(fields[MADE]) or 0
+  local counted = made == tonumber(d.made) + (d.counted == "1" and 1 or 0)
+  if d.action == "complete" and call("ZSCORE", q.completed, d.id) then
+    return "completed"
+  elseif d.action == "fail" and call("ZSCORE", q.failed, d.id) then
+    return "failed"
+  elseif d.action == "await-children" then
+    return call("ZSCORE", q.waiting_children, d.id) and "waiting-children" or "lost"
+  elseif not counted or d.action == "complete" or d.action == "fail" then
+    return "lost"
+  elseif call("ZSCORE", q.delayed, d.id) then
+    return d.action ~= "release" and "delayed" or "lost"
+  elseif d.stalls ~= (call("HGET", q.base .. d.id, "stc") or "0") then
+    return "lost"
+  end
+  return call("ZSCORE", q.prioritized, d.id) and "prioritized"
+    or call("LPOS", q.wait, d.id) and "waiting" or "lost"
+end
+
+local function complete(d, fields, now)
+  local q, key = d.queue, d.queue.base .. d.id
+  if fields[DEDUP] then
+    dedup.finish(q, fields[DEDUP], d.id, now)
+  end
+  if fields[PARENT] then
+    family.complete(fields[PARENT], key, d.result, now)
+  end
+  if finished.add(q, "completed", d.id, d.keep, now) then
+    call("HSET", key, "atm", (tonumber(fields[MADE]) or 0) + 1, "returnvalue", d.result,
+      "finishedOn", now)
+  else
+    job.forget(q, { d.id })
+  end
+  event.emit(q, "completed", "jobId", d.id, "returnvalue", d.result, "prev", "active")
+  letters.withdraw(q, fields[LETTER], arg.prefix)
+  return "completed"
+end
+
+local function fail(d, fields, now)
+  local q, key = d.queue, d.queue.base .. d.id
+  local made = (tonumber(fields[MADE]) or 0) + 1
+  call("HDEL", key, "defa")
+  if fields[DEDUP] then
+    dedup.finish(q, fields[DEDUP], d.id, now)
+  end
+  if fields[PARENT] then
+    family.fail(fields[PARENT], fields[LINK], key, d.reason, now)
+  end
+  call("HSET", key, "atm", made, "failedReason", d.reason, "finishedOn", now)
+  local kept = finished.add(q, "failed", d.id, d.keep, now)
+  event.emit(q, "failed", "jobId", d.id, "failedReason", d.reason, "prev", "active")
+  if d.exhausted == "1" then
+    event.emit(q, "retries-exhausted", "jobId", d.id, "attemptsMade", made)
+  end
+  if keep.letters(q) then
+    letters.withdraw(q, fields[LETTER], arg.prefix)
+    letters.send(d, fields[NAME], arg.prefix, now)
+  end
+  if not kept then
+    family.part(fields[PARENT], key, now)
+    job.forget(q, { d.id })
+  end
+  return "failed"
+end
+
+-- Let a job wait again: at its end of the queue, in front, or until a time.
+local function put_back(d, fields, now)
+  local q, key = d.queue, d.queue.base .. d.id
+  if d.counted == "1" then
+    call("HSET", key, "atm", (tonumber(fields[MADE]) or 0) + 1)
+  end
+  if d.reason ~= "" then
+    call("HSET", key, "failedReason", d.reason)
+  end
+  if d.unknown == "1" then
+    call("HINCRBY", key, "toril:unknown", 1)
+  end
+  local delay = tonumber(d.delay)
+  if delay > 0 then
+    call("HSET", key, "delay", delay)
+    place.delay(q, d.id, now + delay)
+    event.emit(q, "delayed", "jobId", d.id, "delay", now + delay)
+    return "delayed"
+  end
+  local word = place.ready(q, d.id, fields[PRIORITY], d.front == "1")
+  event.emit(q, "waiting", "jobId", d.id, "prev", "active")
+  return word
+end
+
+-- Say why a decision cannot be carried out, if so. Whoever holds the lock decides; when its time
+-- is over and nobody took the job, that is still the one who ran it last.
+local function refusal(d, fields, lock)
+  if not fields[NAME] then
+    return "gone"
+  elseif lock ~= d.token and (lock or fields[RUN] ~= d.run) then
+    return lock and "held" or before(d, fields)
+  end
+  if d.family and (d.action == "complete" or d.action == "await-children") then
+    local key = d.queue.base .. d.id
+    if call("EXISTS", key .. ":unsuccessful") == 1 then
+      return "failed-children"
+    end
+    local pending = call("EXISTS", key .. ":dependencies") == 1
+    if pending and d.action == "complete" then
+      return "pending"
+    elseif not pending and d.action == "await-children" then
+      return "active"
+    end
+  end
+end
+
+-- Carry out a decision, unless it is refused; give the word for what came of it.
+function settle.one(d, lock, now)
+  local q, key = d.queue, d.queue.base .. d.id
+  local fields = call("HMGET", key, unpack(FIELDS))
+  local word = refusal(d, fields, lock)
+  if not word and call("LREM", q.active, -1, d.id) == 0 then
+    word = before(d, fields)
+  end
+  if word then
+    return word
+  end
+  q.settled = q.settled or { locks = {}, ids = {} }
+  table.insert(q.settled.locks, key .. ":lock")
+  table.insert(q.settled.ids, d.id)
+  if d.pause ~= "0" then
+    call("SET", q.limiter, "9007199254740991", "PX", d.pause)
+  end
+  if d.action == "complete" then
+    return complete(d, fields, now)
+  end
+  if d.stack ~= "" then
+    call("HSET", key, "stacktrace", d.stack)
+  end
+  if d.action == "await-children" then
+    call("ZADD", q.waiting_children, now, d.id)
+    event.emit(q, "waiting-children", "jobId", d.id, "prev", "active")
+    return "waiting-children"
+  end
+  tries.add(key, tonumber(fields[RUN]) or 0, now, d.try)
+  return d.action == "fail" and fail(d, fields, now) or put_back(d, fields, now)
+end
+
+return settle

@@ -1,0 +1,183 @@
+"""Load the Lua scripts: read their heads, put in their libraries, and find errors' true places.
+
+A head is code. `keys` and `args` name what a script is given, `each NAME: fields` names a batch of
+rows, `use` names the libraries it needs. The body then says `arg.now`, `each.job[i].id` and
+`queue[1].wait`, never a number. Never here: sending a script anywhere.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+_FOLDER = files("toril._store.redis") / "lua"
+_HEAD = re.compile(r"-- (keys|args|each|use|emits|makes|wire|reply) +(.+)")
+_PLACE = re.compile(r"user_script:(\d+)")
+# What every script begins with: keys by role, and queues by their base.
+_PRELUDE = """
+local call = redis.call
+local ROLES = {
+  waiting_children = "waiting-children", stalled_check = "stalled-check", schedules = "repeat",
+  settings = "toril:settings", wait = "wait", paused = "paused", active = "active",
+  prioritized = "prioritized", delayed = "delayed", completed = "completed", failed = "failed",
+  marker = "marker", meta = "meta", id = "id", pc = "pc", events = "events", stalled = "stalled",
+  limiter = "limiter",
+}
+local known = {}
+local function queue_of(base)
+  local found = known[base]
+  if not found then
+    found = setmetatable({ base = base }, { __index = function(self, role)
+      local key = ROLES[role] and base .. ROLES[role]
+      rawset(self, role, key)
+      return key
+    end })
+    known[base] = found
+  end
+  return found
+end
+local queue = {}
+for i = 1, #KEYS do queue[i] = queue_of(KEYS[i]) end
+"""
+
+
+class Head(NamedTuple):
+    """What the comment on top of a file declares."""
+
+    args: tuple[str, ...]
+    each: dict[str, tuple[str, ...]]
+    use: tuple[str, ...]
+    emits: tuple[str, ...]
+    wire: tuple[str, ...]
+
+
+def read_head(text: str) -> Head:
+    """Read the comment on top of a Lua file."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if not line.startswith("--"):
+            break
+        match = _HEAD.fullmatch(line.rstrip())
+        if match:
+            found.setdefault(match[1], []).append(match[2])
+    each: dict[str, tuple[str, ...]] = {}
+    for entry in found.get("each", ()):
+        name, _, fields = entry.partition(":")
+        each[name] = tuple(fields.split())
+
+    def words(key: str) -> tuple[str, ...]:
+        return tuple(word for entry in found.get(key, ()) for word in entry.split())
+
+    return Head(words("args"), each, words("use"), words("emits"), words("wire"))
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One verb in Lua, with everything it needs.
+
+    Shape    once: its first two arguments are the caller and the number of the call, which
+             whoever sends it puts in front of what `pack` gives.
+    """
+
+    name: str
+    text: str
+    sha: str
+    args: tuple[str, ...]
+    each: dict[str, tuple[str, ...]]
+    once: bool
+    places: tuple[tuple[int, str], ...]
+
+    def pack(self, each: Mapping[str, Sequence[Sequence[Any]]], **args: Any) -> list[Any]:
+        """Lay out arguments as the script reads them; None is the empty text.
+
+        Raises   TypeError: a name is missing or unknown, or a row has not the declared fields.
+        """
+        names = self.args[2:] if self.once else self.args
+        if args.keys() != set(names) or each.keys() != self.each.keys():
+            wanted = [*names, *self.each]
+            raise TypeError(f"{self.name} takes {wanted}, and was given {[*args, *each]}")
+        packed: list[Any] = [args[name] for name in names]
+        for name, fields in self.each.items():
+            rows = each[name]
+            packed.append(len(rows))
+            for row in rows:
+                if len(row) != len(fields):
+                    raise TypeError(f"{self.name}: a {name} has {fields}, and was given {row!r}")
+                packed += row
+        return ["" if value is None else value for value in packed]
+
+    def explain(self, message: str) -> str:
+        """Say in a server's error where in which file it happened."""
+
+        def place(match: re.Match[str]) -> str:
+            line = int(match[1])
+            start, file = next(pair for pair in reversed(self.places) if pair[0] <= line)
+            return f"{file}:{line - start + 1}"
+
+        return _PLACE.sub(place, message)
+
+
+@cache
+def load(name: str) -> Script:
+    """Give the script of this name, ready to be sent."""
+    body = _read(name)
+    head = read_head(body)
+    parts: list[tuple[str, str]] = [("(prelude)", _PRELUDE.strip() + "\n" + _arguments(head))]
+    for library in _libraries(head.use, []):
+        text = f"local {library} = (function()\n{_read(f'lib/{library}')}end)()\n"
+        parts.append((f"lib/{library}.lua", text))
+    parts.append((f"{name}.lua", body))
+    text, places = "", [(1, "(prelude)")]
+    for file, part in parts:
+        # The line that opens a library's function is not a line of its file.
+        places.append((text.count("\n") + (2 if file.startswith("lib/") else 1), file))
+        text += part
+    sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+    once = head.args[:2] == ("caller", "number")
+    return Script(name, text, sha, head.args, head.each, once, tuple(places))
+
+
+def names() -> list[str]:
+    """Name every script there is."""
+    return sorted(file.name[:-4] for file in _FOLDER.iterdir() if file.name.endswith(".lua"))
+
+
+def _read(name: str) -> str:
+    return (_FOLDER / f"{name}.lua").read_text("utf-8")
+
+
+def _libraries(use: Sequence[str], before: list[str]) -> list[str]:
+    """Order libraries so that each stands after those that it uses itself."""
+    for name in use:
+        if name not in before:
+            _libraries(read_head(_read(f"lib/{name}")).use, before)
+            before.append(name)
+    return before
+
+
+def _arguments(head: Head) -> str:
+    """Write the Lua that gives arguments their names."""
+    args = ", ".join(f"{name} = ARGV[{at}]" for at, name in enumerate(head.args, 1))
+    lines = [f"local arg = {{ {args} }}", "local each = {}"]
+    if head.each:
+        lines.append(f"local at = {len(head.args) + 1}")
+    for name, fields in head.each.items():
+        row = ", ".join(
+            # A queue is handed over as its place among the keys.
+            f"queue = queue[tonumber(ARGV[at + {n}])]"
+            if field == "queue"
+            else f"{field} = ARGV[at + {n}]"
+            for n, field in enumerate(fields)
+        )
+        lines += [
+            "do",
+            "local rows, count = {}, tonumber(ARGV[at])",
+            "at = at + 1",
+            f"for i = 1, count do rows[i] = {{ {row} }} at = at + {len(fields)} end",
+            f"each.{name} = rows",
+            "end",
+        ]
+    return "\n".join(lines) + "\n"

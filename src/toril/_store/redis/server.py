@@ -1,0 +1,55 @@
+"""What every verb needs of a server: its queues' keys, and a way to run scripts and reads.
+
+Never here: what a verb does.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from . import keys, scripts
+from .link import Link
+
+# How long a change is tried again while a fault may pass. Nobody waits for ever for an answer;
+# what a worker has to say must arrive while its lock may live.
+PATIENCE_S = 10.0
+WORK_PATIENCE_S = 30.0
+
+Rows = Sequence[Sequence[Any]]
+
+
+class Server:
+    """The queues under one prefix of one deployment, on one event loop."""
+
+    __slots__ = ("link", "prefix")
+
+    def __init__(self, prefix: str, link: Link) -> None:
+        self.prefix = prefix
+        self.link = link
+
+    def base(self, queue: str) -> str:
+        """Give what the keys of a queue begin with."""
+        return keys.base(self.prefix, queue)
+
+    async def run(
+        self,
+        name: str,
+        queues: Sequence[str],
+        each: Mapping[str, Rows] | None = None,
+        *,
+        patience: float = PATIENCE_S,
+        **args: Any,
+    ) -> Any:
+        """Run a script on these queues; rows name a queue by its place in them, from 1.
+
+        Raises   StoreUnavailable · Unconfirmed · StoreFull · StoreError.
+        """
+        script = scripts.load(name)
+        bases = [self.base(queue) for queue in queues]
+        return await self.link.run(
+            script, bases, script.pack(each or {}, **args), patience=patience
+        )
+
+
+def places(queues: Sequence[str]) -> dict[str, int]:
+    """Number queues as rows name them: in their order, from 1, each once."""
+    return {queue: number for number, queue in enumerate(dict.fromkeys(queues), 1)}
