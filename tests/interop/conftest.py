@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from tests.interop.node import VERSIONS, Peer
-from tests.interop.sides import NodeSide, Side
+from tests.interop.sides import NodeSide, Seen, Side, until
 from tests.interop.toril_side import TorilSide
 from tests.servers import RedisServer, fresh_prefix, shared_server
 from toril._store.connect import connect
@@ -19,7 +19,7 @@ def _has_redis() -> bool:
     """Say whether this toril has a store on Redis yet."""
     try:
         connect("redis://127.0.0.1:1", "bull")
-    except ConfigError:
+    except (ConfigError, ImportError, SyntaxError):
         return False
     return True
 
@@ -41,6 +41,25 @@ class Trio:
     producer: Side
     worker: Side
     reader: Side
+
+    async def read(self, queue: str, job: str) -> Seen:
+        """Let the reader read a job that is there."""
+        seen = await self.reader.look(queue, job)
+        assert seen is not None, f"{self.reader} finds no job {job} in {queue}"
+        return seen
+
+    async def ends(self, queue: str, job: str, state: str) -> Seen:
+        """Wait until the reader sees the job in this state, and give it."""
+        seen: Seen | None = None
+
+        async def look() -> str | None:
+            nonlocal seen
+            seen = await self.reader.look(queue, job)
+            return seen and seen.state
+
+        await until(look, state)
+        assert seen is not None
+        return seen
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,12 +97,18 @@ function space(prefix) {
 
 // What a job does is written in its data: {"do": [[word, ...arguments], ...]}.
 
+class Done {
+  constructor(value) {
+    this.value = value;
+  }
+}
+
 const STEPS = {
-  return: (_, [value]) => ({ value }),
-  undefined: () => ({ value: undefined }),
-  children: async ({ job }) => ({ value: await job.getChildrenValues() }),
-  ignored: async ({ job }) => ({ value: await job.getIgnoredChildrenFailures() }),
-  seen: ({ job }) => ({ value: { name: job.name, ...seenInside(job) } }),
+  return: (_, [value]) => new Done(value),
+  undefined: () => new Done(undefined),
+  children: async ({ job }) => new Done(await job.getChildrenValues()),
+  ignored: async ({ job }) => new Done(await job.getIgnoredChildrenFailures()),
+  seen: ({ job }) => new Done({ name: job.name, ...seenInside(job) }),
   throw: ({ job }, [message, times = Infinity]) => {
     if (job.attemptsMade < times) throw new Error(message);
   },
@@ -151,7 +157,7 @@ async function run(here, worker, job, token) {
   try {
     for (const [word, ...given] of job.data?.do ?? []) {
       const done = await STEPS[word]({ job, token, here }, given);
-      if (done && "value" in done) return done.value;
+      if (done instanceof Done) return done.value;
     }
     return null;
   } finally {
@@ -225,7 +231,10 @@ const LOCAL = ["active", "completed", "failed", "stalled", "drained", "lockRenew
 
 async function startWorker({ here, queue, key, options = {}, manual = false }) {
   const processor = manual ? null : (job, token) => run(here, key, job, token);
-  const settings = { ...here.options, name: key, drainDelay: 1, ...options };
+  const { waits, ...given } = options;
+  const settings = { ...here.options, name: key, drainDelay: 1, ...given };
+  // The waits of a custom backoff, attempt by attempt: a function cannot be told over a pipe.
+  if (waits) settings.settings = { backoffStrategy: (made) => waits[made - 1] };
   const worker = here.watch(new bull.Worker(queue, processor, settings));
   worker.heard = [];
   for (const name of LOCAL) {

@@ -4,7 +4,9 @@ The words are BullMQ's: options, states, events and results come in and go out a
 What a job does is written in its data: {"do": [[word, ...arguments], ...]}, see `steps`.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -85,6 +87,14 @@ def tree(queue: str, name: str, *children: Any, data: Data = None, **opts: Any) 
     """Describe a node of a flow, as Node's FlowProducer takes it."""
     made = {"queueName": queue, "name": name, "data": {} if data is None else data, "opts": opts}
     return made | ({"children": list(children)} if children else {})
+
+
+async def until(look: Callable[[], Awaitable[Any]], expected: Any, *, within: float = 6.0) -> None:
+    """Look until there is what is expected; else say what there was last."""
+    deadline = time.monotonic() + within
+    while (seen := await look()) != expected:
+        assert time.monotonic() < deadline, f"waited for {expected!r}, seen last: {seen!r}"
+        await asyncio.sleep(0.01)
 
 
 class Side(Protocol):
@@ -237,10 +247,11 @@ class NodeSide:
         return [Run(**one) for one in await self.ask("runs")]
 
     async def look(self, queue: str, job: str) -> Seen | None:
+        # The state first: what is read after it is at least as new.
+        state = await self.queue(queue, "getJobState", job)
         found = await self.queue(queue, "getJob", job)
         if found is None:
             return None
-        state = await self.queue(queue, "getJobState", job)
         return Seen(
             id=found["id"],
             name=found["name"],

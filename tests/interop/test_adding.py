@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.interop.conftest import Trio
-from tests.interop.sides import Seen, does
+from tests.interop.sides import does
 
 NUMBERS = [0, 1, -7, 1.5, 2**53 - 1, 1e-7]
 VALUES: list[Any] = [
@@ -37,7 +37,7 @@ async def test_a_job_is_run_and_read_as_it_was_added(trio: Trio) -> None:
     assert inside["name"] == "optimize"
     assert inside["data"] == data
     assert (inside["attemptsMade"], inside["attemptsStarted"], inside["priority"]) == (0, 1, 0)
-    seen = await read(trio, job)
+    seen = await trio.read("cards", job)
     assert (seen.name, seen.data, seen.state, seen.result) == (
         "optimize",
         data,
@@ -60,7 +60,7 @@ async def test_every_shape_of_data_and_result_passes_unchanged(trio: Trio) -> No
     results = [await trio.reader.result("cards", job) for job in jobs]
 
     assert results == VALUES
-    assert [(await read(trio, job)).data for job in jobs] == datas
+    assert [(await trio.read("cards", job)).data for job in jobs] == datas
 
 
 @pytest.mark.parametrize("data", [None, 7, "text", [1, [2]], {}], ids=str)
@@ -71,7 +71,7 @@ async def test_data_need_not_be_an_object(trio: Trio, data: Any) -> None:
     await trio.worker.work("cards")
 
     assert await trio.reader.result("cards", job) is None
-    assert (await read(trio, job)).data == given
+    assert (await trio.read("cards", job)).data == given
 
 
 async def test_a_batch_runs_in_its_order(trio: Trio) -> None:
@@ -89,11 +89,11 @@ async def test_a_delayed_job_waits_its_time_and_no_longer(trio: Trio) -> None:
     await trio.worker.work("cards")
 
     job = await trio.producer.add("cards", "n", does(["seen"]), delay=250)
-    assert (await read(trio, job)).delay == 250
+    assert (await trio.read("cards", job)).delay == 250
     assert await trio.reader.ids("cards", "delayed") == [job]
     await trio.reader.result("cards", job)
 
-    seen = await read(trio, job)
+    seen = await trio.read("cards", job)
     assert seen.started is not None
     assert 250 <= seen.started - seen.timestamp <= 600
     assert seen.delay == 0
@@ -158,9 +158,3 @@ async def test_an_id_of_ones_own_is_added_once(trio: Trio) -> None:
     assert await trio.reader.result("cards", "user-42") == 1
     assert await trio.reader.result("cards", "3") == 3
     assert ("duplicated", {"jobId": "user-42"}) in await trio.reader.heard("cards")
-
-
-async def read(trio: Trio, job: str, queue: str = "cards") -> Seen:
-    seen = await trio.reader.look(queue, job)
-    assert seen is not None
-    return seen

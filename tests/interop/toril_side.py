@@ -81,6 +81,13 @@ def _keep(value: Any) -> Any:
     return made | ({"age": f"{value['age']}s"} if "age" in value else {})
 
 
+def _waits(waits: Sequence[int]) -> Any:
+    def wait(attempt: int, error: BaseException, job: Any) -> str | None:
+        return None if waits[attempt - 1] < 0 else f"{waits[attempt - 1]}ms"
+
+    return wait
+
+
 def _dedup(value: Mapping[str, Any]) -> Dedup:
     return Dedup(
         value["id"],
@@ -218,8 +225,10 @@ class TorilSide:
                     made["stalled_interval"] = f"{value}ms"
                 case "maxStalledCount":
                     made["max_stalls"] = value
-                case "drainDelay" | "metrics":
-                    pass
+                case "waits":
+                    made["backoff"] = _waits(value)
+                case "metrics":
+                    pass  # always kept
                 case _:
                     raise KeyError(name)
         self.queue(queue)
