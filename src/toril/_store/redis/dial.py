@@ -1,0 +1,136 @@
+"""Connecting: by TCP, TLS or a unix socket, through Sentinels if need be, and introducing oneself.
+
+Never here: keeping a connection, or what is called on it.
+"""
+
+import asyncio
+import ssl
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+
+from redis.exceptions import RedisError
+
+from .address import Address, Tls, shown_host
+from .driver import find_primary
+from .faults import Kind, as_error, judge
+from .resp import Connection, ConnectionLost, Reply, Word
+
+# A server that does not answer by then is not there.
+CONNECT_S = 5.0
+
+Place = str | tuple[str, int]
+
+
+async def dial(
+    address: Address, *, node: tuple[str, int] | None = None, deadline: float | None = None
+) -> Connection:
+    """Connect and introduce oneself; `node` is the one meant in a cluster.
+
+    Units    deadline in seconds: of each call, the address's own unless given.
+    Raises   ConnectionLost: trying again may help. ConfigError: it will not.
+    """
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            place = await _find(address, node)
+            connection = await _open(address, place, deadline or address.socket_timeout)
+            return await _greeted(connection, address)
+    except TimeoutError:
+        raise ConnectionLost(f"no answer in {CONNECT_S:g} s") from None
+    except ssl.SSLCertVerificationError as error:
+        raise as_error(judge(error), address, "connecting") from error
+    except OSError as error:
+        raise ConnectionLost(error.strerror or str(error)) from error
+
+
+async def _find(address: Address, node: tuple[str, int] | None) -> Place:
+    if address.path is not None:
+        return address.path
+    if address.service is None:
+        return node or address.hosts[0]
+    try:
+        return await find_primary(address, address.service)
+    except RedisError as error:
+        fault = judge(error)
+        if fault.kind is Kind.CONFIG:
+            raise as_error(fault, address, "asking the Sentinels") from error
+        raise ConnectionLost(f"the Sentinels name no primary: {fault.told}") from error
+
+
+async def _open(address: Address, place: Place, deadline: float) -> Connection:
+    loop = asyncio.get_running_loop()
+
+    def connection() -> Connection:
+        return Connection(loop, deadline)
+
+    if isinstance(place, str):
+        _, made = await loop.create_unix_connection(connection, place)
+        return made
+    tls = None if address.tls is None else _context(address.tls)
+    try:
+        _, made = await loop.create_connection(connection, *place, ssl=tls)
+    except OSError as error:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            raise
+        where = f"{shown_host(*place)}: {error.strerror or error}"
+        raise ConnectionLost(where) from error
+    return made
+
+
+@lru_cache(maxsize=16)
+def _context(tls: Tls) -> ssl.SSLContext:
+    return tls.context()
+
+
+async def _greeted(connection: Connection, address: Address) -> Connection:
+    """Say who we are, in one round trip, and see that it is the server that was meant."""
+    known = False
+    try:
+        calls = _greeting(address)
+        replies = [connection.call(*each) for each in calls]
+        for call, coming in zip(calls, replies, strict=True):
+            _accept(str(call[0]), await coming, address)
+        if connection.lost is not None:
+            raise ConnectionLost(connection.lost)
+        known = True
+        return connection
+    finally:
+        if not known:
+            connection.abort("the handshake failed")
+
+
+def _greeting(address: Address) -> list[tuple[Word, ...]]:
+    calls: list[tuple[Word, ...]] = []
+    if address.password is not None:
+        name = () if address.username is None else (address.username,)
+        calls.append(("AUTH", *name, address.password))
+    if address.db:
+        calls.append(("SELECT", address.db))
+    if address.service is not None:
+        calls.append(("ROLE",))
+    # Servers before 7.2 do not know these, and a user may lack the right: they only help people.
+    return [
+        *calls,
+        ("CLIENT", "SETINFO", "LIB-NAME", "toril"),
+        ("CLIENT", "SETINFO", "LIB-VER", _version()),
+    ]
+
+
+def _accept(command: str, reply: Reply, address: Address) -> None:
+    if isinstance(reply, ConnectionLost):
+        raise reply
+    if isinstance(reply, Exception):
+        fault = judge(reply)
+        if fault.passes:
+            raise ConnectionLost(fault.told)
+        if command != "CLIENT" or fault.text.startswith(("NOAUTH", "DENIED")):
+            raise as_error(fault, address, "connecting")
+    elif command == "ROLE" and reply[0] != "master":
+        raise ConnectionLost("the Sentinels still name a server that is no primary any more")
+
+
+@lru_cache(maxsize=1)
+def _version() -> str:
+    try:
+        return version("toril")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,91 @@
+"""What redis-py is told of an address, and the Sentinels asked with it.
+
+redis-py serves where calls are rare: Sentinels and the heartbeat. Its own tries are switched
+off: it would send a change again that was carried out. Never here: judging its errors.
+"""
+
+from typing import Any
+
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.asyncio.sentinel import Sentinel as AsyncSentinel
+from redis.backoff import NoBackoff
+from redis.client import Redis
+from redis.cluster import ClusterNode, RedisCluster
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from .address import Address
+
+SENTINEL_S = 1.0
+BLOCKING_S = 5.0
+
+
+async def find_primary(address: Address, service: str) -> tuple[str, int]:
+    """Ask the Sentinels which server is the primary now.
+
+    Raises   redis.RedisError · OSError: none of them knows.
+    """
+    sentinels: Any = AsyncSentinel(  # type: ignore[no-untyped-call]
+        list(address.hosts),
+        sentinel_kwargs=_to_sentinels(address) | {"retry": AsyncRetry(NoBackoff(), 0)},
+    )
+    try:
+        host, port = await sentinels.discover_master(service)
+    finally:
+        for each in sentinels.sentinels:
+            await each.aclose()
+    return str(host), int(port)
+
+
+def blocking_client(address: Address) -> "Redis | RedisCluster":
+    """Make a client whose calls block the thread; it connects at its first call."""
+    settings: dict[str, Any] = _to_server(address) | {"retry": Retry(NoBackoff(), 0)}
+    if address.cluster:
+        nodes = [ClusterNode(*each) for each in address.hosts]  # type: ignore[no-untyped-call]
+        return RedisCluster(startup_nodes=nodes, **settings)
+    settings["db"] = address.db
+    if address.path is not None:
+        return Redis(unix_socket_path=address.path, **settings)
+    if address.service is not None:
+        asked: dict[str, Any] = _to_sentinels(address) | {"retry": Retry(NoBackoff(), 0)}
+        sentinels: Any = Sentinel(  # type: ignore[no-untyped-call]
+            list(address.hosts), sentinel_kwargs=asked, **settings
+        )
+        primary: Redis = sentinels.master_for(address.service)
+        return primary
+    host, port = address.hosts[0]
+    return Redis(host=host, port=port, **settings)
+
+
+def _to_server(address: Address) -> dict[str, Any]:
+    return _common(address) | {
+        "username": address.username,
+        "password": address.password,
+        "socket_timeout": BLOCKING_S,
+        "socket_connect_timeout": BLOCKING_S,
+        "socket_keepalive": True,
+    }
+
+
+def _to_sentinels(address: Address) -> dict[str, Any]:
+    return _common(address) | {
+        "username": address.sentinel_username,
+        "password": address.sentinel_password,
+        "socket_timeout": SENTINEL_S,
+        "socket_connect_timeout": SENTINEL_S,
+    }
+
+
+def _common(address: Address) -> dict[str, Any]:
+    # RESP 2 does without HELLO, which old servers and narrow rights refuse.
+    settings: dict[str, Any] = {"decode_responses": True, "protocol": 2}
+    if address.tls is not None:
+        settings |= {
+            "ssl": True,
+            "ssl_ca_certs": address.tls.ca_certs,
+            "ssl_certfile": address.tls.certfile,
+            "ssl_keyfile": address.tls.keyfile,
+            "ssl_check_hostname": address.tls.check_hostname and address.tls.verify,
+            "ssl_cert_reqs": "required" if address.tls.verify else "none",
+        }
+    return settings

@@ -1,0 +1,180 @@
+"""One connection that any number of callers share: replies are matched to calls by their order.
+
+What is called in one turn of the loop leaves in one write. A caller that gives up leaves its
+place behind: its reply is read and dropped, and never given to somebody else. Never here: what
+a reply means, where the server is, or trying again.
+"""
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Any, cast
+
+import hiredis
+
+# What the server said: text, a number, None, a list of such, or an exception in their place.
+Reply = Any
+Word = str | int | float | bytes
+
+_NOTHING = object()
+_pack: Callable[[tuple[Word, ...]], bytes] = getattr(hiredis, "pack_command")  # noqa: B009 - untyped
+# A reply that came while the loop stood still is read before the call is held against the server.
+_DOUBT_S = 0.05
+
+
+class ConnectionLost(Exception):
+    """There is no connection (any more); `sent` says whether the server may have seen the call."""
+
+    def __init__(self, reason: str, *, sent: bool = False) -> None:
+        super().__init__(reason)
+        self.sent = sent
+
+
+class ErrorReply(hiredis.ReplyError):
+    """The server answered a call with an error."""
+
+
+class Connection(asyncio.Protocol):
+    """A connection to one server, on one event loop.
+
+    `on_lost` is called once, with the reason, when it breaks; not when it is closed.
+    Units    deadline in seconds: when a call is unanswered for longer, the connection is dead.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
+        self._loop = loop
+        self._deadline = deadline
+        self._transport: asyncio.Transport | None = None
+        self._reader = hiredis.Reader(
+            encoding="utf-8", errors="replace", replyError=ErrorReply, notEnoughData=_NOTHING
+        )
+        self._waiting: deque[tuple[asyncio.Future[Reply], float]] = deque()
+        self._out: list[bytes] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._doubted: asyncio.Future[Reply] | None = None
+        self._now = loop.time
+        self._future = loop.create_future
+        self._gets = self._reader.gets
+        self.lost: str | None = None
+        self.on_lost: Callable[[str], None] | None = None
+
+    def call(self, *words: Word) -> asyncio.Future[Reply]:
+        """Send a command, and give what will hold its reply.
+
+        Shape    a fault is a value too: ErrorReply or ConnectionLost stands in the reply's
+                 place, so that nobody need be there to catch it.
+        """
+        future = self._future()
+        if self.lost is not None:
+            future.set_result(ConnectionLost(self.lost))
+            return future
+        packed = _pack(words)
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(packed)
+        due = self._now() + self._deadline
+        self._waiting.append((future, due))
+        if self._timer is None:
+            self._timer = self._loop.call_at(due, self._check)
+        return future
+
+    async def ask(self, *words: Word) -> Reply:
+        """Send a command and wait for its reply.
+
+        Raises   ErrorReply · ConnectionLost.
+        """
+        reply = await self.call(*words)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    def close(self) -> None:
+        """Send what waits, and end; calls without a reply are lost."""
+        self.on_lost = None
+        if self._transport is not None and self.lost is None:
+            self._flush()
+            self._transport.close()
+        self._end("it was closed")
+
+    def abort(self, reason: str) -> None:
+        """End at once: the server does not answer, or answers nonsense."""
+        self._end(reason)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _flush(self) -> None:
+        if self._out and self._transport is not None and self.lost is None:
+            self._transport.write(b"".join(self._out) if len(self._out) > 1 else self._out[0])
+        self._out.clear()
+
+    def _check(self) -> None:
+        """End the connection if its oldest call is over its time, and still is after a look."""
+        self._timer = None
+        if not self._waiting:
+            return
+        oldest, due = self._waiting[0]
+        left = due - self._now()
+        if left > 0:
+            self._timer = self._loop.call_at(due, self._check)
+        elif self._doubted is not oldest:
+            self._doubted = oldest
+            self._timer = self._loop.call_later(_DOUBT_S, self._check)
+        else:
+            self.abort(f"no answer for {self._deadline:g} s")
+
+    def _end(self, reason: str) -> None:
+        if self.lost is not None:
+            return
+        self.lost = reason
+        if self._timer is not None:
+            self._timer.cancel()
+        self._out.clear()
+        waiting, self._waiting = self._waiting, deque()
+        for future, _ in waiting:
+            if not future.done():
+                future.set_result(ConnectionLost(reason, sent=True))
+        if self.on_lost is not None:
+            self.on_lost(reason)
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast("asyncio.Transport", transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            keep_awake(sock, self._deadline)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand out the replies that are whole."""
+        try:
+            self._reader.feed(data)
+            while (reply := self._gets()) is not _NOTHING:
+                future = self._waiting.popleft()[0]
+                if not future.done():
+                    future.set_result(reply)
+        except (hiredis.ProtocolError, IndexError) as error:
+            self.abort(f"the server sent what nobody asked for: {error}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End: the other side closed, or the network broke."""
+        self._end("the server closed the connection" if exc is None else str(exc) or repr(exc))
+
+
+def keep_awake(sock: socket.socket, deadline: float) -> None:
+    """Make the kernel send at once, and notice a peer that is gone."""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    wanted = {
+        "TCP_KEEPIDLE": 10,
+        "TCP_KEEPINTVL": 5,
+        "TCP_KEEPCNT": 3,
+        "TCP_USER_TIMEOUT": round(deadline * 1000),  # milliseconds
+    }
+    for name, value in wanted.items():
+        option = getattr(socket, name, None)
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
