@@ -1,0 +1,182 @@
+"""The call that blocks on markers: one at a time, on a connection of its own.
+
+Callbacks instead of a task: the way from a marker to who waits for it is what latency is made
+of. Never here: what a marker means.
+"""
+
+import asyncio
+from typing import Protocol
+
+from toril.errors import ConfigError, TorilError
+
+from .faults import Kind, as_error, judge
+from .line import Line
+from .link import Link
+from .resp import Connection, ConnectionLost, Reply
+
+# A server that is asked to wait longer may be gone without anybody noticing.
+BLOCK_S = 5
+_REFUSED_S = 1.0
+_LAST_S = 0.5
+
+
+class Markers(Protocol):
+    """Who wants markers, and is handed those that are popped."""
+
+    @property
+    def announce(self) -> str:
+        """Give the client name that the connection shall have."""
+        ...
+
+    def wanted(self, group: str) -> list[str]:
+        """Give the markers that somebody waits for now."""
+        ...
+
+    def control(self, marker: str) -> str:
+        """Give the key that ends a blocking call on this marker."""
+        ...
+
+    def end_call(self, marker: str) -> None:
+        """End the blocking call that is under way."""
+        ...
+
+    def popped(self, marker: str, member: str, score: str) -> None:
+        """Use a marker."""
+        ...
+
+    def look(self, markers: list[str]) -> None:
+        """Send everybody who waits to look."""
+        ...
+
+    def refuse(self, markers: list[str], error: TorilError) -> None:
+        """Tell everybody who waits that it cannot work."""
+        ...
+
+
+class Blocker:
+    """Blocks on the wanted markers of one group, while there are any."""
+
+    def __init__(self, markers: Markers, link: Link, group: str) -> None:
+        self._markers = markers
+        self._link = link
+        self._group = group
+        self._loop = asyncio.get_running_loop()
+        self._line = Line(self._dial)
+        self._call: asyncio.Future[Reply] | None = None
+        self._covered: list[str] = []
+        self._ending = False
+        self._scheduled = False
+        self._turn = 0
+        self._named: tuple[Connection, str] | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._refused: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def poke(self) -> None:
+        """See that everything wanted is blocked on; those of one turn share a call."""
+        if not self._scheduled and not self._closed:
+            self._scheduled = True
+            self._loop.call_soon(self._block)
+
+    async def close(self) -> None:
+        """End the call, so that no marker is popped for nobody, and disconnect."""
+        self._closed = True
+        if self._refused is not None:
+            self._refused.cancel()
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait({self._connecting})
+        if self._call is not None:
+            self._markers.end_call(self._covered[0])
+            await asyncio.wait({self._call}, timeout=_LAST_S)
+        await self._line.close()
+
+    def _block(self) -> None:
+        self._scheduled = False
+        wanted = self._markers.wanted(self._group)
+        if not wanted or self._closed or self._connecting or self._refused:
+            return
+        if self._call is not None:
+            if not self._ending and not set(wanted) <= set(self._covered):
+                self._ending = True
+                self._markers.end_call(self._covered[0])
+            return
+        connection = self._line.connection
+        if connection is None:
+            self._connecting = self._loop.create_task(self._connect(look=False))
+            return
+        self._begin(connection, wanted)
+
+    def _begin(self, connection: Connection, wanted: list[str]) -> None:
+        self._introduce(connection)
+        # The first key that holds something is popped: each comes first in its turn.
+        self._turn = (self._turn + 1) % len(wanted)
+        wanted = wanted[self._turn :] + wanted[: self._turn]
+        self._covered = wanted
+        self._ending = False
+        control = self._markers.control(wanted[0])
+        self._call = connection.call("BZPOPMIN", control, *wanted, BLOCK_S)
+        self._call.add_done_callback(self._ended)
+
+    def _introduce(self, connection: Connection) -> None:
+        name = self._markers.announce
+        if self._named != (connection, name):
+            self._named = (connection, name)
+            if name:
+                connection.call("CLIENT", "SETNAME", name)
+
+    def _ended(self, call: asyncio.Future[Reply]) -> None:
+        self._call = None
+        reply = call.result()
+        if isinstance(reply, Exception):
+            self._failed(reply)
+        elif reply is not None:
+            key, member, score = reply
+            if key in self._covered:
+                self._markers.popped(key, member, score)
+        self._block()
+
+    def _failed(self, error: Exception) -> None:
+        fault = judge(error)
+        if fault.passes or fault.kind in (Kind.MOVED, Kind.ASK):
+            if self._closed:
+                return
+            self._link.lost_sight(fault)
+            connection = self._line.connection
+            if connection is not None:
+                self._line.drop(connection, fault.told)
+            self._connecting = self._loop.create_task(self._connect(look=True))
+            return
+        what = as_error(fault, self._link.address, "waiting", ", ".join(self._covered))
+        self._refuse(what)
+
+    def _refuse(self, error: TorilError) -> None:
+        self._markers.refuse(self._markers.wanted(self._group), error)
+        self._refused = self._loop.call_later(_REFUSED_S, self._try_again)
+
+    def _try_again(self) -> None:
+        self._refused = None
+        self._block()
+
+    async def _connect(self, *, look: bool) -> None:
+        """Get a connection; after one was lost, whoever waits must look."""
+        try:
+            while self._markers.wanted(self._group):
+                try:
+                    await self._line.ready(self._loop.time() + BLOCK_S)
+                except ConnectionLost:
+                    look = True
+                    continue
+                break
+        except ConfigError as error:
+            self._refuse(error)
+        finally:
+            self._connecting = None
+        if look and self._line.connection is not None:
+            self._markers.look(self._markers.wanted(self._group))
+        self._block()
+
+    async def _dial(self) -> Connection:
+        wanted = self._markers.wanted(self._group)
+        key = wanted[0] if wanted else None
+        return await self._link.dial(key, deadline=BLOCK_S + 1.0)
