@@ -1,0 +1,113 @@
+"""The Renewer of the Redis store: a blocking connection of its own, for the heartbeat's thread.
+
+Never here: which commands announce a worker, or what the script `renew` reads (`Renewing` says).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from toril._model.record import Ref
+from toril._model.report import WorkerInfo
+from toril._model.times import Millis
+
+from .address import Address
+from .cluster import slot_of
+from .driver import blocking_client
+from .faults import Fault, Kind, as_error, judge
+from .link import Script
+from .resp import Reply, Word
+
+Held = tuple[Ref, str]
+Command = Sequence[Word]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewing:
+    """What is called to renew and to announce.
+
+    Shape    pack: the keys and arguments of one call of `script` for these locks; unpack: which
+             of them its reply says are lost. base: what a queue's keys begin with. announce and
+             forget: the commands that put a worker on the list, and take it (by id) off.
+    """
+
+    script: Script
+    pack: Callable[[Sequence[Held], Millis], tuple[Sequence[str], Sequence[Word]]]
+    unpack: Callable[[Reply, Sequence[Held]], Sequence[Ref]]
+    base: Callable[[str], str]
+    announce: Callable[[WorkerInfo], Sequence[Command]]
+    forget: Callable[[str], Sequence[Command]]
+
+
+class RedisRenewer:
+    """Renews locks for one worker from one thread, and takes its name off the list at the end."""
+
+    def __init__(self, address: Address, renewing: Renewing) -> None:
+        self._address = address
+        self._renewing = renewing
+        self._client: Any = None
+        self._worker: str | None = None
+
+    def renew(
+        self, held: Sequence[Held], lock_ms: Millis, worker: WorkerInfo | None = None
+    ) -> list[Ref]:
+        """Extend locks and announce the worker; see the protocol."""
+        lost: list[Ref] = []
+        for some in self._groups(held):
+            keys, argv = self._renewing.pack(some, lock_ms)
+            lost += self._renewing.unpack(self._run(keys, argv), some)
+        if worker is not None:
+            self._worker = worker.id
+            self._call(self._renewing.announce(worker))
+        return lost
+
+    def close(self) -> None:
+        """Take the worker off the list, and disconnect; see the protocol."""
+        worker, self._worker = self._worker, None
+        client = self._client
+        try:
+            if worker is not None and client is not None:
+                self._call(self._renewing.forget(worker))
+        finally:
+            self._client = None
+            if client is not None:
+                client.close()
+
+    def _groups(self, held: Sequence[Held]) -> list[Sequence[Held]]:
+        """Split locks into those that one call can reach: in a cluster those of one slot."""
+        if not self._address.cluster:
+            return [held] if held else []
+        groups: dict[int, list[Held]] = {}
+        for each in held:
+            groups.setdefault(slot_of(self._renewing.base(each[0].queue)), []).append(each)
+        return list(groups.values())
+
+    def _run(self, keys: Sequence[str], argv: Sequence[Word]) -> Reply:
+        script = self._renewing.script
+        rest = (len(keys), *keys, *argv)
+        try:
+            return self._connected().execute_command("EVALSHA", script.sha, *rest)
+        except (RedisError, OSError) as error:
+            if judge(error).kind is not Kind.NO_SCRIPT:
+                raise self._failed(judge(error)) from error
+        return self._send(("EVAL", script.text, *rest))
+
+    def _call(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            self._send(command)
+
+    def _send(self, command: Command) -> Reply:
+        try:
+            return self._connected().execute_command(*command)
+        except (RedisError, OSError) as error:
+            raise self._failed(judge(error)) from error
+
+    def _connected(self) -> Any:
+        self._client = self._client or blocking_client(self._address)
+        return self._client
+
+    def _failed(self, fault: Fault) -> Exception:
+        text = Fault(fault.kind, self._renewing.script.explain(fault.text), fault.meaning)
+        return as_error(text, self._address, "renewing locks")
