@@ -1,0 +1,48 @@
+-- Store groups of jobs, each as a whole or not at all.
+--
+-- A step is a run of `count` jobs of one queue from `plain`, or one group of `count` from `job`.
+--
+-- keys   queue...
+-- args   caller number now
+-- each   step: kind queue count
+-- each   plain: name data opts
+-- each   job: queue id name data opts timestamp delay priority front waits parent link rjk deid mode ttl
+-- use    adding clock enqueue event once opening wake
+-- emits  added waiting delayed waiting-children duplicated deduplicated removed
+-- wire   W-22 W-26 W-74 W-75
+-- reply  the queues that this call opened, and for each step: the first number of a run; an id and
+--        a word for each job of a group; or a word and the key that is in the way
+local function run(step, first, now)
+  local fault = opening.fault(step.queue)
+  if fault then
+    return { { "misfit", fault } }
+  end
+  return enqueue.run(step.queue, each.plain, first, step.count, now)
+end
+
+local function main()
+  local now = clock.now(arg.now)
+  local answers, plain, jobs = {}, 1, 1
+  for i = 1, #each.step do
+    local step = each.step[i]
+    step.count = tonumber(step.count)
+    if step.kind == "plain" then
+      answers[i] = run(step, plain, now)
+      plain = plain + step.count
+    else
+      answers[i] = adding.group(each.job, jobs, jobs + step.count - 1, now)
+      jobs = jobs + step.count
+    end
+  end
+  local opened = {}
+  for i = 1, #queue do
+    if queue[i].opened then
+      opened[#opened + 1] = i
+    end
+  end
+  wake.all()
+  event.trim()
+  return { opened, answers }
+end
+
+return once.run(main)

@@ -1,0 +1,75 @@
+-- Groups of jobs: store all of one, or nothing.
+--
+-- use    admit duplicate enqueue event family
+-- emits  duplicated
+-- wire   W-74 W-76
+local adding = {}
+
+-- Give a job that exists to another parent, with its result if it has one already.
+local function attach(row, key)
+  local nth = call("HINCRBY", row.parent, "toril:kids", 1)
+  call("HSET", key, "parentKey", row.parent, "parent", row.link, "toril:nth", nth)
+  if call("ZSCORE", row.queue.completed, row.id) then
+    call("HSET", row.parent .. ":processed", key, call("HGET", key, "returnvalue") or "null")
+  else
+    enqueue.join(row.parent, key, true)
+  end
+end
+
+-- Store one job, or find who stands for it; give its id, and a word.
+local function place_one(row, now)
+  local q, id = row.queue, enqueue.number(row.queue, row.id)
+  local key = q.base .. id
+  if row.id ~= "" and call("EXISTS", key) == 1 then
+    if row.parent ~= "" then
+      attach(row, key)
+    end
+    event.emit(q, "duplicated", "jobId", id)
+    return id, "duplicate"
+  end
+  if row.deid ~= "" then
+    local holder, word = duplicate.take(q, row, id, now)
+    if holder then
+      return holder, word
+    end
+  end
+  enqueue.store(q, id, row, now)
+  return id, "added"
+end
+
+-- Release parents that turn out to have nothing to wait for: a child may be completed already, or
+-- another job stands for it.
+local function settle(rows, first, last, now)
+  local seen = {}
+  for i = first, last do
+    local parent = rows[i].parent
+    if parent ~= "" and not seen[parent] then
+      seen[parent] = true
+      family.release_settled(parent, now)
+    end
+  end
+end
+
+-- Store a group; give ids and words by turns, or a word and a key when it is refused.
+function adding.group(rows, first, last, now)
+  local word, key = admit.refuse(rows, first, last)
+  if word then
+    return { { word, key } }
+  end
+  local answer, whole = {}, true
+  for i = first, last do
+    local id, became = place_one(rows[i], now)
+    whole = whole and became == "added"
+    answer[#answer + 1], answer[#answer + 2] = id, became
+  end
+  for _, pair in ipairs(duplicate.replaced) do
+    family.part(pair[1], pair[2], now)
+  end
+  duplicate.replaced = {}
+  if not whole then
+    settle(rows, first, last, now)
+  end
+  return answer
+end
+
+return adding

@@ -1,0 +1,81 @@
+-- What a group of jobs must find before anything of it is stored.
+--
+-- use    dedup job opening
+-- wire   W-75 W-76
+local admit = {}
+
+-- Name the key that keeps a job out by the type of what it holds.
+local function misfit(row)
+  local fault = opening.fault(row.queue)
+  if fault or row.deid == "" then
+    return fault
+  end
+  local owner, kept = dedup.owner(row.queue, row.deid), dedup.next(row.queue, row.deid)
+  return not opening.holds(owner, "string") and owner or not opening.holds(kept, "hash") and kept
+end
+
+-- Say why a job cannot have the parent that it names; it may stand before it in its group.
+local function without_parent(row, planned, alive)
+  if planned[row.parent] then
+    return
+  end
+  row.known = row.id ~= ""
+  if alive[row.parent] then
+    return
+  end
+  local type = call("TYPE", row.parent).ok
+  if type == "none" then
+    return "no-parent", row.parent
+  end
+  local key = row.parent .. ":dependencies"
+  local fault = type ~= "hash" and row.parent or opening.fault(job.split(row.parent))
+    or not opening.holds(key, "set") and key
+  if fault then
+    return "misfit", fault
+  end
+  alive[row.parent] = true
+end
+
+-- Say why an id cannot be used; one whose job has another parent that lives is not shared.
+local function taken(row, key, planned)
+  local above = planned[key]
+  if not above then
+    local type = call("TYPE", key).ok
+    if type ~= "none" and type ~= "hash" then
+      return "misfit", key
+    end
+    above = type == "hash" and call("HGET", key, "parentKey") or ""
+    if above ~= "" and not planned[above] and call("EXISTS", above) == 0 then
+      above = ""
+    end
+  end
+  if row.parent ~= "" and above ~= "" and above ~= row.parent then
+    return "taken", key
+  end
+  -- A job with a dedup key may not be stored in the end, so that nothing can count on it.
+  if row.deid == "" then
+    planned[key] = row.parent ~= "" and row.parent or above
+  end
+end
+
+-- Say why a group cannot be stored, in a word, and which key is in the way.
+function admit.refuse(rows, first, last)
+  local planned, alive = {}, {}
+  for i = first, last do
+    local row, word, key = rows[i], nil, misfit(rows[i])
+    if key then
+      return "misfit", key
+    end
+    if row.parent ~= "" then
+      word, key = without_parent(row, planned, alive)
+    end
+    if not word and row.id ~= "" then
+      word, key = taken(row, row.queue.base .. row.id, planned)
+    end
+    if word then
+      return word, key
+    end
+  end
+end
+
+return admit

@@ -1,0 +1,106 @@
+-- Store a job and put it in its place.
+--
+-- A job is a table of texts; "" and nil mean absent: id name data opts timestamp delay priority,
+-- front (before the others), waits (for its children), parent (its key) and link (what the
+-- child says of it), known (the parent may have had a child with this id), rjk (its schedule),
+-- deid (its dedup key).
+--
+-- use    clock event opening place wake
+-- emits  added waiting delayed waiting-children
+-- wire   W-22 W-25 W-26 W-43 W-73
+local enqueue = {}
+
+local OPTIONAL = { "rjk", "rjk", "deid", "deid" }
+
+local function given(value)
+  return value ~= "" and value or nil
+end
+
+-- Count a job in its queue; give its id: its own, or that count.
+function enqueue.number(q, id)
+  local number = call("INCR", q.id)
+  return given(id) or tostring(number)
+end
+
+-- Write the hash of a job.
+local function write(q, id, job, created)
+  local row = { "name", job.name, "data", given(job.data) or "{}", "opts", given(job.opts) or "{}",
+    "timestamp", created, "delay", given(job.delay) or 0, "priority", given(job.priority) or 0 }
+  if given(job.parent) then
+    -- The place among its siblings, to list them in the order in which they were added.
+    local nth = call("HINCRBY", job.parent, "toril:kids", 1)
+    local n = #row
+    row[n + 1], row[n + 2], row[n + 3], row[n + 4] = "parentKey", job.parent, "parent", job.link
+    row[n + 5], row[n + 6] = "toril:nth", nth
+  end
+  for i = 1, #OPTIONAL, 2 do
+    local value = given(job[OPTIONAL[i]])
+    if value then
+      row[#row + 1] = OPTIONAL[i + 1]
+      row[#row + 1] = value
+    end
+  end
+  call("HSET", q.base .. id, unpack(row))
+end
+
+-- Let a parent wait for a child, whatever it knew of one with this key before.
+function enqueue.join(parent, child, known)
+  if known then
+    call("ZREM", parent .. ":unsuccessful", child)
+    call("HDEL", parent .. ":failed", child)
+    call("HDEL", parent .. ":processed", child)
+  end
+  call("SADD", parent .. ":dependencies", child)
+end
+
+-- Store a job whose id is free, and put it where its options say.
+function enqueue.store(q, id, job, now)
+  local created = tonumber(given(job.timestamp)) or now
+  local delay = tonumber(given(job.delay)) or 0
+  local priority = tonumber(given(job.priority)) or 0
+  opening.open(q)
+  write(q, id, job, created)
+  event.emit(q, "added", "jobId", id, "name", job.name)
+  if given(job.waits) then
+    call("ZADD", q.waiting_children, created, id)
+    event.emit(q, "waiting-children", "jobId", id)
+  elseif delay > 0 then
+    place.delay(q, id, created + delay)
+    event.emit(q, "delayed", "jobId", id, "delay", created + delay)
+  else
+    place.ready(q, id, priority, priority == 0 and given(job.front))
+    event.emit(q, "waiting", "jobId", id)
+  end
+  if given(job.parent) then
+    enqueue.join(job.parent, q.base .. id, job.known)
+  end
+end
+
+-- Store a job that has nothing to be checked for, and give its id.
+function enqueue.put(q, job, now)
+  local id = enqueue.number(q, job.id)
+  enqueue.store(q, id, job, now)
+  return id
+end
+
+-- Store so many waiting jobs that have nothing special; give the number of the first.
+function enqueue.run(q, rows, first, count, now)
+  opening.open(q)
+  local before = call("INCRBY", q.id, count) - count
+  local base, events, stamp, ids = q.base, q.events, clock.id(), {}
+  now = string.format("%d", now)
+  for i = 1, count do
+    local row, id = rows[first + i - 1], tostring(before + i)
+    call("HSET", base .. id, "name", row.name, "data", row.data, "opts", row.opts,
+      "timestamp", now, "delay", "0", "priority", "0")
+    call("XADD", events, stamp, "event", "added", "jobId", id, "name", row.name)
+    call("XADD", events, stamp, "event", "waiting", "jobId", id)
+    ids[i] = id
+  end
+  call("LPUSH", q.wait, unpack(ids))
+  q.told = true
+  wake.soon(q)
+  return before + 1
+end
+
+return enqueue

@@ -1,0 +1,51 @@
+-- The first job of a queue: see that its keys are what they should be, and mark it as toril's.
+--
+-- wire   W-23 W-24
+local opening = {}
+
+local TYPES = {
+  wait = "list", prioritized = "zset", delayed = "zset", waiting_children = "zset",
+  events = "stream", marker = "zset", meta = "hash", settings = "hash", id = "string",
+  pc = "string",
+}
+local MAX_EVENTS = "10000"
+
+-- Say whether a key holds this type of value, or nothing.
+function opening.holds(key, type)
+  local found = call("TYPE", key).ok
+  return found == type or found == "none"
+end
+
+-- Find a key of a queue that no job can be put into; false when there is none.
+local function misfit(q)
+  for role, type in pairs(TYPES) do
+    local key = q[role]
+    if not opening.holds(key, type) then
+      return key
+    elseif type == "string" and not tonumber(call("GET", key) or 0) then
+      return key
+    end
+  end
+  return false
+end
+
+-- Name the key that keeps jobs out of a queue, or false; looked up once a call.
+function opening.fault(q)
+  if q.fault == nil then
+    q.fault = misfit(q)
+  end
+  return q.fault
+end
+
+-- Note, at the first job of a queue that nobody knows, that toril made it: its bounds hold there.
+function opening.open(q)
+  if q.opened == nil then
+    q.opened = call("EXISTS", q.meta) == 0
+    if q.opened then
+      call("HSET", q.meta, "opts.maxLenEvents", MAX_EVENTS)
+      call("HSET", q.settings, "bounded", "1")
+    end
+  end
+end
+
+return opening
