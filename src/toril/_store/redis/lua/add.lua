@@ -1,5 +1,7 @@
 -- Store groups of jobs, each as a whole or not at all.
 --
+-- Parents in `hold` are not released, whatever becomes of their children, until they are in `free`:
+-- a flow that is too large for one call comes in several.
 -- A step is a run of `count` jobs of one queue from `plain`, or one group of `count` from `job`.
 --
 -- keys   queue...
@@ -7,7 +9,9 @@
 -- each   step: kind queue count
 -- each   plain: name data opts
 -- each   job: queue id name data opts timestamp delay priority front waits parent link rjk deid mode ttl
--- use    adding clock enqueue event once opening wake
+-- each   hold: parent
+-- each   free: parent
+-- use    adding clock enqueue event holding once opening wake
 -- emits  added waiting delayed waiting-children duplicated deduplicated removed
 -- wire   W-22 W-26 W-74 W-75
 -- reply  the queues that this call opened, and for each step: the first number of a run; an id and
@@ -23,6 +27,7 @@ end
 local function main()
   local now = clock.now(arg.now)
   local answers, plain, jobs = {}, 1, 1
+  holding.start()
   for i = 1, #each.step do
     local step = each.step[i]
     step.count = tonumber(step.count)
@@ -34,6 +39,7 @@ local function main()
       jobs = jobs + step.count
     end
   end
+  holding.stop(answers, now)
   local opened = {}
   for i = 1, #queue do
     if queue[i].opened then

@@ -1,0 +1,235 @@
+"""One call of the script add: its rows, and values of its answers.
+
+Jobs that have nothing special go a short way: flat rows, and one number for a run of them. Never
+here: which groups go into which call.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from toril._model.options import Dedup, JobOptions, ParentPolicy, to_text
+from toril._model.record import NewJob, Ref
+from toril._model.times import Millis
+from toril._store.protocol import Added
+from toril.errors import JobExists, ParentNotFound, StoreCorrupt, TorilError
+
+from . import keys
+from .server import Rows, Server
+
+Answer = tuple[Added, ...] | TorilError
+Group = Sequence[NewJob]
+
+# What one call may hold; a group is not split for it.
+JOBS_A_CALL = 250
+BYTES_A_CALL = 4 * 1024 * 1024
+
+_FLAGS: dict[ParentPolicy | None, str] = {
+    "fail": "fpof",
+    "continue": "cpof",
+    "ignore": "idof",
+    "remove": "rdof",
+}
+_json = msgspec.json.encode
+
+
+def size_of(group: Group) -> int:
+    """Say about how many bytes a group takes on its way."""
+    total = 0
+    for job in group:
+        data = job.data
+        total += len(data) if data.isascii() else len(data.encode())
+        total += len(job.name)
+    return total
+
+
+class Call:
+    """One call: its rows, and which groups each of its steps stands for."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._places: dict[str, int] = {}
+        self._steps: list[list[Any]] = []
+        self._plain: list[tuple[str, str, str]] = []
+        self._jobs: list[tuple[Any, ...]] = []
+        self._takers: list[list[tuple[int, Group]]] = []
+        self._bytes = 0
+        self._hold: list[tuple[str]] = []
+        self._free: list[tuple[str]] = []
+        self._memo: tuple[JobOptions | None, str] = (None, "")
+
+    def has_room(self, group: Group) -> bool:
+        """Say whether a group still fits in."""
+        jobs = len(self._plain) + len(self._jobs) + len(group)
+        return jobs <= JOBS_A_CALL and self._bytes + size_of(group) <= BYTES_A_CALL
+
+    def take(self, number: int, group: Group) -> None:
+        """Lay out a group, which the answers will give under this number."""
+        self._bytes += size_of(group)
+        rows = self._plain_rows(group)
+        if rows is None:
+            self._step("group", group[0].queue, number, group)
+            self._jobs += [self._row(job) for job in group]
+        else:
+            self._plain += rows
+            self._step("plain", group[0].queue, number, group)
+
+    def hold(self, parents: Iterable[Ref]) -> None:
+        """Let no parent be released until it is freed, unless a group is refused."""
+        self._hold += [(keys.job_key(self._prefix, ref),) for ref in parents]
+
+    def free(self, parents: Iterable[Ref]) -> None:
+        """Release parents that were held as soon as their children allow, maybe at once."""
+        for ref in parents:
+            self._place(ref.queue)
+            self._free.append((keys.job_key(self._prefix, ref),))
+
+    def _step(self, kind: str, queue: str, number: int, group: Group) -> None:
+        place = self._place(queue)
+        last = self._steps[-1] if self._steps else None
+        if kind == "plain" and last is not None and last[:2] == [kind, place]:
+            last[2] += len(group)
+            self._takers[-1].append((number, group))
+        else:
+            self._steps.append([kind, place, len(group)])
+            self._takers.append([(number, group)])
+
+    def _place(self, queue: str) -> int:
+        return self._places.setdefault(queue, len(self._places) + 1)
+
+    def _plain_rows(self, group: Group) -> list[tuple[str, str, str]] | None:
+        """Lay out jobs of one queue that have nothing special; None when one of them has."""
+        queue = group[0].queue
+        rows: list[tuple[str, str, str]] = []
+        known, text = self._memo
+        for job in group:
+            if job.id is not None or job.parent is not None or job.queue != queue:
+                return None
+            if job.expects_children or job.schedule is not None:
+                return None
+            # Jobs that come together mostly share their options.
+            if job.options is not known:
+                known = job.options
+                if not _is_plain(known):
+                    return None
+                text = to_text(known)
+                self._memo = (known, text)
+            rows.append((job.name, job.data, text))
+        return rows
+
+    def _row(self, job: NewJob) -> tuple[Any, ...]:
+        options = job.options
+        above = job.parent
+        # In the order of the script's `each job`.
+        return (
+            self._place(job.queue),
+            job.id,
+            job.name,
+            job.data,
+            self._opts(job),
+            options.created_ms,
+            options.delay_ms,
+            options.priority,
+            "1" if options.lifo else "",
+            "1" if job.expects_children else "",
+            None if above is None else keys.job_key(self._prefix, above),
+            None if above is None else self._link(above, options.parent_on_fail),
+            job.schedule,
+            *_dedup(options.dedup),
+        )
+
+    def _opts(self, job: NewJob) -> str:
+        """Write options as BullMQ does: with an id that was chosen, and with the parent."""
+        text = to_text(job.options)
+        if job.id is not None and not _is_uuid(job.id):
+            text = f'{text[:-1]},"jobId":{_json(job.id).decode()}}}'
+        if job.parent is not None:
+            above = {"id": job.parent.id, "queue": f"{self._prefix}:{job.parent.queue}"}
+            text = f'{text[:-1]},"parent":{_json(above).decode()}}}'
+        return text
+
+    def _link(self, above: Ref, policy: ParentPolicy | None) -> str:
+        link: dict[str, Any] = {"id": above.id, "queueKey": f"{self._prefix}:{above.queue}"}
+        if policy in _FLAGS:
+            link[_FLAGS[policy]] = True
+        return _json(link).decode()
+
+    def numbers(self) -> Iterator[int]:
+        """Give the numbers of the groups in this call."""
+        return (number for step in self._takers for number, _ in step)
+
+    async def send(
+        self, server: Server, now: Millis | None
+    ) -> tuple[set[str], Iterator[tuple[int, Answer]]]:
+        """Send it; give the queues that nobody had used before, and an answer to each group."""
+        queues = list(self._places)
+        each: dict[str, Rows] = {
+            "step": self._steps,
+            "plain": self._plain,
+            "job": self._jobs,
+            "hold": self._hold,
+            "free": self._free,
+        }
+        opened, answers = await server.run("add", queues, each, now=now)
+        return {queues[place - 1] for place in opened}, self._read(answers)
+
+    def _read(self, answers: Sequence[Any]) -> Iterator[tuple[int, Answer]]:
+        for answer, takers in zip(answers, self._takers, strict=True):
+            if isinstance(answer, int):
+                for number, group in takers:
+                    yield number, tuple([Added(str(answer + at)) for at in range(len(group))])
+                    answer += len(group)
+            elif isinstance(answer[0], list):
+                error = self._refusal(*answer[0])
+                yield from ((number, error) for number, _ in takers)
+            else:
+                pairs = zip(answer[::2], answer[1::2], strict=True)
+                yield takers[0][0], tuple([Added(id, word) for id, word in pairs])
+
+    def _refusal(self, word: str, key: str) -> TorilError:
+        ref = keys.split_job(self._prefix, key)
+        if word == "no-parent":
+            return ParentNotFound(
+                f"job {ref.id!r} of queue {ref.queue!r}, named as parent, does not exist",
+                queue=ref.queue,
+                job_id=ref.id,
+            )
+        if word == "taken":
+            return JobExists(
+                f"job {ref.id!r} of queue {ref.queue!r} already has another parent",
+                queue=ref.queue,
+                job_id=ref.id,
+            )
+        return StoreCorrupt(
+            f"the key {key!r} holds another kind of value than a queue has there: nothing was "
+            "stored (move it away, or use another prefix)"
+        )
+
+
+def _is_plain(options: JobOptions) -> bool:
+    return not (
+        options.delay_ms
+        or options.priority
+        or options.lifo
+        or options.dedup is not None
+        or options.created_ms is not None
+    )
+
+
+def _dedup(dedup: Dedup | None) -> tuple[str | int | None, ...]:
+    """Give the key of a job, what its options say in words, and the time that it is held."""
+    if dedup is None:
+        return (None, None, None)
+    words = {
+        "extend": dedup.extend,
+        "replace": dedup.replace,
+        "reschedule": dedup.reschedule,
+        "keep-last": dedup.keep_last,
+    }
+    return (dedup.key, " ".join(word for word, on in words.items() if on), dedup.ttl_ms)
+
+
+def _is_uuid(id: str) -> bool:
+    # BullMQ does not write the ids that it makes up itself into the options.
+    return len(id) == 36 and id[8] == id[13] == id[18] == id[23] == "-"

@@ -1,0 +1,107 @@
+"""A group too large for one call: it comes in several, and nobody runs above what is missing.
+
+Until all of it is stored no parent of it is released; jobs without children may run before. When
+a part is refused, what has not started is taken away again. Never here: groups of usual size.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from toril._model.record import NewJob, Ref
+from toril._model.report import Selection
+from toril._model.times import Millis
+from toril._store.protocol import Added
+from toril.errors import JobNotFound, PartlyAdded, TorilError
+
+from . import removal
+from .adding import BYTES_A_CALL, JOBS_A_CALL, Answer, Call, Group, size_of
+from .server import Server
+
+# Up to so many jobs a group is one step.
+JOBS_A_GROUP = 1_000
+# Where only the index is touched, one call does more.
+PARENTS_A_CALL = 1_000
+
+
+async def add(server: Server, group: Group, now: Millis | None) -> Answer:
+    """Store a group part by part; give its answers, or why it is not there."""
+    added: list[Added] = []
+    try:
+        held: set[Ref] = set()
+        for part in _parts(group):
+            parents = _parents(part) - held
+            added += await _store(server, part, parents, now)
+            held |= parents
+        await _free(server, held, now)
+    except TorilError as error:
+        return await _undo(server, group, added, error)
+    return tuple(added)
+
+
+def _parts(group: Group) -> Iterator[Group]:
+    """Cut a group into what one call may hold."""
+    part: list[NewJob] = []
+    size = 0
+    for job in group:
+        more = size_of((job,))
+        if part and (len(part) == JOBS_A_CALL or size + more > BYTES_A_CALL):
+            yield part
+            part, size = [], 0
+        part.append(job)
+        size += more
+    yield part
+
+
+def _parents(part: Group) -> set[Ref]:
+    """Name the jobs that wait for children, or are given some."""
+    waiting = {Ref(job.queue, job.id) for job in part if job.expects_children and job.id}
+    return waiting | {job.parent for job in part if job.parent is not None}
+
+
+async def _store(
+    server: Server, part: Group, parents: set[Ref], now: Millis | None
+) -> tuple[Added, ...]:
+    call = Call(server.prefix)
+    call.hold(parents)
+    call.take(0, part)
+    _, answers = await call.send(server, now)
+    [(_, answer)] = answers
+    if isinstance(answer, TorilError):
+        raise answer
+    return answer
+
+
+async def _free(server: Server, held: set[Ref], now: Millis | None) -> None:
+    parents = list(held)
+    for at in range(0, len(parents), PARENTS_A_CALL):
+        call = Call(server.prefix)
+        call.free(parents[at : at + PARENTS_A_CALL])
+        await call.send(server, now)
+
+
+async def _undo(
+    server: Server, group: Group, added: Sequence[Added], error: TorilError
+) -> TorilError:
+    """Take away what was stored and has not started; tell of what could not be taken away."""
+    left: list[str] = []
+    stored = [Ref(job.queue, one.id) for job, one in zip(group, added, strict=False) if one.created]
+    # Children before their parents, so that no call has to take a whole tree away.
+    for at in range(len(stored), 0, -JOBS_A_CALL):
+        part = stored[max(at - JOBS_A_CALL, 0) : at]
+        for queue in dict.fromkeys(ref.queue for ref in part):
+            ids = tuple(ref.id for ref in part if ref.queue == queue)
+            left += await _take_away(server, queue, ids)
+    if not left:
+        return error
+    return PartlyAdded(
+        f"{error}; {len(left)} of the {len(group)} jobs had started or cannot be taken away",
+        ids=tuple(left),
+    )
+
+
+async def _take_away(server: Server, queue: str, ids: tuple[str, ...]) -> Sequence[str]:
+    selection = Selection(queue=queue, ids=ids, limit=JOBS_A_CALL)
+    try:
+        selected = await removal.remove(server, selection, None)
+    except TorilError:
+        return ids
+    return [id for id, error in selected.refused.items() if not isinstance(error, JobNotFound)]
