@@ -4,6 +4,7 @@ Never here: anything about one job.
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 from toril._model.report import JobPatch
@@ -11,6 +12,14 @@ from toril._store.protocol import LogLine, Store
 
 from .coalesce import Coalescer, PerLoop
 from .results import Results
+
+
+log = logging.getLogger("toril.store")
+
+
+def _log_notice(name: str, text: str) -> None:
+    level = logging.INFO if name == "store.back" else logging.WARNING
+    log.log(level, "%s %s", name, text, extra={"notice": name})
 
 
 class Context:
@@ -24,6 +33,7 @@ class Context:
 
     def __init__(self, store: Store, *, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self.store = store
+        store.on_notice.add(_log_notice)
         self.loop = loop
         self._open = False
         self._patches = PerLoop(lambda: Coalescer[JobPatch, None](self._update))

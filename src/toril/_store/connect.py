@@ -17,8 +17,8 @@ MEMORY = ":memory:"
 DEFAULT_PREFIX = "bull"
 _PREFIX = re.compile(r"[A-Za-z0-9._{}-]{1,64}")
 _FORMS = '"sqlite:///jobs.db", "sqlite:////var/lib/app/jobs.db" (absolute) or "sqlite://:memory:"'
-_NOT_HERE = {"redis": "Redis", "rediss": "Redis", "valkey": "Valkey", "unix": "Redis"}
-_KNOWN = ("sqlite", "redis", "rediss", "valkey")
+_SERVERS = ("redis", "rediss", "valkey", "valkeys", "unix", "redis+sentinel", "redis+cluster")
+_KNOWN = ("sqlite", *_SERVERS)
 
 
 def connect(url: str, prefix: str = DEFAULT_PREFIX) -> Store:
@@ -42,15 +42,27 @@ def connect(url: str, prefix: str = DEFAULT_PREFIX) -> Store:
     scheme = url.partition("://")[0].lower()
     if scheme == "sqlite":
         return _sqlite(url, prefix)
-    if scheme in _NOT_HERE:
-        raise ConfigError(
-            f"this version of toril has no {_NOT_HERE[scheme]} store: use the embedded one",
-            field="url",
-            value=_hidden(url),
-            hint='such as Toril("sqlite:///toril.db")',
-        )
+    if scheme.partition("+")[0] in _SERVERS:
+        return _redis(url, prefix)
     guess = difflib.get_close_matches(scheme, _KNOWN, n=1)
     raise _refused(url, f"no store is called {scheme!r}", guess[0] if guess else None)
+
+
+def _redis(url: str, prefix: str) -> Store:
+    # Not at the top: who uses the embedded store only need not have the driver installed.
+    try:
+        from .redis.address import Address
+        from .redis.store import RedisStore
+    except ModuleNotFoundError as error:
+        if error.name not in ("redis", "hiredis"):
+            raise
+        raise ConfigError(
+            f"url={_hidden(url)!r} needs a driver that is not installed",
+            field="url",
+            value=_hidden(url),
+            hint="pip install 'toril[redis]'",
+        ) from error
+    return RedisStore(Address.of(url), prefix)
 
 
 def _sqlite(url: str, prefix: str) -> Store:

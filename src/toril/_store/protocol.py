@@ -154,10 +154,13 @@ class Store(Protocol):
     """Where jobs live.
 
     Shape    on_taken_back: called, from any thread, when the store took jobs of a dead process
-             back by itself; `recover` tells which.
+             back by itself; `recover` tells which. on_notice: called, from any thread, with a
+             constant name and a text for people when the store is lost or back, or is set up in
+             a way that may lose jobs.
     """
 
     on_taken_back: set[Callable[[], None]]
+    on_notice: set[Callable[[str, str], None]]
 
     @property
     def url(self) -> str:

@@ -52,6 +52,8 @@ async def claim(
     server: Server, requests: Sequence[ClaimRequest], now: Millis | None
 ) -> list[Claimed]:
     """Carry out the verb claim."""
+    if not requests:
+        return []
     rows = _Rows(requests)
     at, answers = await server.run(
         "claim", rows.queues, rows.each, now=now, patience=WORK_PATIENCE_S
@@ -66,6 +68,8 @@ async def finish(
     now: Millis | None,
 ) -> Finished:
     """Carry out the verb finish."""
+    if not decisions and not requests:
+        return Finished(words=())
     rows = _Rows(requests, [decision.queue for decision in decisions])
     rows.each["decision"] = [_decision(rows.places, decision) for decision in decisions]
     at, words, answers = await server.run(

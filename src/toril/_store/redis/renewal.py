@@ -4,6 +4,7 @@ Never here: which commands announce a worker, or what the script `renew` reads (
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from redis.exceptions import RedisError
 from toril._model.record import Ref
 from toril._model.report import WorkerInfo
 from toril._model.times import Millis
+from toril.errors import StoreFull
 
 from .address import Address
 from .cluster import slot_of
@@ -60,7 +62,9 @@ class RedisRenewer:
             lost += self._renewing.unpack(self._run(keys, argv), some)
         if worker is not None:
             self._worker = worker.id
-            self._call(self._renewing.announce(worker))
+            # Without room left the locks were extended all the same.
+            with suppress(StoreFull):
+                self._call(self._renewing.announce(worker))
         return lost
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from . import keys, scripts
 from .link import Link
+from .registry import Sighting
 
 # How long a change is tried again while a fault may pass. Nobody waits for ever for an answer;
 # what a worker has to say must arrive while its lock may live.
@@ -18,13 +19,18 @@ Rows = Sequence[Sequence[Any]]
 
 
 class Server:
-    """The queues under one prefix of one deployment, on one event loop."""
+    """The queues under one prefix of one deployment, on one event loop.
 
-    __slots__ = ("link", "prefix")
+    Shape    registered: queues whose names are known to stand in the registry.
+    """
+
+    __slots__ = ("link", "prefix", "registered", "sighting")
 
     def __init__(self, prefix: str, link: Link) -> None:
         self.prefix = prefix
         self.link = link
+        self.registered: set[str] = set()
+        self.sighting = Sighting()
 
     def base(self, queue: str) -> str:
         """Give what the keys of a queue begin with."""
@@ -32,9 +38,10 @@ class Server:
 
     async def run(
         self,
-        name: str,
+        script_name: str,
         queues: Sequence[str],
         each: Mapping[str, Rows] | None = None,
+        /,
         *,
         patience: float = PATIENCE_S,
         **args: Any,
@@ -43,7 +50,7 @@ class Server:
 
         Raises   StoreUnavailable · Unconfirmed · StoreFull · StoreError.
         """
-        script = scripts.load(name)
+        script = scripts.load(script_name)
         bases = [self.base(queue) for queue in queues]
         return await self.link.run(
             script, bases, script.pack(each or {}, **args), patience=patience

@@ -72,6 +72,7 @@ class SQLiteStore:
         self._engine: Engine | None = None
         self._opening = threading.Lock()
         self.on_taken_back: set[Callable[[], None]] = set()
+        self.on_notice: set[Callable[[str, str], None]] = set()
 
     @property
     def url(self) -> str:

@@ -55,7 +55,7 @@ local function look_round(answers)
       local left = call("LLEN", q.wait) + call("ZCARD", q.prioritized)
       if left > 0 then
         wake.soon(q)
-      elseif q.ended and call("LLEN", q.active) == 0 and not wake.next_due(q) then
+      elseif q.ended and call("LLEN", q.active) == 0 then
         event.emit(q, "drained")
       end
     end

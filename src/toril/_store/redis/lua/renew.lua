@@ -1,9 +1,9 @@
--- Extend locks, and announce the worker that holds them.
+-- Extend locks.
 --
 -- keys   queue...
--- args   lock worker info seen workers note keep
+-- args   lock
 -- each   held: queue id token
--- wire   W-53 W-128
+-- wire   W-53
 -- reply  for each lock: 1 if it is held, else 0
 local answers = {}
 for i = 1, #each.held do
@@ -15,10 +15,5 @@ for i = 1, #each.held do
     call("SREM", held.queue.stalled, held.id)
   end
   answers[i] = mine and 1 or 0
-end
-if arg.worker ~= "" then
-  -- Without room left the locks are extended all the same.
-  redis.pcall("SET", arg.note, arg.info, "PX", arg.keep)
-  redis.pcall("ZADD", arg.workers, arg.seen, arg.worker)
 end
 return answers

@@ -1,0 +1,96 @@
+"""All that one event loop has of a store: the link to its server, and who waits for work.
+
+Never here: verbs.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from toril._model.times import Millis
+from toril._store.protocol import Claimed
+
+from . import keys
+from .address import Address
+from .checks import inspect
+from .cluster import ClusterLink
+from .link import Link
+from .server import Server
+from .stream import Readers
+from .waiter import Waiter
+
+Notice = Callable[[str, str], None]
+
+
+class Site:
+    """The connections of one event loop.
+
+    Units    the server's clock is followed by what claims say of it, in ms.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._ahead: Millis = 0
+        self.readers = Readers(server.link)
+        self.waiter = Waiter(server.link, server.prefix, server_now=self.server_now)
+
+    @classmethod
+    async def connect(cls, address: Address, prefix: str, notice: Notice) -> "Site":
+        """Connect, look at what kind of server it is, and tell what is wrong with it.
+
+        Raises   StoreUnavailable · ConfigError: it cannot be used.
+        """
+
+        def on_state(up: bool, reason: str) -> None:
+            notice("store.back" if up else "store.lost", reason)
+
+        link = (ClusterLink if address.cluster else Link)(address, on_state=on_state)
+        await link.open()
+        site = cls(Server(prefix, link))
+        for found in (await inspect(link)).notices:
+            notice(found.name, found.message)
+        seconds, _ = await link.read("TIME")
+        site._follow(int(seconds) * 1000)
+        return site
+
+    def server_now(self) -> Millis:
+        """Give the time of the server, as near as it is known."""
+        return time.monotonic_ns() // 1_000_000 + self._ahead
+
+    def _follow(self, now: Millis) -> None:
+        self._ahead = now - time.monotonic_ns() // 1_000_000
+
+    def note(self, answers: Sequence[Claimed]) -> list[Claimed]:
+        """Learn from claims what time it is, and when the next jobs are due."""
+        for claimed in answers:
+            if claimed.now_ms:
+                self._follow(claimed.now_ms)
+            if claimed.next_ms is not None and not claimed.blocked:
+                self.waiter.note_due(claimed.queue, claimed.next_ms)
+        return list(answers)
+
+    def announce(self, queue: str, worker: str | None) -> None:
+        """Let BullMQ see this process among the workers of a queue."""
+        if worker is not None:
+            name = keys.client_name(self.server.prefix, queue)
+            self.waiter.announce = f"{name}:w:{worker}"
+
+    async def wait(self, queues: Sequence[str], timeout_ms: Millis) -> frozenset[str]:
+        """Carry out the verb wait."""
+        markers = {queue: f"{self.server.base(queue)}marker" for queue in queues}
+        return await self.waiter.wait(markers, timeout_ms)
+
+    async def close(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let the connections go, on the loop that they belong to."""
+        if loop is asyncio.get_running_loop():
+            await self._close()
+        elif loop.is_running():
+            # Another thread's loop may end at this very moment, and its connections with it.
+            with suppress(RuntimeError):
+                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._close(), loop))
+
+    async def _close(self) -> None:
+        self.readers.close()
+        await self.waiter.close()
+        await self.server.link.close()

@@ -1,0 +1,280 @@
+"""The Redis store: each verb hands its work to a module of its own.
+
+An event loop has connections of its own, made when it first asks. Never here: Lua, or what a verb
+does.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from weakref import WeakKeyDictionary
+
+from toril._model.decide import Decision
+from toril._model.record import NewJob, Record, Ref
+from toril._model.report import (
+    Children,
+    Counts,
+    JobPatch,
+    Logs,
+    Metrics,
+    Page,
+    Query,
+    QueueSettings,
+    ScheduleInfo,
+    Selected,
+    Selection,
+    SettingsPatch,
+    WorkerInfo,
+)
+from toril._model.times import Millis
+from toril._store.protocol import (
+    Added,
+    Claimed,
+    ClaimRequest,
+    Finished,
+    LogLine,
+    Recovered,
+    Renewer,
+    ScheduleDraft,
+)
+from toril.errors import StoreUnavailable, TorilError
+from toril.events import Event
+
+from . import add, configure, consume, edit, read, removal, schedule, stream
+from .address import Address
+from .renew import renewing
+from .renewal import RedisRenewer
+from .site import Site
+
+
+class RedisStore:
+    """Jobs on a Redis or Valkey server, shared with every process that reaches it, BullMQ's too."""
+
+    def __init__(self, address: Address, prefix: str) -> None:
+        self._address = address
+        self._prefix = prefix
+        self._sites: WeakKeyDictionary[asyncio.AbstractEventLoop, Site] = WeakKeyDictionary()
+        self._opening: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
+            WeakKeyDictionary()
+        )
+        self._open = False
+        self.on_taken_back: set[Callable[[], None]] = set()
+        self.on_notice: set[Callable[[str, str], None]] = set()
+        self._told: set[tuple[str, str]] = set()
+
+    @property
+    def url(self) -> str:
+        """Say where the jobs are, without secrets."""
+        return self._address.shown
+
+    @property
+    def prefix(self) -> str:
+        """Give what the keys of every queue begin with."""
+        return self._prefix
+
+    async def open(self) -> None:
+        """Connect and check the server; see the protocol."""
+        self._open = True
+        await self._site()
+
+    async def close(self) -> None:
+        """Let the connections go; see the protocol."""
+        self._open = False
+        sites = dict(self._sites)
+        self._sites.clear()
+        for loop, site in sites.items():
+            await site.close(loop)
+
+    async def _site(self) -> Site:
+        loop = asyncio.get_running_loop()
+        site = self._sites.get(loop)
+        if site is not None:
+            return site
+        if not self._open:
+            raise StoreUnavailable(f"{self.url} is not open: call open() first")
+        async with self._opening.setdefault(loop, asyncio.Lock()):
+            site = self._sites.get(loop)
+            if site is None:
+                site = self._sites[loop] = await Site.connect(
+                    self._address, self._prefix, self._notice
+                )
+        return site
+
+    def _notice(self, name: str, text: str) -> None:
+        # Each loop looks at the server; what is wrong with it is said once.
+        told = (name, text)
+        if told in self._told:
+            return
+        if name not in ("store.lost", "store.back"):
+            self._told.add(told)
+        for tell in tuple(self.on_notice):
+            tell(name, text)
+
+    # Produce.
+
+    async def add(
+        self, groups: Sequence[Sequence[NewJob]], *, now: Millis | None = None
+    ) -> list[tuple[Added, ...] | TorilError]:
+        """Store groups of jobs; see the protocol."""
+        return await add.add((await self._site()).server, groups, now)
+
+    # Consume.
+
+    async def claim(
+        self, requests: Sequence[ClaimRequest], *, now: Millis | None = None
+    ) -> list[Claimed]:
+        """Take jobs under a lock; see the protocol."""
+        site = await self._site()
+        if requests:
+            site.announce(requests[0].queue, requests[0].worker)
+        return site.note(await consume.claim(site.server, requests, now))
+
+    async def wait(self, queues: Sequence[str], *, timeout_ms: Millis) -> frozenset[str]:
+        """Wait for jobs to claim; see the protocol."""
+        return await (await self._site()).wait(queues, timeout_ms)
+
+    def renewer(self) -> Renewer:
+        """Give what renews locks from a thread."""
+        return RedisRenewer(self._address, renewing(self._prefix))
+
+    async def finish(
+        self,
+        decisions: Sequence[Decision],
+        requests: Sequence[ClaimRequest] = (),
+        *,
+        now: Millis | None = None,
+    ) -> Finished:
+        """Carry out decisions, then claim; see the protocol."""
+        site = await self._site()
+        finished = await consume.finish(site.server, decisions, requests, now)
+        site.note(finished.claimed)
+        return finished
+
+    async def recover(
+        self, queues: Sequence[str], *, max_stalls: int = 3, now: Millis | None = None
+    ) -> list[Recovered]:
+        """Take jobs back from workers that are gone; see the protocol."""
+        site = await self._site()
+        names = queues or await read.queues(site.server)
+        return await consume.recover(site.server, names, max_stalls, now)
+
+    async def trim(self, queues: Sequence[str] = (), *, now: Millis | None = None) -> int:
+        """Remove what is kept for too long; see the protocol."""
+        site = await self._site()
+        names = queues or await read.queues(site.server)
+        return await consume.trim(site.server, names, now)
+
+    # Edit.
+
+    async def update(
+        self, patches: Sequence[JobPatch], *, now: Millis | None = None
+    ) -> list[TorilError | None]:
+        """Change jobs; see the protocol."""
+        return await edit.update((await self._site()).server, patches, now)
+
+    async def log(
+        self, lines: Sequence[LogLine], *, now: Millis | None = None
+    ) -> list[int | TorilError]:
+        """Append to the logs of jobs; see the protocol."""
+        return await edit.log((await self._site()).server, lines, now)
+
+    async def retry(self, selection: Selection, *, now: Millis | None = None) -> Selected:
+        """Run finished jobs again; see the protocol."""
+        return await edit.retry((await self._site()).server, selection, now)
+
+    async def promote(self, selection: Selection, *, now: Millis | None = None) -> Selected:
+        """Make delayed jobs ready; see the protocol."""
+        return await edit.promote((await self._site()).server, selection, now)
+
+    async def remove(self, selection: Selection, *, now: Millis | None = None) -> Selected:
+        """Take jobs away; see the protocol."""
+        return await removal.remove((await self._site()).server, selection, now)
+
+    # Read.
+
+    async def get(self, refs: Sequence[Ref]) -> list[Record | None]:
+        """Read jobs; see the protocol."""
+        return await read.get((await self._site()).server, refs)
+
+    async def find(self, query: Query) -> Page:
+        """List jobs; see the protocol."""
+        return await read.find((await self._site()).server, query)
+
+    async def counts(self, queues: Sequence[str]) -> list[Counts]:
+        """Count jobs by state; see the protocol."""
+        return await read.counts((await self._site()).server, queues)
+
+    async def children(
+        self, parent: Ref, *, outcome: str | None = None, offset: int = 0, limit: int = 1000
+    ) -> Children:
+        """List a job's children; see the protocol."""
+        server = (await self._site()).server
+        return await read.children(server, parent, outcome, (offset, limit))
+
+    async def logs(
+        self, job: Ref, *, offset: int = 0, limit: int = 1000, newest_first: bool = False
+    ) -> Logs:
+        """Read a job's log; see the protocol."""
+        server = (await self._site()).server
+        return await read.logs(server, job, (offset, limit), newest_first=newest_first)
+
+    async def metrics(self, queue: str, kind: str, *, since_ms: Millis = 0) -> Metrics:
+        """Read finished jobs a minute; see the protocol."""
+        return await read.metrics((await self._site()).server, queue, kind, since_ms)
+
+    async def queues(self) -> list[str]:
+        """Name the queues; see the protocol."""
+        return await read.queues((await self._site()).server)
+
+    async def workers(self, queue: str | None = None) -> list[WorkerInfo]:
+        """List the workers; see the protocol."""
+        return await read.workers((await self._site()).server, queue)
+
+    # Queue.
+
+    async def settings(self, queues: Sequence[str]) -> list[QueueSettings]:
+        """Read queues' settings; see the protocol."""
+        return await read.settings((await self._site()).server, queues)
+
+    async def configure(
+        self, queue: str, patch: SettingsPatch, *, now: Millis | None = None
+    ) -> QueueSettings:
+        """Change a queue's settings; see the protocol."""
+        return await configure.configure((await self._site()).server, queue, patch, now)
+
+    # Schedule.
+
+    async def put_schedule(
+        self, draft: ScheduleDraft, *, now: Millis | None = None
+    ) -> ScheduleInfo:
+        """Create or replace a schedule; see the protocol."""
+        return await schedule.put((await self._site()).server, draft, now)
+
+    async def schedules(self, queue: str | None = None) -> list[ScheduleInfo]:
+        """List schedules; see the protocol."""
+        return await schedule.schedules((await self._site()).server, queue)
+
+    async def advance(
+        self, job: Ref, schedule_id: str, next_ms: Millis | None, *, now: Millis | None = None
+    ) -> ScheduleInfo | None:
+        """Arm a schedule's next run; see the protocol."""
+        server = (await self._site()).server
+        return await schedule.advance(server, job, schedule_id, next_ms, now)
+
+    async def drop_schedule(
+        self, queue: str, schedule_id: str, *, now: Millis | None = None
+    ) -> bool:
+        """Forget a schedule; see the protocol."""
+        return await schedule.drop((await self._site()).server, queue, schedule_id, now)
+
+    # Events.
+
+    async def events(
+        self, queue: str, after: str | None, *, limit: int = 500, timeout_ms: Millis = 0
+    ) -> list[Event]:
+        """Read events; see the protocol."""
+        site = await self._site()
+        return await stream.events(site, queue, after, limit, timeout_ms)
+
+    async def last_event(self, queue: str) -> str:
+        """Give the id of the newest event; see the protocol."""
+        return await stream.last_event((await self._site()).server, queue)

@@ -1,0 +1,46 @@
+"""The Lua keeps its rules, and each rule can fail."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.arch import lua
+
+Rule = Callable[[list[Path]], list[str]]
+
+
+@pytest.mark.parametrize("rule", lua.RULES, ids=lambda rule: rule.__name__)
+def test_the_scripts_keep(rule: Rule) -> None:
+    findings = rule(lua.files())
+
+    assert not findings, "\n" + "\n".join(findings)
+
+
+def test_the_scripts_read_only_what_they_declare() -> None:
+    findings = lua.given()
+
+    assert not findings, "\n" + "\n".join(findings)
+
+
+BAD = {
+    lua.short: "-- Do.\n" + "local x = 1\n" * 121,
+    lua.named: "-- Do.\nreturn KEYS[1]\n",
+    lua.cited: "-- Do.\n--\n-- wire   W-999\nreturn 1\n",
+    lua.announced: '-- Do.\n--\n-- wire   W-01\nevent.emit(q, "waiting")\n',
+}
+
+
+@pytest.mark.parametrize("rule", BAD, ids=lambda rule: rule.__name__)
+def test_a_rule_can_fail(rule: Rule, tmp_path: Path) -> None:
+    file = tmp_path / "verb.lua"
+    file.write_text(BAD[rule])
+
+    assert rule([file])
+
+
+def test_a_long_function_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "verb.lua"
+    file.write_text("-- Do.\nlocal function f()\n" + "  x = 1\n" * 41 + "end\n")
+
+    assert lua.short([file])
