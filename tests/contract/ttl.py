@@ -3,27 +3,60 @@
 Its clock moves what would have run out: no test waits for a time-out of the server.
 """
 
+import time
 from typing import Any
+
+import pytest
 
 from tests.contract.helpers import Kit
 from tests.servers import RedisServer
 from toril._store.protocol import Store
 
+# Time-outs that tests ask for are multiples of this, in ms.
+ROUND = 100
+MOMENT = 500
+
 
 class RedisKit(Kit):
     """A kit whose `tick` brings every time-out under the store's prefix so much nearer."""
+
+    # What a server lets run out goes on running while a test does its work.
+    grain = 250
 
     def __init__(self, store: Store, server: RedisServer) -> None:
         super().__init__(store)
         self._client: Any = server.client()
         self._prefix: str = store.prefix  # type: ignore[attr-defined]
+        # By key: what is left on the kit's clock, and what the server was told instead.
+        self._left: dict[str, tuple[int, int]] = {}
+
+    def about(self, at_ms: int) -> Any:
+        # The server tells when a key runs out by its own clock, which does not stand still.
+        return pytest.approx(at_ms, abs=MOMENT)
+
+    def near(self, at_ms: int | None, expected: int) -> bool:
+        """Say so within the grain, be it by the kit's clock or by the server's."""
+        real = int(time.time() * 1000) + expected - self.now
+        return at_ms is not None and min(abs(at_ms - expected), abs(at_ms - real)) <= self.grain
 
     def tick(self, ms: int) -> None:
         super().tick(ms)
+        before, self._left = self._left, {}
         for key in self._client.scan_iter(match=f"{self._prefix}:*", count=1000):
-            left = self._client.pttl(key)
-            if left >= 0 and not _of_a_call(key):
-                self._client.pexpire(key, max(left - ms, 0))
+            told = self._client.pttl(key)
+            if told >= 0 and not _of_a_call(key):
+                left = max(_meant(told, before.get(key)) - ms, 0)
+                # What is about to run out on the kit's clock must outlast the test's next step.
+                told = max(left, MOMENT) if left else 0
+                self._left[key] = left, told
+                self._client.pexpire(key, told)
+
+
+def _meant(left: int, before: tuple[int, int] | None) -> int:
+    """Say how much was meant to be left: the server's clock went on by itself a little."""
+    if before is not None and before[1] - MOMENT * 10 < left <= before[1]:
+        return before[0]
+    return -(-left // ROUND) * ROUND
 
 
 def _of_a_call(key: str | bytes) -> bool:

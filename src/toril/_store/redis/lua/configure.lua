@@ -1,0 +1,94 @@
+-- Change what holds for a queue, making it when it is not there.
+--
+-- An empty argument leaves a setting alone, "-" clears it.
+--
+-- keys   queue
+-- args   caller number now paused concurrency max duration limit completed failed letters events
+-- use    clock event once opening rules wake
+-- emits  paused resumed
+-- makes  marker limiter
+-- wire   W-05 W-31 W-51 W-104 W-130 W-131 W-132 W-133
+-- reply  what holds now, and how many ids a legacy list still holds
+local MERGED_A_CALL = 1000
+local q = queue[1]
+
+local function put(key, field, value)
+  if value == "-" then
+    call("HDEL", key, field)
+  elseif value ~= "" then
+    call("HSET", key, field, value)
+  end
+end
+
+-- Let the ids of the list that BullMQ 5 kept while paused run first, as BullMQ 6 does.
+local function merge()
+  local ids = call("LRANGE", q.paused, 0, MERGED_A_CALL - 1)
+  if #ids > 0 then
+    call("LTRIM", q.paused, #ids, -1)
+    call("RPUSH", q.wait, unpack(ids))
+  end
+  return call("LLEN", q.paused)
+end
+
+local function pause()
+  if call("HSETNX", q.meta, "paused", "1") == 1 then
+    call("DEL", q.marker)
+    event.emit(q, "paused")
+  end
+  return 0
+end
+
+local function resume()
+  local changed = call("HDEL", q.meta, "paused") == 1
+  local left = merge()
+  if changed then
+    event.emit(q, "resumed")
+  end
+  return left
+end
+
+local function by_hand()
+  return tonumber(call("GET", q.limiter) or 0) >= rules.BY_HAND
+end
+
+-- A new rate opens a window of its own; a limit set by hand is another matter.
+local function limit()
+  put(q.meta, "max", arg.max)
+  put(q.meta, "duration", arg.duration)
+  if arg.max ~= "" and not by_hand() then
+    call("DEL", q.limiter)
+  end
+  if arg.limit == "0" and by_hand() then
+    call("DEL", q.limiter)
+  elseif arg.limit ~= "" and arg.limit ~= "0" then
+    call("SET", q.limiter, string.format("%.0f", rules.BY_HAND), "PX", arg.limit)
+  end
+end
+
+-- What was changed may let jobs start: whoever waits for them looks again.
+local function look_again()
+  if call("LLEN", q.wait) + call("ZCARD", q.prioritized) > 0 then
+    wake.soon(q)
+  end
+  wake.later(q)
+end
+
+local function main()
+  local now, left = clock.now(arg.now), 0
+  opening.open(q)
+  put(q.meta, "concurrency", arg.concurrency)
+  put(q.meta, "opts.maxLenEvents", arg.events)
+  put(q.settings, "keep_completed", arg.completed)
+  put(q.settings, "keep_failed", arg.failed)
+  put(q.settings, "dead_letter", arg.letters)
+  limit()
+  if arg.paused ~= "" then
+    left = arg.paused == "1" and pause() or resume()
+  end
+  look_again()
+  wake.all()
+  event.trim()
+  return { rules.of(q, now), left }
+end
+
+return once.run(main)

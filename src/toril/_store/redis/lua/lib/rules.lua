@@ -1,0 +1,29 @@
+-- What holds for a whole queue, as it is told to readers.
+--
+-- wire   W-05 W-51 W-130
+local rules = {}
+
+-- What the limiter holds while somebody has stopped the queue by hand.
+rules.BY_HAND = 9007199254740991
+
+-- Say until when nobody may start a job of this queue, or false.
+local function limited_until(q, most, now)
+  local used = tonumber(call("GET", q.limiter) or 0)
+  if used >= rules.BY_HAND or (most and used >= most) then
+    local left = call("PTTL", q.limiter)
+    return left > 0 and now + left
+  end
+  return false
+end
+
+-- Give what holds for a queue now, in the order in which `read.py` takes it.
+function rules.of(q, now)
+  local meta = call("HMGET", q.meta, "paused", "concurrency", "max", "duration", "opts.maxLenEvents")
+  local own = call("HMGET", q.settings, "keep_completed", "keep_failed", "dead_letter")
+  return {
+    meta[1] and 1 or 0, meta[2], meta[3], meta[4], limited_until(q, tonumber(meta[3]), now),
+    own[1], own[2], own[3], meta[5],
+  }
+end
+
+return rules
