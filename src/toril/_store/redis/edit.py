@@ -1,0 +1,112 @@
+"""The verbs update, log, retry and promote. Never here: jobs that go away (removal)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from toril._model.report import JobPatch, Selected, Selection, Unset
+from toril._model.states import FINISHED, State
+from toril._model.times import Millis
+from toril._store.protocol import LogLine
+from toril.errors import TorilError
+
+from .choosing import Choice, Refused, act, calls
+from .refusals import lock_lost, missing, wrong_state
+from .server import Server
+
+
+async def update(
+    server: Server, patches: Sequence[JobPatch], now: Millis | None
+) -> list[TorilError | None]:
+    """Carry out the verb update."""
+    answers: list[TorilError | None] = [None] * len(patches)
+    for call in calls(server, [patch.queue for patch in patches]):
+        some = [patches[number] for number in call.numbers]
+        rows = [_patch_row(call.places[patch.queue], patch) for patch in some]
+        words = await server.run("update", list(call.places), {"patch": rows}, now=now)
+        for number, patch, word in zip(call.numbers, some, words, strict=True):
+            answers[number] = _why_not(patch, word)
+    return answers
+
+
+def _patch_row(place: int, patch: JobPatch) -> tuple[Any, ...]:
+    # In the order of the script's `each patch`.
+    return (
+        place,
+        patch.id,
+        patch.token,
+        _given(patch.data),
+        _given(patch.progress),
+        _given(patch.delay_ms),
+        _given(patch.priority),
+        int(patch.lifo),
+        int(not isinstance(patch.parent, Unset)),
+        int(not isinstance(patch.dedup, Unset)),
+        None if isinstance(patch.alone, Unset) else int(patch.alone),
+    )
+
+
+def _given(value: str | int | Unset) -> str | int | None:
+    return None if isinstance(value, Unset) else value
+
+
+def _why_not(patch: JobPatch, word: str) -> TorilError | None:
+    match word:
+        case "done":
+            return None
+        case "missing":
+            return missing(patch.queue, patch.id)
+        case "lost":
+            return lock_lost(patch.queue, patch.id)
+        case state:
+            wanted = State.DELAYED
+            return wrong_state("change the delay of", patch.queue, patch.id, state, wanted)
+
+
+async def log(
+    server: Server, lines: Sequence[LogLine], now: Millis | None
+) -> list[int | TorilError]:
+    """Carry out the verb log."""
+    answers: list[int | TorilError] = [0] * len(lines)
+    for call in calls(server, [line.queue for line in lines]):
+        some = [lines[number] for number in call.numbers]
+        rows = [(call.places[o.queue], o.id, o.text, o.keep, o.token) for o in some]
+        found = await server.run("log", list(call.places), {"line": rows}, now=now)
+        for number, line, count in zip(call.numbers, some, found, strict=True):
+            answers[number] = count if isinstance(count, int) else _refusal(line, count)
+    return answers
+
+
+def _refusal(line: LogLine, word: str) -> TorilError:
+    make = missing if word == "missing" else lock_lost
+    return make(line.queue, line.id)
+
+
+async def retry(server: Server, selection: Selection, now: Millis | None) -> Selected:
+    """Carry out the verb retry."""
+    args = {"reset": int(selection.reset_attempts)}
+    return await _move(server, selection, FINISHED, ("retry", args), now)
+
+
+async def promote(server: Server, selection: Selection, now: Millis | None) -> Selected:
+    """Carry out the verb promote."""
+    return await _move(server, selection, (State.DELAYED,), ("promote", {}), now)
+
+
+async def _move(
+    server: Server,
+    selection: Selection,
+    states: tuple[State, ...],
+    script: tuple[str, dict[str, Any]],
+    now: Millis | None,
+) -> Selected:
+    """Move jobs by a script, which is named after its verb; those of other states are refused."""
+    verb, args = script
+
+    def refusal(refused: Refused) -> Exception:
+        if refused.word == "missing":
+            return missing(selection.queue, refused.id)
+        wanted = " or ".join(states)
+        return wrong_state(verb, selection.queue, refused.id, refused.word, wanted)
+
+    chosen = [state for state in selection.states if state in states]
+    return await act(server, selection, chosen, Choice(verb, args, refusal), now)

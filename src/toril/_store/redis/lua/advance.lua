@@ -1,0 +1,26 @@
+-- Arm the run after the one that a job is, unless the schedule has moved on or is gone.
+--
+-- keys   queue
+-- args   caller number now id job next
+-- use    clock event once schedule wake
+-- emits  added waiting delayed duplicated
+-- wire   W-92 W-93 W-95
+-- reply  nothing, or the time of the run and the fields of the schedule
+local function main()
+  local q, now, at = queue[1], clock.now(arg.now), tonumber(arg.next)
+  local hash = schedule.read(q, arg.id)
+  if not hash or schedule.armed(q, arg.id) ~= arg.job then
+    return false
+  end
+  if at then
+    hash.ic = string.format("%.0f", call("HINCRBY", schedule.key(q, arg.id), "ic", 1))
+    schedule.arm(q, arg.id, hash, at, now)
+  else
+    call("HSET", schedule.key(q, arg.id), "toril:over", "1")
+  end
+  wake.all()
+  event.trim()
+  return schedule.told(q, arg.id)
+end
+
+return once.run(main)

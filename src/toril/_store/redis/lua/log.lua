@@ -1,0 +1,32 @@
+-- Append lines to the logs of jobs.
+--
+-- keys   queue...
+-- args   caller number now
+-- each   line: queue id text keep token
+-- use    once
+-- wire   W-28 W-52
+-- reply  for each line: how many the log has now, or missing · lost
+local function append(line)
+  local key = line.queue.base .. line.id
+  if call("EXISTS", key) == 0 then
+    return "missing"
+  elseif line.token ~= "" and call("GET", key .. ":lock") ~= line.token then
+    return "lost"
+  end
+  local count, keep = call("RPUSH", key .. ":logs", line.text), tonumber(line.keep)
+  if keep and count > keep then
+    call("LTRIM", key .. ":logs", -keep, -1)
+    return keep
+  end
+  return count
+end
+
+local function main()
+  local answers = {}
+  for i = 1, #each.line do
+    answers[i] = append(each.line[i])
+  end
+  return answers
+end
+
+return once.run(main)

@@ -1,0 +1,32 @@
+-- Make delayed jobs ready now.
+--
+-- keys   queue
+-- args   caller number now role before limit passed
+-- each   job: id
+-- use    choice clock event once place wake where
+-- emits  waiting
+-- wire   W-110 W-118
+-- reply  ids, refusals (missing, or the state it is in), dealt with or passed over, end
+local function ready(q, id)
+  local key = q.base .. id
+  local fields = call("HMGET", key, "name", "priority")
+  local was = where.out(q, "delayed", id)
+  if not fields[1] then
+    return "missing"
+  elseif not was then
+    return where.state(q, id)
+  end
+  call("HSET", key, "delay", 0)
+  place.ready(q, id, fields[2])
+  event.emit(q, "waiting", "jobId", id, "prev", "delayed")
+end
+
+local function main()
+  clock.now(arg.now)
+  local reply = choice.work(ready)
+  wake.all()
+  event.trim()
+  return reply
+end
+
+return once.run(main)

@@ -1,0 +1,22 @@
+-- Remove jobs, each with its children if so wanted: a whole tree, or nothing of it.
+--
+-- keys   queue
+-- args   caller number now role before limit passed children
+-- each   job: id
+-- use    choice clock event once removal wake
+-- emits  removed waiting delayed
+-- wire   W-111 W-112 W-113
+-- reply  ids, refusals (missing · locked · owned), dealt with or passed over, end
+local function main()
+  local now = clock.now(arg.now)
+  local reply = choice.work(function(q, id)
+    local word, of, who, gone = removal.remove(q, id, arg.children == "1", now)
+    choice.spent = choice.spent + math.max(gone - 1, 0)
+    return word, of, who
+  end)
+  wake.all()
+  event.trim()
+  return reply
+end
+
+return once.run(main)

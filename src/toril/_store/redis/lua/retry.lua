@@ -1,0 +1,45 @@
+-- Let finished jobs run again, at the end of the queue; parents wait for them again.
+--
+-- keys   queue
+-- args   caller number now role before limit passed reset
+-- each   job: id
+-- use    choice clock event family once place wake where
+-- emits  waiting
+-- wire   W-110 W-117
+-- reply  ids, refusals (missing, or the state it is in), dealt with or passed over, end
+local ENDED = { "completed", "failed" }
+
+-- Say whether stored options want a job to be the next one.
+local function wants_front(opts)
+  local fine, found = pcall(cjson.decode, opts or "{}")
+  return fine and type(found) == "table" and found.lifo == true
+end
+
+local function again(q, id)
+  local key = q.base .. id
+  local fields = call("HMGET", key, "name", "priority", "parentKey", "opts")
+  local prev = where.take(q, id, ENDED)
+  if not fields[1] then
+    return "missing"
+  elseif not prev then
+    return where.state(q, id)
+  end
+  call("HDEL", key, "finishedOn", "processedOn", "failedReason", "returnvalue", "defa")
+  if arg.reset == "1" then
+    call("HDEL", key, "atm", "attemptsMade", "stc")
+  end
+  family.rejoin(fields[3], key)
+  local front = (tonumber(fields[2]) or 0) == 0 and wants_front(fields[4])
+  place.ready(q, id, fields[2], front)
+  event.emit(q, "waiting", "jobId", id, "prev", prev)
+end
+
+local function main()
+  clock.now(arg.now)
+  local reply = choice.work(again)
+  wake.all()
+  event.trim()
+  return reply
+end
+
+return once.run(main)

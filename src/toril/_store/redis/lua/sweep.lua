@@ -1,0 +1,24 @@
+-- Drain or clean: take jobs of one role away, silently but for one `cleaned`.
+--
+-- keys   queue
+-- args   caller number now role before limit passed tell
+-- each   job: id
+-- use    choice clock event once removal wake where
+-- emits  cleaned waiting delayed
+-- wire   W-114 W-115
+-- reply  ids, none, passed over, end
+local function main()
+  local now = clock.now(arg.now)
+  local reply = choice.work(function(q, id)
+    where.out(q, arg.role, id)
+    removal.drop(q, id, now)
+  end)
+  if arg.tell == "1" and #reply[1] > 0 then
+    event.emit(queue[1], "cleaned", "count", #reply[1])
+  end
+  wake.all()
+  event.trim()
+  return reply
+end
+
+return once.run(main)

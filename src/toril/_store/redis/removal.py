@@ -1,0 +1,77 @@
+"""The verb remove with its four modes. Never here: retention (the scripts of finish and trim)."""
+
+from functools import partial
+
+from toril._model.report import Selected, Selection
+from toril._model.states import State
+from toril._model.times import Millis
+from toril.errors import JobLocked, WrongState
+
+from . import keys
+from .choosing import JOBS_A_CALL, ROLES, Choice, Refused, act
+from .refusals import locked, missing, owned
+from .server import Server
+
+_DRAINED = (State.WAITING, State.PRIORITIZED, State.DELAYED)
+
+
+async def remove(server: Server, selection: Selection, now: Millis | None) -> Selected:
+    """Carry out the verb remove."""
+    match selection.mode:
+        case "obliterate":
+            return await _obliterate(server, selection, now)
+        case "drain":
+            states = [state for state in selection.states if state in _DRAINED]
+            return await _sweep(server, selection, states, now)
+        case "clean":
+            states = [state for state in selection.states if state in ROLES]
+            return await _sweep(server, selection, states, now)
+        case _:
+            return await _remove(server, selection, now)
+
+
+async def _remove(server: Server, selection: Selection, now: Millis | None) -> Selected:
+    states = [state for state in selection.states if state in ROLES]
+    refusal = partial(_refusal, server.prefix, selection.queue)
+    choice = Choice("remove", {"children": int(selection.children)}, refusal)
+    return await act(server, selection, states, choice, now)
+
+
+def _refusal(prefix: str, queue: str, refused: Refused) -> Exception:
+    who = keys.split_job(prefix, refused.base + refused.who)
+    match refused.word:
+        case "locked":
+            return locked(queue, refused.id, who.queue, who.id)
+        case "owned":
+            return owned(who.queue, who.id)
+        case _:
+            return missing(queue, refused.id)
+
+
+async def _sweep(
+    server: Server, selection: Selection, states: list[State], now: Millis | None
+) -> Selected:
+    """Drain or clean: silent but for one `cleaned` a call, and parents that lose children go on."""
+    refusal = partial(_refusal, server.prefix, selection.queue)
+    choice = Choice("sweep", {"tell": int(selection.mode == "clean")}, refusal)
+    return await act(server, selection, states, choice, now)
+
+
+async def _obliterate(server: Server, selection: Selection, now: Millis | None) -> Selected:
+    queue = selection.queue
+    limit = min(selection.limit, JOBS_A_CALL)
+    word, *more = await server.run(
+        "obliterate", [queue], now=now, limit=limit, force=int(selection.force)
+    )
+    if word == "running":
+        raise WrongState(f"cannot obliterate queue {queue!r}: pause it first", queue=queue)
+    if word == "active":
+        raise JobLocked(
+            f"cannot obliterate queue {queue!r}: {more[0]} jobs are active (wait for them, or use "
+            "force)",
+            queue=queue,
+        )
+    if word == "gone":
+        server.registered.discard(queue)
+        await server.link.read("SREM", keys.own(server.prefix, keys.REGISTRY), queue)
+    return Selected(more=word == "more")

@@ -1,0 +1,167 @@
+"""The verbs put_schedule, schedules, advance and drop_schedule.
+
+A schedule stands as BullMQ has it, so that either side makes the next run of the other's. What a
+rule has that BullMQ has not stands in fields `toril:<word>` beside that. The times come from the
+caller (`_model.schedule.next_run`). Never here: cron.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from toril._model.record import Ref
+from toril._model.report import ScheduleInfo
+from toril._model.schedule import Rule
+from toril._model.times import Millis
+from toril._store.protocol import ScheduleDraft
+from toril.errors import ConfigError
+
+from . import read, registry
+from .choosing import JOBS_A_CALL
+from .server import PATIENCE_S, Server
+
+# Each run has these of its own, and no run has a dedup key.
+_OF_RUNS = frozenset({"de", "delay", "jobId", "prevMillis", "repeat", "repeatJobKey", "timestamp"})
+_options = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+async def put(server: Server, draft: ScheduleDraft, now: Millis | None) -> ScheduleInfo:
+    """Carry out the verb put_schedule."""
+    await registry.register(server.link, server.prefix, [draft.queue], PATIENCE_S)
+    rows = [(name, str(value)) for name, value in _fields(draft).items() if value is not None]
+    at, flat = await server.run(
+        "put_schedule",
+        [draft.queue],
+        {"field": rows},
+        now=now,
+        id=draft.id,
+        next=draft.next_ms,
+        offset=_offset(draft),
+    )
+    info = _info(draft.queue, draft.id, at, flat)
+    if info is None:
+        raise RuntimeError(f"schedule {draft.id!r} cannot be read back")
+    return info
+
+
+async def advance(
+    server: Server, job: Ref, schedule_id: str, next_ms: Millis | None, now: Millis | None
+) -> ScheduleInfo | None:
+    """Carry out the verb advance."""
+    told = await server.run(
+        "advance", [job.queue], now=now, id=schedule_id, job=job.id, next=next_ms
+    )
+    return None if told is None else _info(job.queue, schedule_id, *told)
+
+
+async def drop(server: Server, queue: str, schedule_id: str, now: Millis | None) -> bool:
+    """Carry out the verb drop_schedule."""
+    return bool(await server.run("drop_schedule", [queue], now=now, id=schedule_id))
+
+
+async def schedules(server: Server, queue: str | None) -> list[ScheduleInfo]:
+    """Carry out the verb schedules."""
+    queues = await read.queues(server) if queue is None else [queue]
+    found = [info for name in queues for info in await _of_queue(server, name)]
+    return sorted(found, key=_turn)
+
+
+def _turn(info: ScheduleInfo) -> tuple[bool, Millis, str]:
+    return info.next_ms is None, info.next_ms or 0, info.id
+
+
+async def _of_queue(server: Server, queue: str) -> list[ScheduleInfo]:
+    base = f"{server.base(queue)}repeat"
+    ranked = await server.link.read("ZRANGE", base, 0, -1, "WITHSCORES")
+    scores = list(zip(ranked[::2], ranked[1::2], strict=True))
+    found: list[ScheduleInfo | None] = []
+    for start in range(0, len(scores), JOBS_A_CALL):
+        some = scores[start : start + JOBS_A_CALL]
+        hashes = await server.link.many([("HGETALL", f"{base}:{id}") for id, _ in some])
+        found += [_info(queue, id, at, flat) for (id, at), flat in zip(some, hashes, strict=True)]
+    return [info for info in found if info is not None]
+
+
+def _fields(draft: ScheduleDraft) -> dict[str, str | int | None]:
+    """Give the fields of a schedule's hash, in BullMQ's words; None is left out."""
+    rule = draft.rule
+    opts = _template(draft.opts)
+    return {
+        "name": draft.name,
+        "data": None if draft.data == "{}" else draft.data,
+        "opts": None if opts == "{}" else opts,
+        "pattern": rule.cron,
+        "every": rule.every_ms,
+        "tz": rule.tz if rule.cron is not None or rule.tz != "UTC" else None,
+        "limit": rule.limit,
+        "startDate": rule.start_ms,
+        "endDate": rule.end_ms,
+        # BullMQ's field holds the offset that came of the first run as well.
+        "toril:offset": "" if rule.offset_ms is None else rule.offset_ms,
+        "toril:immediately": "1" if rule.immediately else None,
+    }
+
+
+def _offset(draft: ScheduleDraft) -> int:
+    """Say how far the runs of an interval lie after its slots."""
+    every = draft.rule.every_ms
+    if draft.rule.offset_ms is not None or every is None:
+        return draft.rule.offset_ms or 0
+    return (draft.next_ms or 0) % every
+
+
+def _template(opts: str) -> str:
+    """Leave out of the options of a schedule what each run has of its own."""
+    given = _options(opts)
+    left = {name: value for name, value in given.items() if name not in _OF_RUNS}
+    return opts if len(left) == len(given) else msgspec.json.encode(left).decode()
+
+
+def _info(queue: str, id: str, at: str | None, flat: Sequence[str]) -> ScheduleInfo | None:
+    """Read a schedule; None for one that BullMQ 5 made, and for a rule that toril cannot follow."""
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    if at is None or "ic" not in fields:
+        return None
+    try:
+        rule = _rule(fields)
+    except (ConfigError, ValueError):
+        return None
+    next_ms = None if "toril:over" in fields else int(float(at))
+    return ScheduleInfo(
+        queue=queue,
+        id=id,
+        name=fields.get("name", ""),
+        rule=rule,
+        data=fields.get("data", "{}"),
+        opts=fields.get("opts", "{}"),
+        count=int(fields["ic"]),
+        next_ms=next_ms,
+        job_id=None if next_ms is None else f"repeat:{id}:{next_ms}",
+    )
+
+
+def _rule(fields: Mapping[str, str]) -> Rule:
+    every = _number(fields, "every")
+    return Rule(
+        cron=fields.get("pattern"),
+        every_ms=every,
+        # BullMQ takes the zone of its process where none is given; nobody else can know that.
+        tz=fields.get("tz", "UTC"),
+        start_ms=_number(fields, "startDate"),
+        end_ms=_number(fields, "endDate"),
+        limit=_number(fields, "limit"),
+        offset_ms=_offset_of(fields, every),
+        immediately="toril:immediately" in fields,
+    )
+
+
+def _offset_of(fields: Mapping[str, str], every: int | None) -> int | None:
+    if "toril:offset" in fields:
+        return _number(fields, "toril:offset")
+    offset = _number(fields, "offset") or 0
+    return offset if every is not None and 0 < offset < every else None
+
+
+def _number(fields: Mapping[str, str], name: str) -> int | None:
+    text = fields.get(name)
+    return int(float(text)) if text else None
