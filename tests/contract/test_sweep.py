@@ -219,6 +219,7 @@ async def test_who_follows_the_queue_hears_it_begin_anew(kit: Kit) -> None:
     last = await kit.store.last_event(QUEUE)
     await kit.pause()
     await kit.sweep("obliterate")
+    kit.tick(1)
 
     await kit.add()
 
