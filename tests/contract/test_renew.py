@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.contract.conftest import kit_for
 from tests.contract.helpers import QUEUE, Kit, complete, ref_of
 from toril._model.record import Claim, Ref
 from toril._model.report import WorkerInfo
@@ -22,7 +23,7 @@ LONG = 600_000
 
 @pytest.fixture
 def kit(store: Store) -> Kit:
-    kit = Kit(store)
+    kit = kit_for(store)
     kit.now = int(time.time() * 1000)
     return kit
 

@@ -12,14 +12,12 @@ import pytest
 
 from tests.contract.helpers import KIDS, QUEUE, Kit, again, blocked, complete, new, release
 from toril._model.states import State
-from toril._store.protocol import Store
 
 LONG = 15_000
 
 
 @pytest.fixture
-def kit(store: Store) -> Kit:
-    kit = Kit(store)
+def kit(kit: Kit) -> Kit:
     kit.now = int(time.time() * 1000)
     return kit
 
@@ -153,6 +151,7 @@ async def test_a_parent_that_becomes_ready_ends_it(kit: Kit) -> None:
 async def test_a_limit_that_is_lifted_ends_it(kit: Kit) -> None:
     await kit.add()
     await kit.configure(limit_for_ms=60_000)
+    assert (await kit.ask()).blocked == "rate"
 
     async with woken(kit):
         await kit.configure(limit_for_ms=0)

@@ -65,12 +65,19 @@ local function limit()
   end
 end
 
--- What was changed may let jobs start: whoever waits for them looks again.
-local function look_again()
-  if call("LLEN", q.wait) + call("ZCARD", q.prioritized) > 0 then
-    wake.soon(q)
+-- Let whoever waits look when jobs may start: now, or when a limit set by hand ends.
+local function look_again(now)
+  local ready = call("LLEN", q.wait) + call("ZCARD", q.prioritized) > 0
+  local until_ms = by_hand() and now + call("PTTL", q.limiter)
+  if not until_ms then
+    q.woken, q.rearmed = ready, true
+    return
   end
-  wake.later(q)
+  call("ZREM", q.marker, "0")
+  local due = wake.next_due(q)
+  if ready or due then
+    call("ZADD", q.marker, ready and until_ms or math.max(due, until_ms), "1")
+  end
 end
 
 local function main()
@@ -85,7 +92,7 @@ local function main()
   if arg.paused ~= "" then
     left = arg.paused == "1" and pause() or resume()
   end
-  look_again()
+  look_again(now)
   wake.all()
   event.trim()
   return { rules.of(q, now), left }
