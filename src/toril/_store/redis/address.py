@@ -133,7 +133,8 @@ class _Parts:
         rest, _, query = rest.partition("?")
         self._users, _, rest = rest.rpartition("@")
         self._place, _, self._path = rest.partition("/")
-        if self._users and any(each in self._users for each in "/#"):
+        torn = "@" in query and not self._users
+        if torn or any(each in self._users for each in "/#"):
             raise self._refused("the user name or password cannot be read", hint=_ENCODE)
         self._settings = self._read_settings(query)
 

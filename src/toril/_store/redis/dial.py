@@ -4,19 +4,18 @@ Never here: keeping a connection, or what is called on it.
 """
 
 import asyncio
+import os
 import ssl
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 
-from redis.exceptions import RedisError
-
 from .address import Address, Tls, shown_host
-from .driver import find_primary
 from .faults import Kind, as_error, judge
-from .resp import Connection, ConnectionLost, Reply, Word
+from .resp import Connection, ConnectionLost, ErrorReply, Reply, Word
 
 # A server that does not answer by then is not there.
 CONNECT_S = 5.0
+_SENTINEL_S = 1.0
 
 Place = str | tuple[str, int]
 
@@ -39,7 +38,7 @@ async def dial(
     except ssl.SSLCertVerificationError as error:
         raise as_error(judge(error), address, "connecting") from error
     except OSError as error:
-        raise ConnectionLost(error.strerror or str(error)) from error
+        raise ConnectionLost(_reason(error)) from error
 
 
 async def _find(address: Address, node: tuple[str, int] | None) -> Place:
@@ -47,13 +46,36 @@ async def _find(address: Address, node: tuple[str, int] | None) -> Place:
         return address.path
     if address.service is None:
         return node or address.hosts[0]
+    why = ConnectionLost("there are no Sentinels")
+    for sentinel in address.hosts:
+        try:
+            async with asyncio.timeout(_SENTINEL_S):
+                return await _ask_sentinel(address, sentinel)
+        except TimeoutError:
+            why = ConnectionLost(f"the Sentinel {shown_host(*sentinel)} does not answer")
+        except ConnectionLost as error:
+            why = error
+    raise ConnectionLost(f"the Sentinels name no primary: {why}")
+
+
+async def _ask_sentinel(address: Address, sentinel: tuple[str, int]) -> Place:
+    """Ask a Sentinel which server is the primary now."""
+    connection = await _open(address, sentinel, _SENTINEL_S)
     try:
-        return await find_primary(address, address.service)
-    except RedisError as error:
+        if address.sentinel_password is not None:
+            name = () if address.sentinel_username is None else (address.sentinel_username,)
+            await connection.ask("AUTH", *name, address.sentinel_password)
+        found = await connection.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.service or "")
+    except ErrorReply as error:
         fault = judge(error)
         if fault.kind is Kind.CONFIG:
             raise as_error(fault, address, "asking the Sentinels") from error
-        raise ConnectionLost(f"the Sentinels name no primary: {fault.told}") from error
+        raise ConnectionLost(fault.told) from error
+    finally:
+        connection.close()
+    if found is None:
+        raise ConnectionLost(f"{shown_host(*sentinel)} knows no service {address.service!r}")
+    return str(found[0]), int(found[1])
 
 
 async def _open(address: Address, place: Place, deadline: float) -> Connection:
@@ -71,9 +93,15 @@ async def _open(address: Address, place: Place, deadline: float) -> Connection:
     except OSError as error:
         if isinstance(error, ssl.SSLCertVerificationError):
             raise
-        where = f"{shown_host(*place)}: {error.strerror or error}"
-        raise ConnectionLost(where) from error
+        raise ConnectionLost(f"{shown_host(*place)}: {_reason(error)}") from error
     return made
+
+
+def _reason(error: OSError) -> str:
+    # asyncio's own text is "Connect call failed", whatever the reason was.
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
 
 
 @lru_cache(maxsize=16)

@@ -1,13 +1,11 @@
-"""What redis-py is told of an address, and the Sentinels asked with it.
+"""What redis-py is told of an address.
 
-redis-py serves where calls are rare: Sentinels and the heartbeat. Its own tries are switched
-off: it would send a change again that was carried out. Never here: judging its errors.
+redis-py serves the heartbeat, which has a thread of its own. Its own tries are switched off: it
+would send a change again that was carried out. Never here: judging its errors.
 """
 
 from typing import Any
 
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.backoff import NoBackoff
 from redis.client import Redis
 from redis.cluster import ClusterNode, RedisCluster
@@ -18,23 +16,6 @@ from .address import Address
 
 SENTINEL_S = 1.0
 BLOCKING_S = 5.0
-
-
-async def find_primary(address: Address, service: str) -> tuple[str, int]:
-    """Ask the Sentinels which server is the primary now.
-
-    Raises   redis.RedisError · OSError: none of them knows.
-    """
-    sentinels: Any = AsyncSentinel(  # type: ignore[no-untyped-call]
-        list(address.hosts),
-        sentinel_kwargs=_to_sentinels(address) | {"retry": AsyncRetry(NoBackoff(), 0)},
-    )
-    try:
-        host, port = await sentinels.discover_master(service)
-    finally:
-        for each in sentinels.sentinels:
-            await each.aclose()
-    return str(host), int(port)
 
 
 def blocking_client(address: Address) -> "Redis | RedisCluster":

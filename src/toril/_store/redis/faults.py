@@ -104,8 +104,8 @@ CLASSES: tuple[tuple[type[Exception], str], ...] = (
     (driver.NoPermissionError, "NOPERM"),
     (driver.AuthenticationError, "WRONGPASS"),
     (driver.NoScriptError, "NOSCRIPT"),
+    (driver.MasterDownError, "MASTERDOWN"),  # before the class that it is one of
     (driver.ClusterDownError, "CLUSTERDOWN"),
-    (driver.MasterDownError, "MASTERDOWN"),
     (driver.TryAgainError, "TRYAGAIN"),
     (driver.ClusterCrossSlotError, "CROSSSLOT"),
 )

@@ -7,7 +7,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from toril.errors import ConfigError, TorilError
+from toril.errors import ConfigError, StoreUnavailable, TorilError
 
 from .resp import Connection, ConnectionLost
 
@@ -60,11 +60,12 @@ class Line:
         """Give the connection, waiting for one until then (by the loop's clock).
 
         Raises   ConnectionLost: this attempt failed, or there is none in time. ConfigError.
+                 StoreUnavailable: it was closed.
         """
         if self.connection is not None:
             return self.connection
         if self._closed:
-            raise ConnectionLost("it was closed")
+            raise StoreUnavailable("the connection was closed: open the store again")
         if self._dialing is None:
             self._dialing = self._loop.create_task(self._attempt())
         attempt = self._dialing
@@ -73,7 +74,7 @@ class Line:
         if not attempt.done():
             raise ConnectionLost(self._why)
         if attempt.cancelled():
-            raise ConnectionLost("it was closed")
+            raise StoreUnavailable("the connection was closed while it was being made")
         found = attempt.result()
         if isinstance(found, Connection):
             return found
