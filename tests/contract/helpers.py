@@ -92,13 +92,6 @@ class Kit:
         self._heard: dict[str, str] = {}
         self._tokens = itertools.count(1)
 
-    # The least time by which this kit can tell before from after.
-    grain = 1
-
-    def near(self, at_ms: int | None, expected: int) -> bool:
-        """Say whether a time that the store gave is this one of the kit's."""
-        return at_ms == expected
-
     def tick(self, ms: int) -> None:
         """Let so many milliseconds go by."""
         self.now += ms

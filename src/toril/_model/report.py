@@ -161,7 +161,8 @@ class Page:
 class Child:
     """A child as its parent sees it; outcome: pending, completed, failed, ignored.
 
-    Shape    value is the result as JSON text (completed) or the reason (failed, ignored).
+    Shape    value is the result as JSON text (completed) or the reason (failed, ignored). name
+             may be empty when the child itself is not kept.
     """
 
     queue: str

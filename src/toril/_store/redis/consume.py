@@ -90,7 +90,7 @@ async def recover(
     numbers = places(queues)
     each = {"look": [(number,) for number in numbers.values()]}
     names = list(numbers)
-    taken = await server.run(
+    taken: list[tuple[int, str, int, int]] = await server.run(
         "recover", names, each, now=now, limit=max_stalls, alone_from=alone_from(max_stalls)
     )
     return [

@@ -67,7 +67,24 @@ async def get(server: Server, refs: Sequence[Ref]) -> list[Record | None]:
             _record(server.prefix, ref, *answer) if answer else None
             for ref, answer in zip(some, answers, strict=True)
         ]
-    return found
+    gone = await _gone_letters(server, [record for record in found if record is not None])
+    return [_without(record, gone) if record else None for record in found]
+
+
+async def _gone_letters(server: Server, records: Sequence[Record]) -> frozenset[str]:
+    """Name the dead letters that these jobs left and that are not there any more."""
+    letters = [record.letter for record in records if record.letter is not None]
+    if not letters:
+        return frozenset()
+    commands = [("EXISTS", f"{server.prefix}:{letter}") for letter in letters]
+    there = await server.link.many(commands)
+    return frozenset(letter for letter, kept in zip(letters, there, strict=True) if not kept)
+
+
+def _without(record: Record, gone: frozenset[str]) -> Record:
+    if record.letter not in gone:
+        return record
+    return msgspec.structs.replace(record, letter=None)
 
 
 def _record(prefix: str, ref: Ref, place: str, score: str | None, flat: list[str]) -> Record:
@@ -111,7 +128,9 @@ async def find(server: Server, query: Query) -> Page:
         holder = await server.link.read("GET", f"{server.base(query.queue)}de:{query.dedup}")
         return Page(jobs=tuple(await _held(server, query.queue, holder)))
     jobs, left = await _listed(server, query)
-    return Page(jobs=tuple(jobs[: query.limit]), more=left or len(jobs) > query.limit)
+    gone = await _gone_letters(server, jobs)
+    found = [_without(record, gone) for record in jobs[: query.limit]]
+    return Page(jobs=tuple(found), more=left or len(jobs) > query.limit)
 
 
 async def _held(server: Server, queue: str, id: str | None) -> list[Record]:

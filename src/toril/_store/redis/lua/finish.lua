@@ -36,7 +36,7 @@ end
 -- Give the locks of settled jobs back.
 local function unlock()
   for _, q in pairs(known) do
-    if q.settled then
+    if q.settled and #q.settled.ids > 0 then
       call("DEL", unpack(q.settled.locks))
       call("SREM", q.stalled, unpack(q.settled.ids))
     end

@@ -160,9 +160,11 @@ function claims.take(want, skip, now)
     if meta[3] or want.max ~= "" then
       count(q, found, meta[3] and meta[4] or want.window)
     end
-    if call("LLEN", q.wait) + call("ZCARD", q.prioritized) > 0 then
-      wake.soon(q)
-    end
+  end
+  -- What is left behind is told of; a marker for nothing would only send somebody to look.
+  q.woken = blocked == "" and call("LLEN", q.wait) + call("ZCARD", q.prioritized) > 0
+  if not q.woken then
+    call("ZREM", q.marker, "0")
   end
   local due = wake.next_due(q)
   local next_look = held and due and math.min(held, due) or held or due

@@ -1,6 +1,6 @@
 -- Dead letters: a copy of a job that failed for good, as a job of another queue.
 --
--- use    enqueue event job keep
+-- use    enqueue event job keep where
 -- emits  added waiting removed
 -- wire   W-107
 local letters = {}
@@ -8,14 +8,16 @@ local letters = {}
 local OPTIONS = '{"attempts":1,"removeOnComplete":false,"removeOnFail":false}'
 
 -- Take a letter back whose job completed after all, or failed anew; not one that is being read.
-function letters.withdraw(q, letter, prefix)
+function letters.withdraw(letter, prefix)
   if not letter then
     return
   end
   local target, id = job.split(prefix .. ":" .. letter)
-  if call("LREM", target.wait, 1, id) == 1 then
+  local role = where.role(target, id)
+  if role and role ~= "active" then
+    where.out(target, role, id)
     job.forget(target, { id })
-    event.emit(target, "removed", "jobId", id, "prev", "wait")
+    event.emit(target, "removed", "jobId", id, "prev", target[role]:sub(#target.base + 1))
   end
 end
 

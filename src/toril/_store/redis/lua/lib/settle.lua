@@ -50,7 +50,10 @@ local function complete(d, fields, now)
     job.forget(q, { d.id })
   end
   event.emit(q, "completed", "jobId", d.id, "returnvalue", d.result, "prev", "active")
-  letters.withdraw(q, fields[LETTER], arg.prefix)
+  if fields[LETTER] then
+    letters.withdraw(fields[LETTER], arg.prefix)
+    call("HDEL", key, "toril:letter")
+  end
   return "completed"
 end
 
@@ -71,7 +74,7 @@ local function fail(d, fields, now)
     event.emit(q, "retries-exhausted", "jobId", d.id, "attemptsMade", made)
   end
   if keep.letters(q) then
-    letters.withdraw(q, fields[LETTER], arg.prefix)
+    letters.withdraw(fields[LETTER], arg.prefix)
     letters.send(d, fields[NAME], arg.prefix, now)
   end
   if not kept then
@@ -127,20 +130,8 @@ local function refusal(d, fields, lock)
   end
 end
 
--- Carry out a decision, unless it is refused; give the word for what came of it.
-function settle.one(d, lock, now)
+local function carry_out(d, fields, now)
   local q, key = d.queue, d.queue.base .. d.id
-  local fields = call("HMGET", key, unpack(FIELDS))
-  local word = refusal(d, fields, lock)
-  if not word and call("LREM", q.active, -1, d.id) == 0 then
-    word = before(d, fields)
-  end
-  if word then
-    return word
-  end
-  q.settled = q.settled or { locks = {}, ids = {} }
-  table.insert(q.settled.locks, key .. ":lock")
-  table.insert(q.settled.ids, d.id)
   if d.pause ~= "0" then
     call("SET", q.limiter, "9007199254740991", "PX", d.pause)
   end
@@ -157,6 +148,29 @@ function settle.one(d, lock, now)
   end
   tries.add(key, tonumber(fields[RUN]) or 0, now, d.try)
   return d.action == "fail" and fail(d, fields, now) or put_back(d, fields, now)
+end
+
+-- Carry out a decision, unless it is refused; give the word for what came of it.
+function settle.one(d, lock, now)
+  local q, key = d.queue, d.queue.base .. d.id
+  local mark = d.token .. "/" .. d.action
+  q.settled = q.settled or { locks = {}, ids = {}, marks = {}, words = {} }
+  if q.settled.marks[d.id] then
+    return q.settled.marks[d.id] == mark and q.settled.words[d.id] or "lost"
+  end
+  local fields = call("HMGET", key, unpack(FIELDS))
+  local word = refusal(d, fields, lock)
+  if not word and call("LREM", q.active, -1, d.id) == 0 then
+    word = before(d, fields)
+  end
+  if word then
+    return word
+  end
+  table.insert(q.settled.locks, key .. ":lock")
+  table.insert(q.settled.ids, d.id)
+  q.settled.marks[d.id] = mark
+  q.settled.words[d.id] = carry_out(d, fields, now)
+  return q.settled.words[d.id]
 end
 
 return settle

@@ -5,6 +5,7 @@ local where = {}
 
 -- To find an id in a list costs the list's length, so lists come last, the short one first.
 local SETS = { "completed", "failed", "delayed", "prioritized", "waiting_children" }
+local LOOKED_AT = 10000
 local LISTS = { "active", "wait", "paused" }
 local IS_LIST = { active = true, wait = true, paused = true }
 local STATES = { wait = "waiting", paused = "waiting", waiting_children = "waiting-children" }
@@ -17,9 +18,13 @@ function where.role(q, id)
     end
   end
   for i = 1, #LISTS do
-    if call("LPOS", q[LISTS[i]], id, "RANK", -1) then
+    if call("LPOS", q[LISTS[i]], id, "RANK", -1, "MAXLEN", LOOKED_AT) then
       return LISTS[i]
     end
+  end
+  -- A job that is nowhere else stands in the part of a long line that is not gone through.
+  if call("LLEN", q.wait) > LOOKED_AT and call("EXISTS", q.base .. id) == 1 then
+    return "wait"
   end
 end
 
