@@ -5,6 +5,7 @@ a part is refused, what has not started is taken away again. Never here: groups 
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from toril._model.record import NewJob, Ref
 from toril._model.report import Selection
@@ -25,15 +26,16 @@ PARENTS_A_CALL = 1_000
 async def add(server: Server, group: Group, now: Millis | None) -> Answer:
     """Store a group part by part; give its answers, or why it is not there."""
     added: list[Added] = []
+    held: set[Ref] = set()
     try:
-        held: set[Ref] = set()
         for part in _parts(group):
             parents = _parents(part) - held
-            added += await _store(server, part, parents, now)
             held |= parents
+            added += await _store(server, part, parents, now)
         await _free(server, held, now)
     except TorilError as error:
-        return await _undo(server, group, added, error)
+        own = {Ref(job.queue, job.id) for job in group if job.id}
+        return await _undo(server, group, added, (held - own, error))
     return tuple(added)
 
 
@@ -79,17 +81,20 @@ async def _free(server: Server, held: set[Ref], now: Millis | None) -> None:
 
 
 async def _undo(
-    server: Server, group: Group, added: Sequence[Added], error: TorilError
+    server: Server, group: Group, added: Sequence[Added], why: tuple[set[Ref], TorilError]
 ) -> TorilError:
     """Take away what was stored and has not started; tell of what could not be taken away."""
+    others, error = why
     left: list[str] = []
     stored = [Ref(job.queue, one.id) for job, one in zip(group, added, strict=False) if one.created]
-    # Children before their parents, so that no call has to take a whole tree away.
-    for at in range(len(stored), 0, -JOBS_A_CALL):
-        part = stored[max(at - JOBS_A_CALL, 0) : at]
+    for at in range(0, len(stored), JOBS_A_CALL):
+        part = stored[at : at + JOBS_A_CALL]
         for queue in dict.fromkeys(ref.queue for ref in part):
             ids = tuple(ref.id for ref in part if ref.queue == queue)
             left += await _take_away(server, queue, ids)
+    # Parents that were there before wait for nothing that does not come.
+    with suppress(TorilError):
+        await _free(server, others, None)
     if not left:
         return error
     return PartlyAdded(
@@ -99,7 +104,8 @@ async def _undo(
 
 
 async def _take_away(server: Server, queue: str, ids: tuple[str, ...]) -> Sequence[str]:
-    selection = Selection(queue=queue, ids=ids, limit=JOBS_A_CALL)
+    # Without children: those of this group are named themselves, and others were there before.
+    selection = Selection(queue=queue, ids=ids, limit=JOBS_A_CALL, children=False)
     try:
         selected = await removal.remove(server, selection, None)
     except TorilError:
