@@ -1,0 +1,1 @@
+"""What the Redis store leaves in Redis, key for key."""
