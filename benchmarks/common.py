@@ -142,7 +142,7 @@ def ratio(mine: float, theirs: float) -> str:
 def describe(where: Path) -> None:
     """Print what the figures depend on."""
     load = " ".join(f"{one:.2f}" for one in os.getloadavg())
-    print(f"machine   {_processor()}, {os.cpu_count()} cores, load {load}")
+    print(f"machine   {processor()}, {os.cpu_count()} cores, load {load}")
     try:
         loop = f"uvloop {version('uvloop')}"
     except ImportError:
@@ -159,7 +159,7 @@ def describe(where: Path) -> None:
         print("          the machine is busy with other things: all figures are worse for it")
 
 
-def _processor() -> str:
+def processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:

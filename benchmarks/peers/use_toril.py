@@ -1,0 +1,52 @@
+"""toril on Redis, through nothing but what it documents."""
+
+import asyncio
+import logging
+from datetime import timedelta
+from typing import Any
+
+from peer import KEEP, QUEUE, Peer, Ran, main
+
+from toril import Toril
+
+
+class Ours(Peer):
+    packages = ("toril", "redis", "uvloop")
+
+    def _app(self) -> Toril:
+        # It warns that this server keeps nothing on disk, as is meant here.
+        logging.getLogger("toril").setLevel(logging.ERROR)
+        app = Toril(self.url)
+        app.queue(QUEUE, keep="all" if KEEP is None else KEEP)
+        return app
+
+    async def open(self) -> None:
+        self._queue = (await self._app().__aenter__()).queue(QUEUE)
+
+    async def add(self, text: str) -> None:
+        await self._queue.add("noop", {"text": text})
+
+    async def add_later(self, text: str, seconds: float) -> None:
+        await self._queue.add("noop", {"text": text}, delay=timedelta(seconds=seconds))
+
+    async def add_many(self, texts: list[str]) -> None:
+        await self._queue.add_many([("noop", {"text": text}) for text in texts])
+
+    async def add_many_later(self, texts: list[str], seconds: float) -> None:
+        delay = timedelta(seconds=seconds)
+        await self._queue.add_many([("noop", {"text": text}, {"delay": delay}) for text in texts])
+
+    async def work(self, ran: Ran, concurrency: int, queues: list[str]) -> Any:
+        async with self._app() as app:
+
+            async def noop(text: str) -> None:
+                ran(text)
+
+            for name in queues:
+                app.task(queue=name)(noop)
+            worker = app.worker(queues, concurrency=concurrency)
+            await worker.start()
+            await asyncio.Event().wait()
+
+
+main(Ours)

@@ -1,0 +1,69 @@
+"""How fast one worker process runs jobs that do nothing, on Redis, beside what others take.
+
+The jobs are added before. The rate and the CPU run from the first line of the first job to that of
+the last; every job is checked to have run, and each that ran twice is counted. The newest 1,000
+completed jobs are kept where a peer can, and events are on.
+"""
+
+from argparse import Namespace
+from collections.abc import Callable
+
+from common import Result, ratio, table
+from redis_common import (
+    BULLMQ,
+    Peer,
+    Server,
+    answer,
+    describe,
+    in_turn,
+    options,
+    present,
+    start_server,
+)
+
+
+def main() -> None:
+    given = options(__doc__ or "")
+    with start_server() as server:
+        print("# Running no-op jobs of 100 bytes from Redis\n")
+        peers = present(given)
+        describe(server, peers)
+        found = in_turn({peer.name: _drain(server, peer, given) for peer in peers}, given.rounds)
+    theirs = found.get(BULLMQ)
+    table(
+        ["", "jobs/s", "µs CPU a job", "µs Redis a job", "MB", "run twice", f"of {BULLMQ}"],
+        [
+            [
+                name,
+                *result.values(),
+                ratio(result["jobs/s"], theirs["jobs/s"]) if theirs else "–",
+            ]
+            if result
+            else [name, *["failed"] * 6]
+            for name, result in found.items()
+        ],
+    )
+
+
+def _drain(server: Server, peer: Peer, given: Namespace) -> Callable[[], Result]:
+    jobs = peer.jobs // given.less
+
+    def drain() -> Result:
+        server.empty()
+        answer(server, peer, "fill", jobs)
+        before = server.cpu_s()
+        told = answer(server, peer, "work", jobs, peer.concurrency)
+        redis = (server.cpu_s() - before) / jobs * 1e6
+        return {
+            "jobs/s": told["jobs/s"],
+            "µs CPU": told["µs CPU"],
+            "µs Redis": redis,
+            "MB": told["MB"],
+            "run twice": told["run twice"],
+        }
+
+    return drain
+
+
+if __name__ == "__main__":
+    main()
