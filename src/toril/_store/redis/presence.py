@@ -87,7 +87,7 @@ async def _connected(server: Server, own: list[WorkerInfo]) -> list[WorkerInfo]:
         return []
     now = int(time[0]) * 1000
     # Servers before 7.2 do not tell whose library a connection is of.
-    ours = {(queue, worker.name) for worker in own for queue in worker.queues}
+    ours = {(queue, who) for each in own for queue in each.queues for who in (each.id, each.name)}
     found: list[WorkerInfo] = []
     for line in listed.splitlines():
         facts = dict(word.partition("=")[::2] for word in line.split(" "))
