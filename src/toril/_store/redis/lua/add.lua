@@ -14,8 +14,8 @@
 -- use    adding clock enqueue event holding once opening wake
 -- emits  added waiting delayed waiting-children duplicated deduplicated removed
 -- wire   W-22 W-26 W-74 W-75
--- reply  the queues that this call opened, and for each step: the first number of a run; an id and
---        a word for each job of a group; or a word and the key that is in the way
+-- reply  the queues that nobody had used before, and for each step: the first number of a run; ids
+--        and words by turns for a group; or, in a list, why not in a word and the key in the way
 local function run(step, first, now)
   local fault = opening.fault(step.queue)
   if fault then
