@@ -16,6 +16,7 @@ from .resp import Connection, ConnectionLost, Reply
 
 # A server that is asked to wait longer may be gone without anybody noticing.
 BLOCK_S = 5
+DEADLINE_S = 6.0
 _REFUSED_S = 1.0
 _LAST_S = 0.5
 
@@ -159,13 +160,12 @@ class Blocker:
         self._block()
 
     async def _connect(self, *, look: bool) -> None:
-        """Get a connection; after one was lost, whoever waits must look."""
+        """Get a connection; `look`: a call was lost, and maybe the marker that it had popped."""
         try:
             while self._markers.wanted(self._group):
                 try:
                     await self._line.ready(self._loop.time() + BLOCK_S)
                 except ConnectionLost:
-                    look = True
                     continue
                 break
         except ConfigError as error:
@@ -179,4 +179,4 @@ class Blocker:
     async def _dial(self) -> Connection:
         wanted = self._markers.wanted(self._group)
         key = wanted[0] if wanted else None
-        return await self._link.dial(key, deadline=BLOCK_S + 1.0)
+        return await self._link.dial(key, deadline=DEADLINE_S)

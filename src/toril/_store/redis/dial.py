@@ -72,7 +72,7 @@ async def _ask_sentinel(address: Address, sentinel: tuple[str, int]) -> Place:
             raise as_error(fault, address, "asking the Sentinels") from error
         raise ConnectionLost(fault.told) from error
     finally:
-        connection.close()
+        await connection.closed()
     if found is None:
         raise ConnectionLost(f"{shown_host(*sentinel)} knows no service {address.service!r}")
     return str(found[0]), int(found[1])
@@ -91,6 +91,7 @@ async def _open(address: Address, place: Place, deadline: float) -> Connection:
     try:
         _, made = await loop.create_connection(connection, *place, ssl=tls)
     except OSError as error:
+        await asyncio.sleep(0)  # in which the transport of a failed handshake ends
         if isinstance(error, ssl.SSLCertVerificationError):
             raise
         raise ConnectionLost(f"{shown_host(*place)}: {_reason(error)}") from error

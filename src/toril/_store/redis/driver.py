@@ -9,6 +9,7 @@ from typing import Any
 from redis.backoff import NoBackoff
 from redis.client import Redis
 from redis.cluster import ClusterNode, RedisCluster
+from redis.exceptions import RedisClusterException, RedisError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
@@ -16,6 +17,9 @@ from .address import Address
 
 SENTINEL_S = 1.0
 BLOCKING_S = 5.0
+
+# What a call raises: the second is none of the first.
+ERRORS = (RedisError, RedisClusterException, OSError)
 
 
 def blocking_client(address: Address) -> "Redis | RedisCluster":

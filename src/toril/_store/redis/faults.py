@@ -92,6 +92,7 @@ PHRASES: tuple[tuple[str, Kind, str], ...] = (
         Kind.CONFIG,
         "the server is no cluster: write redis:// in the URL",
     ),
+    ("map to the same key slot", Kind.CONFIG, "these keys are on different nodes: use a hash tag"),
     ("non local key", Kind.CONFIG, "these keys are on different nodes: use a hash tag"),
     ("unknown command", Kind.CONFIG, "the server does not offer this command"),
 )
@@ -131,6 +132,10 @@ def judge(error: BaseException) -> Fault:
         return Fault(Kind.CONFIG, text, "the server's certificate is not trusted: ssl_ca_certs")
     if isinstance(error, ssl.SSLError):
         return Fault(Kind.RECONNECT, text, "no TLS with this server", maybe_done=True)
+    if isinstance(error, driver.RedisClusterException):
+        # Its one class for everything: no node that it knows could be reached, or the keys.
+        fault = _replied(text)
+        return fault if fault.kind is Kind.CONFIG else Fault(Kind.RECONNECT, text, maybe_done=True)
     if isinstance(error, _LOST):
         sent = error.sent if isinstance(error, ConnectionLost) else True
         return Fault(Kind.RECONNECT, text, maybe_done=sent)

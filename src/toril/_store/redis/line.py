@@ -93,9 +93,9 @@ class Line:
         if self._dialing is not None:
             self._dialing.cancel()
             await asyncio.wait({self._dialing})
-        if self.connection is not None:
-            self.connection.close()
-            self.connection = None
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            await connection.closed()
 
     async def _attempt(self) -> Connection | TorilError | ConnectionLost:
         try:

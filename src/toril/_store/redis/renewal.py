@@ -8,8 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from toril._model.record import Ref
 from toril._model.report import WorkerInfo
 from toril._model.times import Millis
@@ -17,7 +15,7 @@ from toril.errors import StoreFull
 
 from .address import Address
 from .cluster import slot_of
-from .driver import blocking_client
+from .driver import ERRORS, blocking_client
 from .faults import Fault, Kind, as_error, judge
 from .link import Script
 from .resp import Reply, Word
@@ -93,7 +91,7 @@ class RedisRenewer:
         rest = (len(keys), *keys, *argv)
         try:
             return self._connected().execute_command("EVALSHA", script.sha, *rest)
-        except (RedisError, OSError) as error:
+        except ERRORS as error:
             if judge(error).kind is not Kind.NO_SCRIPT:
                 raise self._failed(judge(error)) from error
         return self._send(("EVAL", script.text, *rest))
@@ -105,7 +103,7 @@ class RedisRenewer:
     def _send(self, command: Command) -> Reply:
         try:
             return self._connected().execute_command(*command)
-        except (RedisError, OSError) as error:
+        except ERRORS as error:
             raise self._failed(judge(error)) from error
 
     def _connected(self) -> Any:

@@ -21,6 +21,7 @@ _NOTHING = object()
 _pack: Callable[[tuple[Word, ...]], bytes] = getattr(hiredis, "pack_command")  # noqa: B009 - untyped
 # A reply that came while the loop stood still is read before the call is held against the server.
 _DOUBT_S = 0.05
+_FAREWELL_S = 0.5
 
 
 class ConnectionLost(Exception):
@@ -56,6 +57,7 @@ class Connection(asyncio.Protocol):
         self._now = loop.time
         self._future = loop.create_future
         self._gets = self._reader.gets
+        self._gone: asyncio.Future[None] = loop.create_future()
         self.lost: str | None = None
         self.on_lost: Callable[[str], None] | None = None
 
@@ -96,6 +98,13 @@ class Connection(asyncio.Protocol):
             self._flush()
             self._transport.close()
         self._end("it was closed")
+
+    async def closed(self) -> None:
+        """Close, and see the other side off, if it does not take long."""
+        self.close()
+        if self._transport is not None:
+            await asyncio.wait({self._gone}, timeout=_FAREWELL_S)
+            self._transport.abort()
 
     def abort(self, reason: str) -> None:
         """End at once: the server does not answer, or answers nonsense."""
@@ -160,6 +169,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End: the other side closed, or the network broke."""
         self._end("the server closed the connection" if exc is None else str(exc) or repr(exc))
+        if not self._gone.done():
+            self._gone.set_result(None)
 
 
 def keep_awake(sock: socket.socket, deadline: float) -> None:

@@ -207,8 +207,11 @@ class Waiter:
 
     def look(self, markers: list[str]) -> None:
         """Send everybody who waits for these to look: a marker may have been lost."""
-        for marker in markers:
-            self._wake(self._queues[marker])
+        queues = frozenset(self._queues[marker] for marker in markers)
+        for listener in {each for queue in queues for each in self._listeners.get(queue, ())}:
+            listener.ready |= listener.queues & queues
+            listener.wake()
+            self._leave(listener)
 
     def refuse(self, markers: list[str], error: TorilError) -> None:
         """Tell everybody who waits for these that it cannot work."""
