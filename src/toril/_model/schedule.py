@@ -146,7 +146,7 @@ def describe(rule: Rule) -> str:
         if rule.offset_ms:
             words += f", {describe_ms(rule.offset_ms)} after the slot"
     else:
-        words = f"{CronSim(_plain(rule.cron or ''), _EPOCH).explain()}, {rule.tz} time"
+        words = f"{CronSim(plain(rule.cron or ''), _EPOCH).explain()}, {rule.tz} time"
     if rule.immediately:
         words += ", first at once"
     if rule.start_ms is not None:
@@ -176,7 +176,7 @@ def _next_cron(rule: Rule, after: Millis) -> Millis | None:
     after = max(after, 0 if rule.start_ms is None else rule.start_ms - 1, -1)
     if after >= _LAST_MS:
         return None
-    text, zone = _plain(rule.cron or ""), _zone(rule.tz)
+    text, zone = plain(rule.cron or ""), _zone(rule.tz)
     find = _next_fixed if _is_fixed(text) else _next_real
     # Whole seconds: what lies strictly after the second also lies strictly after the millisecond.
     seconds = find(text, zone, after // 1000)
@@ -277,8 +277,8 @@ def _stamp(ms: Millis) -> str:
     return f"{_clock(ms // 1000).isoformat(' ')} UTC"
 
 
-def _plain(text: str) -> str:
-    """Turn macros, `?` and ranges of one into what cronsim reads."""
+def plain(text: str) -> str:
+    """Write a cron text without macros, `?` and steps within ranges of one."""
     fields = _MACROS.get(text.strip().lower(), text).upper().split()
     return " ".join(
         "*" if field == "?" and len(fields) - at in (1, 3) else _STEPPED.sub(_one, field)
@@ -324,7 +324,7 @@ def _check_text(field: str, value: object) -> str:
 
 
 def _check_cron(cron: str) -> None:
-    text = _plain(cron)
+    text = plain(cron)
     reason = _fault(text)
     if reason is None:
         return

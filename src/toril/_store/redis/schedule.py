@@ -5,7 +5,8 @@ rule has that BullMQ has not stands in fields `toril:<word>` beside that. The ti
 caller (`_model.schedule.next_run`). Never here: cron.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -18,6 +19,7 @@ from toril.errors import ConfigError
 
 from . import read, registry
 from .choosing import JOBS_A_CALL
+from .crons import followed, shared
 from .server import PATIENCE_S, Server
 
 # Each run has these of its own, and no run has a dedup key.
@@ -86,11 +88,12 @@ def _fields(draft: ScheduleDraft) -> dict[str, str | int | None]:
     """Give the fields of a schedule's hash, in BullMQ's words; None is left out."""
     rule = draft.rule
     opts = _template(draft.opts)
+    pattern = None if rule.cron is None else shared(rule.cron)
     return {
         "name": draft.name,
         "data": None if draft.data == "{}" else draft.data,
         "opts": None if opts == "{}" else opts,
-        "pattern": rule.cron,
+        "pattern": pattern,
         "every": rule.every_ms,
         "tz": rule.tz if rule.cron is not None or rule.tz != "UTC" else None,
         "limit": rule.limit,
@@ -99,6 +102,7 @@ def _fields(draft: ScheduleDraft) -> dict[str, str | int | None]:
         # BullMQ's field holds the offset that came of the first run as well.
         "toril:offset": "" if rule.offset_ms is None else rule.offset_ms,
         "toril:immediately": "1" if rule.immediately else None,
+        "toril:cron": None if rule.cron == pattern else rule.cron,
     }
 
 
@@ -122,9 +126,8 @@ def _info(queue: str, id: str, at: str | None, flat: Sequence[str]) -> ScheduleI
     fields = dict(zip(flat[::2], flat[1::2], strict=True))
     if at is None or "ic" not in fields:
         return None
-    try:
-        rule = _rule(fields)
-    except (ConfigError, ValueError):
+    rule = _rule(*[fields.get(name) for name in _RULE])
+    if rule is None:
         return None
     next_ms = None if "toril:over" in fields else int(float(at))
     return ScheduleInfo(
@@ -140,28 +143,47 @@ def _info(queue: str, id: str, at: str | None, flat: Sequence[str]) -> ScheduleI
     )
 
 
-def _rule(fields: Mapping[str, str]) -> Rule:
-    every = _number(fields, "every")
-    return Rule(
-        cron=fields.get("pattern"),
-        every_ms=every,
-        # BullMQ takes the zone of its process where none is given; nobody else can know that.
-        tz=fields.get("tz", "UTC"),
-        start_ms=_number(fields, "startDate"),
-        end_ms=_number(fields, "endDate"),
-        limit=_number(fields, "limit"),
-        offset_ms=_offset_of(fields, every),
-        immediately="toril:immediately" in fields,
-    )
+_RULE = (
+    "pattern",
+    "every",
+    "tz",
+    "startDate",
+    "endDate",
+    "limit",
+    "offset",
+    "toril:offset",
+    "toril:immediately",
+    "toril:cron",
+)
 
 
-def _offset_of(fields: Mapping[str, str], every: int | None) -> int | None:
-    if "toril:offset" in fields:
-        return _number(fields, "toril:offset")
-    offset = _number(fields, "offset") or 0
-    return offset if every is not None and 0 < offset < every else None
+@lru_cache(maxsize=4096)
+def _rule(pattern: str | None, *rest: str | None) -> Rule | None:
+    """Make a rule of fields in the order of `_RULE`; None for one that toril cannot follow."""
+    every, tz, start, end, limit, offset, own_offset, immediately, cron = rest
+    if pattern is not None and cron is None:
+        cron = followed(pattern)
+    try:
+        return Rule(
+            cron=cron,
+            every_ms=_number(every),
+            # BullMQ takes the zone of its process where none is given; nobody else can know that.
+            tz=tz or "UTC",
+            start_ms=_number(start),
+            end_ms=_number(end),
+            limit=_number(limit),
+            offset_ms=_of_slot(offset, every) if own_offset is None else _number(own_offset),
+            immediately=immediately is not None,
+        )
+    except (ConfigError, ValueError):
+        return None
 
 
-def _number(fields: Mapping[str, str], name: str) -> int | None:
-    text = fields.get(name)
+def _of_slot(offset: str | None, every: str | None) -> int | None:
+    """Read BullMQ's offset, which says 0 where there is none."""
+    shift = _number(offset) or 0
+    return shift if 0 < shift < (_number(every) or 0) else None
+
+
+def _number(text: str | None) -> int | None:
     return int(float(text)) if text else None

@@ -8,7 +8,7 @@
 -- wire   W-90 W-91 W-94
 -- reply  the time of the run, and the fields of the schedule
 local WANTED = { "name", "data", "opts", "pattern", "every", "tz", "limit", "startDate", "endDate",
-  "toril:offset", "toril:immediately" }
+  "toril:offset", "toril:immediately", "toril:cron" }
 
 local function same(one, other)
   for i = 1, #WANTED do
