@@ -5,7 +5,7 @@ first, the others afterwards: who ends meanwhile is seen at the end, and nobody 
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from toril._model.record import Ref
 from toril._model.report import Child, Children
@@ -102,20 +102,19 @@ async def _known(server: Server, parent: str, wanted: Sequence[str]) -> dict[str
     known: dict[str, _Known] = {}
     for start in range(0, len(wanted), _A_CALL):
         some = wanted[start : start + _A_CALL]
-        rows = await server.link.many([("HMGET", child, *_FIELDS) for child in some])
-        gone = [child for child, row in zip(some, rows, strict=True) if row[0] is None]
-        notes: dict[str, Any] = {}
-        if gone:
-            told = await server.link.read("HMGET", parent, *[f"{GONE}{child}" for child in gone])
-            notes = dict(zip(gone, told, strict=True))
-        for child, row in zip(some, rows, strict=True):
-            known[child] = _read(server.prefix, child, notes.get(child), row)
+        gone = ("HMGET", parent, *[f"{GONE}{child}" for child in some])
+        notes, *rows = await server.link.many(
+            [gone, *[("HMGET", child, *_FIELDS) for child in some]]
+        )
+        for child, note, row in zip(some, notes, rows, strict=True):
+            known[child] = _read(server.prefix, child, note, row)
     return known
 
 
 def _read(prefix: str, child: str, note: str | None, row: Sequence[str | None]) -> _Known:
     name, nth, created, reason = row
     if note is not None:
+        # A job of the same id that came later is not this child.
         nth, created, name = note.split(" ", 2)
     id = keys.split_job(prefix, child).id
     # Ids that are numbers stand in their order, others after them.

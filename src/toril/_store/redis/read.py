@@ -29,7 +29,7 @@ from .server import PATIENCE_S, Server, places
 from .wire import FIELDS, read_record
 
 # Of one call: queues that are looked at, jobs that are looked up.
-_QUEUES, _JOBS, _LISTED = 200, 100, 250
+_QUEUES, _JOBS, _LISTED = 200, 50, 250
 # Of one page by name: how many calls look for it, a thousand ids each.
 _LOOKS = 200
 _MINUTE = 60_000

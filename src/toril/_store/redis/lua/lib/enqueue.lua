@@ -49,6 +49,7 @@ function enqueue.join(parent, child, known)
     call("ZREM", parent .. ":unsuccessful", child)
     call("HDEL", parent .. ":failed", child)
     call("HDEL", parent .. ":processed", child)
+    call("HDEL", parent, "toril:child:" .. child)
   end
   call("SADD", parent .. ":dependencies", child)
 end

@@ -87,6 +87,15 @@ function family.part(parent, child, now)
   end
 end
 
+-- Let a parent keep the name and the place of a child whose job is not kept.
+function family.outlive(parent, child)
+  if parent and call("EXISTS", parent) == 1 then
+    local fields = call("HMGET", child, "toril:nth", "timestamp", "name")
+    call("HSET", parent, "toril:child:" .. child,
+      (fields[1] or "0") .. " " .. (fields[2] or "0") .. " " .. (fields[3] or ""))
+  end
+end
+
 -- Let a parent wait again for a child that is tried again, whatever had become of it.
 function family.rejoin(parent, child)
   if not parent or call("EXISTS", parent) == 0 then

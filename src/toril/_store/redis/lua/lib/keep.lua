@@ -39,9 +39,13 @@ local function let_go(q, state, ids, now)
     return 0
   end
   call("ZREM", q[state], unpack(ids))
-  for i = 1, state == "failed" and #ids or 0 do
+  for i = 1, #ids do
     local key = q.base .. ids[i]
-    family.part(call("HGET", key, "parentKey"), key, now)
+    local parent = call("HGET", key, "parentKey")
+    if parent and state == "failed" then
+      family.part(parent, key, now)
+    end
+    family.outlive(parent, key)
   end
   job.forget(q, ids)
   return #ids

@@ -47,6 +47,7 @@ local function complete(d, fields, now)
     call("HSET", key, "atm", (tonumber(fields[MADE]) or 0) + 1, "returnvalue", d.result,
       "finishedOn", now)
   else
+    family.outlive(fields[PARENT], key)
     job.forget(q, { d.id })
   end
   event.emit(q, "completed", "jobId", d.id, "returnvalue", d.result, "prev", "active")
@@ -79,6 +80,7 @@ local function fail(d, fields, now)
   end
   if not kept then
     family.part(fields[PARENT], key, now)
+    family.outlive(fields[PARENT], key)
     job.forget(q, { d.id })
   end
   return "failed"
