@@ -6,14 +6,18 @@ from pathlib import Path
 import pytest
 
 from tests.scenarios.cards import Cards
+from tests.servers import fresh_prefix, servers_here, shared_server
 from toril import Toril
 
 
-@pytest.fixture(params=["sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=["sqlite", *servers_here()])
+def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Name a store that nobody has used before, and that other processes can open too."""
-    assert request.param == "sqlite"
-    return f"sqlite:///{tmp_path / 'jobs.db'}"
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'jobs.db'}"
+    # A server is shared, so each test has a prefix of its own, which programs inherit.
+    monkeypatch.setenv("TORIL_PREFIX", fresh_prefix())
+    return shared_server(request.param).url
 
 
 @pytest.fixture

@@ -26,6 +26,14 @@ LOOK_S = 0.004
 PROGRAMS = Path(__file__).with_name("programs.py")
 
 
+def soon(url: str) -> dict[str, Any]:
+    """Give options of workers by which a dead one is noticed soon.
+
+    A file tells by itself who died; on a server the dead one's locks have to run out.
+    """
+    return {} if url.startswith("sqlite") else {"lock": "1s", "stalled_interval": "100ms"}
+
+
 # Waiting.
 
 

@@ -18,6 +18,7 @@ from tests.scenarios.helpers import (
     ended,
     on_time,
     program,
+    soon,
     stands,
     tally,
     until,
@@ -274,14 +275,15 @@ class TestDurability:
     ) -> None:
         log = tmp_path / "runs"
         jobs = [("echo", {"gate": str(tmp_path / "gate")})] * 3
-        async with program("worker", url=url, queue=DEMO, concurrency=2, log=log) as worker:
+        given = {"url": url, "queue": DEMO} | soon(url)
+        async with program("worker", concurrency=2, log=log, **given) as worker:
             async with program("add", ready=False, url=url, queue=DEMO, jobs=jobs) as adder:
                 assert await adder.exited() == 0
             await until(lambda: log.exists() and len(log.read_text().splitlines()), 2)
             await worker.killed()
 
         (tmp_path / "gate").touch()
-        async with program("worker", url=url, queue=DEMO), Toril(url) as app:
+        async with program("worker", **given), Toril(url) as app:
             await stands(app.queue(DEMO), C=3)
 
 

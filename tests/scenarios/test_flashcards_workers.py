@@ -20,6 +20,7 @@ from tests.scenarios.helpers import (
     kinds,
     kinds_of,
     program,
+    soon,
     stands,
     until,
 )
@@ -208,11 +209,14 @@ class TestHandlerBlocks:
     ) -> None:
         """And by the worker of its queue, whichever one of this process looks first."""
         queue, told = app.queue(IMAGES), list[str]()
-        async with program("worker", url=url, queue=IMAGES) as victim:
+        async with program("worker", url=url, queue=IMAGES, **soon(url)) as victim:
             job = await queue.add("optimize-size", {"gate": str(tmp_path / "never")})
             await stands(queue, A=1)
             other = app.worker(CHECKS, echo, stalled_interval="20ms")
-            mine = app.worker(IMAGES, echo, stalled_interval="1h")
+            # A file tells by itself that a process is dead; a server has to be asked.
+            mine = app.worker(
+                IMAGES, echo, stalled_interval=soon(url).get("stalled_interval", "1h")
+            )
             other.on("stalled")(lambda job_id: told.append(f"other: {job_id}"))
             mine.on("stalled")(told.append)
             async with other, mine:
@@ -230,7 +234,7 @@ class TestHandlerBlocks:
         """
         queue, log = app.queue(IMAGES), tmp_path / "runs"
         job = await queue.add("optimize-size", {"gate": str(tmp_path / "never")})
-        given = {"url": url, "queue": IMAGES, "max_stalls": max_stalls, "log": log}
+        given = {"url": url, "queue": IMAGES, "max_stalls": max_stalls, "log": log} | soon(url)
         for crash in range(crashes):
             async with program("worker", **given) as victim:
                 await until(lambda: len(lines_of(log)), crash + 1, why="runs")

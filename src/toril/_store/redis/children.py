@@ -17,7 +17,7 @@ _A_CALL = 500
 # What a parent remembers of a child that is not kept: "nth timestamp name".
 GONE = "toril:child:"
 
-_FIELDS = ("name", "toril:nth", "timestamp", "failedReason")
+_FIELDS = ("name", "toril:nth", "timestamp", "failedReason", "finishedOn")
 
 
 class _Known(NamedTuple):
@@ -58,7 +58,8 @@ def _child(prefix: str, key: str, known: _Known, outcome: str, value: str | None
         id=ref.id,
         name=known.name,
         outcome=outcome,
-        value=known.reason if outcome == "failed" else value,
+        # One that is pending and has failed for good holds its parent back: it says why.
+        value=known.reason if outcome in ("failed", "pending") else value,
     )
 
 
@@ -112,11 +113,12 @@ async def _known(server: Server, parent: str, wanted: Sequence[str]) -> dict[str
 
 
 def _read(prefix: str, child: str, note: str | None, row: Sequence[str | None]) -> _Known:
-    name, nth, created, reason = row
+    name, nth, created, reason, finished = row
     if note is not None:
         # A job of the same id that came later is not this child.
         nth, created, name = note.split(" ", 2)
     id = keys.split_job(prefix, child).id
     # Ids that are numbers stand in their order, others after them.
     number = int(id) if id.isdecimal() else 1 << 62
-    return _Known((int(nth or 0), int(float(created or 0)), number, id), name or "", reason)
+    ended = reason if finished else None
+    return _Known((int(nth or 0), int(float(created or 0)), number, id), name or "", ended)

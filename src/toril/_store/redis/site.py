@@ -66,7 +66,8 @@ class Site:
         for claimed in answers:
             if claimed.now_ms:
                 self._follow(claimed.now_ms)
-            if claimed.next_ms is not None and not claimed.blocked:
+            # The end of a limit is met like a due time: no marker tells of it.
+            if claimed.next_ms is not None and claimed.blocked in ("", "rate"):
                 self.waiter.note_due(claimed.queue, claimed.next_ms)
         return list(answers)
 

@@ -22,8 +22,7 @@ local function main()
   for i = 1, #each.look do
     local q = each.look[i].queue
     for _, state in ipairs({ "completed", "failed" }) do
-      local count, age = keep.rule(q, state, "")
-      gone = gone + keep.apply(q, state, count, age, now)
+      gone = gone + keep.apply(q, state, "", now) + keep.outlived(q, state, now)
     end
     if call("EXISTS", q.events) == 1 then
       q.told = true

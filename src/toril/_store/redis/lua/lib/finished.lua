@@ -51,8 +51,7 @@ function finished.close(now)
         call("ZADD", q[state], unpack(ended))
       end
       for _, own in pairs(ended.rules) do
-        local count, age = keep.rule(q, state, own)
-        keep.apply(q, state, count, age, now)
+        keep.apply(q, state, own, now)
       end
       if ended.count > 0 then
         measure(q, state, ended.count, now)

@@ -7,6 +7,7 @@ local keep = {}
 
 local A_CALL = 250
 local DEFAULTS = { completed = "10000:86400000", failed = "10000:2592000000" }
+local OPTIONS = { completed = "removeOnComplete", failed = "removeOnFail" }
 
 -- Read the queue's rules, once a call.
 local function of_queue(q)
@@ -33,36 +34,63 @@ function keep.letters(q)
   return of_queue(q).dead_letter
 end
 
+-- Leave out jobs that have a rule of their own, which the queue's does not touch.
+local function without_own(q, state, ids)
+  local found = {}
+  for i = 1, #ids do
+    local opts = call("HGET", q.base .. ids[i], "opts")
+    if not (opts and opts:find(OPTIONS[state], 1, true)) then
+      found[#found + 1] = ids[i]
+    end
+  end
+  return found
+end
+
 -- Let these jobs go. A failed one may still hold its parent back.
-local function let_go(q, state, ids, now)
+local function let_go(q, state, ids, own, now)
+  ids = own == "" and without_own(q, state, ids) or ids
   if #ids == 0 then
     return 0
   end
   call("ZREM", q[state], unpack(ids))
-  for i = 1, #ids do
+  for i = 1, state == "failed" and #ids or 0 do
     local key = q.base .. ids[i]
-    local parent = call("HGET", key, "parentKey")
-    if parent and state == "failed" then
-      family.part(parent, key, now)
-    end
-    family.outlive(parent, key)
+    family.part(call("HGET", key, "parentKey"), key, now)
   end
   job.forget(q, ids)
   return #ids
 end
 
 -- Let go what a rule no longer covers, the oldest first, a bounded number; give how many went.
-function keep.apply(q, state, count, age, now)
+-- `own` is the rule's text when a job brought it, and empty when it is the queue's.
+function keep.apply(q, state, own, now)
+  local count, age = keep.rule(q, state, own)
   local gone = 0
   if age then
     local old = call("ZRANGEBYSCORE", q[state], "-inf", now - age, "LIMIT", 0, A_CALL)
-    gone = let_go(q, state, old, now)
+    gone = let_go(q, state, old, own, now)
   end
   local over = count and call("ZCARD", q[state]) - count or 0
   if over > 0 then
-    gone = gone + let_go(q, state, call("ZRANGE", q[state], 0, math.min(over, A_CALL) - 1), now)
+    local oldest = call("ZRANGE", q[state], 0, math.min(over, A_CALL) - 1)
+    gone = gone + let_go(q, state, oldest, own, now)
   end
   return gone
+end
+
+-- Let go the oldest jobs whose own age is over, in a queue where nothing else ends.
+function keep.outlived(q, state, now)
+  local found, old = call("ZRANGE", q[state], 0, A_CALL - 1, "WITHSCORES"), {}
+  for i = 1, #found, 2 do
+    local opts = call("HGET", q.base .. found[i], "opts")
+    local read, options = pcall(cjson.decode, opts or "{}")
+    local rule = read and type(options) == "table" and options[OPTIONS[state]]
+    local age = type(rule) == "table" and tonumber(rule.age)
+    if age and tonumber(found[i + 1]) <= now - age * 1000 then
+      old[#old + 1] = found[i]
+    end
+  end
+  return let_go(q, state, old, "own", now)
 end
 
 return keep
