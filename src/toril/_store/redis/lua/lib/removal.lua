@@ -6,10 +6,14 @@
 local removal = {}
 
 -- Take away a job that stands nowhere any more, with all that is kept beside it.
-local function forget(q, id, key)
+local function forget(q, id, key, parent)
   local owner = call("HGET", key, "deid")
   if owner then
     dedup.drop(q, owner, id)
+  end
+  -- Of a child that had ended its parent goes on to tell.
+  if parent and call("SISMEMBER", parent .. ":dependencies", key) == 0 then
+    family.outlive(parent, key)
   end
   job.forget(q, { id })
 end
@@ -18,7 +22,7 @@ end
 function removal.drop(q, id, now)
   local key = q.base .. id
   local parent = call("HGET", key, "parentKey")
-  forget(q, id, key)
+  forget(q, id, key, parent)
   family.part(parent, key, now)
 end
 
@@ -83,7 +87,7 @@ function removal.remove(q, id, deep, now)
   local parent = call("HGET", key, "parentKey")
   for i = #tree, 1, -1 do
     tree[i].prev = where.anywhere(tree[i].q, tree[i].id)
-    forget(tree[i].q, tree[i].id, tree[i].key)
+    forget(tree[i].q, tree[i].id, tree[i].key, i == 1 and parent)
   end
   family.part(parent, key, now)
   for i = #tree, 1, -1 do
