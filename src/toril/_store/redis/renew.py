@@ -49,6 +49,8 @@ def _announce(prefix: str, worker: WorkerInfo) -> Sequence[Command]:
         ("SET", note, presence.encode(worker), "PX", presence.KEEP_MS),
         ("ZADD", index, worker.seen_ms, worker.id),
         ("ZREMRANGEBYSCORE", index, "-inf", gone),
+        # The one connection that lives exactly as long as the worker: BullMQ lists it by its name.
+        ("CLIENT", "SETNAME", presence.connection_name(prefix, worker.queues[0], worker.id)),
     )
 
 

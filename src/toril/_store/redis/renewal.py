@@ -11,7 +11,7 @@ from typing import Any
 from toril._model.record import Ref
 from toril._model.report import WorkerInfo
 from toril._model.times import Millis
-from toril.errors import StoreFull
+from toril.errors import ConfigError, StoreFull
 
 from .address import Address
 from .cluster import slot_of
@@ -60,8 +60,8 @@ class RedisRenewer:
             lost += self._renewing.unpack(self._run(keys, argv), some)
         if worker is not None:
             self._worker = worker.id
-            # Without room left the locks were extended all the same.
-            with suppress(StoreFull):
+            # Without room left, or the right to, the locks were extended all the same.
+            with suppress(StoreFull, ConfigError):
                 self._call(self._renewing.announce(worker))
         return lost
 

@@ -124,8 +124,6 @@ class RedisStore:
     ) -> list[Claimed]:
         """Take jobs under a lock; see the protocol."""
         site = await self._site()
-        if requests:
-            site.announce(requests[0].queue, requests[0].worker)
         return site.note(await consume.claim(site.server, requests, now))
 
     async def wait(self, queues: Sequence[str], *, timeout_ms: Millis) -> frozenset[str]:
