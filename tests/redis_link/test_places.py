@@ -311,3 +311,23 @@ async def test_the_first_node_need_not_be_there(cluster: RedisCluster, linked: L
     link = await linked.open(f"redis+cluster://{HOST}:1,{HOST}:{cluster.nodes[2].port}")
     assert await link.read("PING") == "PONG"
     assert link.address == Address.of(f"redis+cluster://{HOST}:1,{HOST}:{cluster.nodes[2].port}")
+
+
+async def test_a_node_that_died_is_left_for_the_one_that_has_its_slots_now(
+    linked: Linked,
+) -> None:
+    with RedisCluster() as cluster:
+        link = await linked.open(url_of(cluster))
+        keys = [f"{tag}:a" for tag in tags()]
+        await link.run_many([(COUNT, [key], []) for key in keys], patience=5)
+        gone, heir = cluster.node_of(keys[0]), cluster.node_of(keys[1])
+        first, last = cluster.slots[cluster.nodes.index(gone)]
+        gone.kill()
+        call = asyncio.create_task(link.run(COUNT, [keys[0]], [], patience=15))
+        await until(lambda: False in linked.told)
+        # As a failover does: somebody else has the slots, and everybody is told.
+        for node in cluster.nodes:
+            if node is not gone:
+                node.call("CLUSTER", "DELSLOTSRANGE", first, last)
+        heir.call("CLUSTER", "ADDSLOTSRANGE", first, last)
+        assert await call == "1"

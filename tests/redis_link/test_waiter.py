@@ -343,6 +343,21 @@ async def test_a_marker_of_another_type_is_damage(room: Room) -> None:
         await room.wait("a")
 
 
+async def test_a_damaged_marker_does_not_disturb_the_other_queues(room: Room) -> None:
+    room.server.call("SET", room.marker("b"), "x")
+    one, damaged, other = room.wait("a"), room.wait("b"), room.wait("c")
+    with pytest.raises(StoreCorrupt):
+        await damaged
+    await room.blocked()
+    # Whoever looks at it by and by is let wait, and is not told again and again.
+    again = room.wait("b", timeout_ms=50)
+    room.set("a")
+    assert await one == {"a"}
+    room.set("c")
+    assert await other == {"c"}
+    assert await again == set()
+
+
 async def test_a_right_that_is_missing_is_named(linked: Linked) -> None:
     acl = ["user bob on >hush ~* +@all -bzpopmin"]
     with RedisServer(acl=acl) as server:

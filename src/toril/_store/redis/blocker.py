@@ -9,7 +9,7 @@ from typing import Protocol
 
 from toril.errors import ConfigError, TorilError
 
-from .faults import Kind, as_error, judge
+from .faults import Fault, Kind, as_error, judge
 from .line import Line
 from .link import Link
 from .resp import Connection, ConnectionLost, Reply
@@ -18,6 +18,8 @@ from .resp import Connection, ConnectionLost, Reply
 BLOCK_S = 5
 DEADLINE_S = 6.0
 _REFUSED_S = 1.0
+# A marker that is no sorted set is left out for so long; its queue is looked at all the same.
+_SET_ASIDE_S = 60.0
 _LAST_S = 0.5
 
 
@@ -71,6 +73,7 @@ class Blocker:
         self._named: tuple[Connection, str] | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._refused: asyncio.TimerHandle | None = None
+        self._set_aside: dict[str, float] = {}
         self._closed = False
 
     def poke(self) -> None:
@@ -94,8 +97,10 @@ class Blocker:
 
     def _block(self) -> None:
         self._scheduled = False
-        wanted = self._markers.wanted(self._group)
-        if not wanted or self._closed or self._connecting or self._refused:
+        if self._closed or self._connecting or self._refused:
+            return
+        wanted = self._wanted()
+        if not wanted:
             return
         if self._call is not None:
             if not self._ending and not set(wanted) <= set(self._covered):
@@ -107,6 +112,13 @@ class Blocker:
             self._connecting = self._loop.create_task(self._connect(look=False))
             return
         self._begin(connection, wanted)
+
+    def _wanted(self) -> list[str]:
+        wanted = self._markers.wanted(self._group)
+        if self._set_aside:
+            now = self._loop.time()
+            wanted = [marker for marker in wanted if self._set_aside.get(marker, 0.0) < now]
+        return wanted
 
     def _begin(self, connection: Connection, wanted: list[str]) -> None:
         self._introduce(connection)
@@ -148,12 +160,36 @@ class Blocker:
                 self._line.drop(connection, fault.told)
             self._connecting = self._loop.create_task(self._connect(look=True))
             return
-        what = as_error(fault, self._link.address, "waiting", ", ".join(self._covered))
-        self._refuse(what)
+        if fault.kind is Kind.DAMAGE:
+            self._connecting = self._loop.create_task(self._leave_out_damaged(fault))
+        else:
+            self._refuse(as_error(fault, self._link.address, "waiting"))
 
     def _refuse(self, error: TorilError) -> None:
         self._markers.refuse(self._markers.wanted(self._group), error)
         self._refused = self._loop.call_later(_REFUSED_S, self._try_again)
+
+    async def _leave_out_damaged(self, fault: Fault) -> None:
+        """Find the markers that cannot be blocked on, so that the other queues go on."""
+        covered = self._covered
+        try:
+            types = await self._link.many([("TYPE", marker) for marker in covered])
+            damaged = [
+                marker
+                for marker, type in zip(covered, types, strict=True)
+                if type not in ("zset", "none")
+            ]
+            error = as_error(fault, self._link.address, "waiting", ", ".join(damaged or covered))
+            self._set_aside |= dict.fromkeys(damaged, self._loop.time() + _SET_ASIDE_S)
+            if damaged:
+                self._markers.refuse(damaged, error)
+            else:
+                self._refuse(error)
+        except TorilError as error:
+            self._refuse(error)
+        finally:
+            self._connecting = None
+        self._block()
 
     def _try_again(self) -> None:
         self._refused = None

@@ -71,6 +71,7 @@ class ClusterLink(Link):
 
     async def close(self) -> None:
         """Let the connections go; see `Link`."""
+        self._closed = True
         if self._mapping is not None:
             self._mapping.cancel()
             await asyncio.wait({self._mapping})

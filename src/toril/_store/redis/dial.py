@@ -9,6 +9,8 @@ import ssl
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 
+from toril.errors import ConfigError
+
 from .address import Address, Tls, shown_host
 from .faults import Kind, as_error, judge
 from .resp import Connection, ConnectionLost, ErrorReply, Reply, Word
@@ -90,6 +92,12 @@ async def _open(address: Address, place: Place, deadline: float) -> Connection:
     tls = None if address.tls is None else _context(address.tls)
     try:
         _, made = await loop.create_connection(connection, *place, ssl=tls)
+    except UnicodeError as error:
+        raise ConfigError(
+            f"{address.shown}: {place[0]!r} cannot be the name of a host",
+            field="url",
+            value=address.shown,
+        ) from error
     except OSError as error:
         await asyncio.sleep(0)  # in which the transport of a failed handshake ends
         if isinstance(error, ssl.SSLCertVerificationError):

@@ -7,7 +7,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from toril.errors import ConfigError, StoreUnavailable, TorilError
+from toril.errors import TorilError
 
 from .resp import Connection, ConnectionLost
 
@@ -59,13 +59,13 @@ class Line:
     async def ready(self, until: float) -> Connection:
         """Give the connection, waiting for one until then (by the loop's clock).
 
-        Raises   ConnectionLost: this attempt failed, or there is none in time. ConfigError.
-                 StoreUnavailable: it was closed.
+        Raises   ConnectionLost: this attempt failed, or there is none in time, or the
+                 line was closed. ConfigError.
         """
         if self.connection is not None:
             return self.connection
         if self._closed:
-            raise StoreUnavailable("the connection was closed: open the store again")
+            raise ConnectionLost("it was closed")
         if self._dialing is None:
             self._dialing = self._loop.create_task(self._attempt())
         attempt = self._dialing
@@ -74,7 +74,7 @@ class Line:
         if not attempt.done():
             raise ConnectionLost(self._why)
         if attempt.cancelled():
-            raise StoreUnavailable("the connection was closed while it was being made")
+            raise ConnectionLost("it was closed")
         found = attempt.result()
         if isinstance(found, Connection):
             return found
@@ -101,7 +101,7 @@ class Line:
         try:
             await asyncio.sleep(max(self._not_before - self._loop.time(), 0))
             connection = await self._dial()
-        except (ConnectionLost, ConfigError) as error:
+        except (ConnectionLost, TorilError) as error:
             self._failed(str(error))
             return error
         finally:

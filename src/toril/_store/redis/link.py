@@ -96,6 +96,7 @@ class Link:
         self._on_state = on_state
         self._callers = Callers()
         self._line = Line(self.dial, on_state)
+        self._closed = False
 
     async def open(self) -> None:
         """Connect.
@@ -109,6 +110,7 @@ class Link:
 
     async def close(self) -> None:
         """Let the connection go; calls that are under way are lost."""
+        self._closed = True
         await self._line.close()
 
     async def dial(self, key: str | None = None, *, deadline: float | None = None) -> Connection:
@@ -223,6 +225,8 @@ class Link:
 
     async def _send(self, trip: Trip) -> Reply:
         """Send when there is a connection, and wait no longer for the reply than one waits."""
+        if self._closed:
+            raise self._error(trip, judge(ConnectionLost("the store was closed")))
         try:
             trip.connection = await self._route(trip.key).ready(trip.until)
         except ConnectionLost as error:
