@@ -1,6 +1,6 @@
 """The verbs update, log, retry and promote. Never here: jobs that go away (removal)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from toril._model.report import JobPatch, Selected, Selection, Unset
@@ -20,18 +20,20 @@ async def update(
     """Carry out the verb update."""
     answers: list[TorilError | None] = [None] * len(patches)
     for call in calls(server, [patch.queue for patch in patches]):
-        some = [patches[number] for number in call.numbers]
-        rows = [_patch_row(call.places[patch.queue], patch) for patch in some]
-        words = await server.run("update", list(call.places), {"patch": rows}, now=now)
-        for number, patch, word in zip(call.numbers, some, words, strict=True):
-            answers[number] = _why_not(patch, word)
+        left = call.numbers
+        while left:
+            rows = [_patch_row(call.places, patches[number]) for number in left]
+            words = await server.run("update", list(call.places), {"patch": rows}, now=now)
+            for number, word in zip(left, words, strict=False):
+                answers[number] = _why_not(patches[number], word)
+            left = left[len(words) :]
     return answers
 
 
-def _patch_row(place: int, patch: JobPatch) -> tuple[Any, ...]:
+def _patch_row(places: Mapping[str, int], patch: JobPatch) -> tuple[Any, ...]:
     # In the order of the script's `each patch`.
     return (
-        place,
+        places[patch.queue],
         patch.id,
         patch.token,
         _given(patch.data),

@@ -16,7 +16,7 @@ local KEYS_OF_QUEUE = { "events", "delay", "priority", "stalled-check", "stalled
 local function take(q, role, left, now)
   local ids = left > 0 and where.page(q, role, nil, 0, left) or {}
   for i = 1, #ids do
-    where.out(q, role, ids[i])
+    where.out(q, role, ids[i], 0)
     call("DEL", q.base .. ids[i] .. ":lock")
     removal.drop(q, ids[i], now)
   end

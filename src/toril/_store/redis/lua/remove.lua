@@ -9,8 +9,9 @@
 -- reply  ids, refusals (missing · locked · owned), dealt with or passed over, end
 local function main()
   local now = clock.now(arg.now)
-  local reply = choice.work(function(q, id)
-    local word, of, who, gone = removal.remove(q, id, arg.children == "1", now)
+  local deep = arg.children == "1"
+  local reply = choice.work(function(q, id, passed)
+    local word, of, who, gone = removal.remove(q, id, deep, now, arg.role, passed)
     choice.spent = choice.spent + math.max(gone - 1, 0)
     return word, of, who
   end)

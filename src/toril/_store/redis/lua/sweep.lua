@@ -9,8 +9,8 @@
 -- reply  ids, none, passed over, end
 local function main()
   local now = clock.now(arg.now)
-  local reply = choice.work(function(q, id)
-    where.out(q, arg.role, id)
+  local reply = choice.work(function(q, id, passed)
+    where.out(q, arg.role, id, passed)
     removal.drop(q, id, now)
   end)
   if arg.tell == "1" and #reply[1] > 0 then

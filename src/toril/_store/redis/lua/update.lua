@@ -6,7 +6,10 @@
 -- use    clock dedup event family once place wake where
 -- emits  progress delayed waiting
 -- wire   W-20 W-42 W-52 W-119
--- reply  for each patch: done · missing · lost · the state that its delay cannot be changed in
+-- reply  for each patch: done · missing · lost · the state that its delay cannot be changed in;
+--        what is missing at the end was not looked at
+local LOOKS_A_CALL = 200000
+
 local function refusal(q, patch, key)
   if call("EXISTS", key) == 0 then
     return "missing"
@@ -20,9 +23,7 @@ end
 -- Change a priority, and the place of a job that is ready: the end of its class, or the front.
 local function prioritize(q, patch, key)
   call("HSET", key, "priority", patch.priority)
-  local state = where.state(q, patch.id)
-  if state == "waiting" or state == "prioritized" then
-    where.take(q, patch.id, { "prioritized", "wait", "paused" })
+  if where.out_of_ready(q, patch.id) then
     place.ready(q, patch.id, patch.priority, patch.lifo == "1")
   end
 end
@@ -81,8 +82,8 @@ end
 
 local function main()
   local now, answers = clock.now(arg.now), {}
-  for i = 1, #each.patch do
-    answers[i] = change(each.patch[i], now)
+  while #answers < #each.patch and where.looked < LOOKS_A_CALL do
+    answers[#answers + 1] = change(each.patch[#answers + 1], now)
   end
   wake.all()
   event.trim()

@@ -9,6 +9,7 @@
 local choice = {}
 
 local A_CALL = 250
+local LOOKS_A_CALL = 200000
 
 -- How many jobs this call has acted on; a script that takes more than one at a time adds to it.
 choice.spent = 0
@@ -33,18 +34,23 @@ local function fits(q, id, before)
   return not added or added <= before
 end
 
--- Act on the chosen ones, a bounded number; `act` gives nil, or a word and who is to blame.
+local function is_full()
+  return choice.spent >= A_CALL or where.looked >= LOOKS_A_CALL
+end
+
+-- Act on the chosen ones, a bounded number; `act` gives nil, or a word and who is to blame. It is
+-- told how many ids of the role stand before each, if it is from a look.
 function choice.work(act)
   local q, looks, before = queue[1], arg.role ~= "", tonumber(arg.before)
   local passed, limit = tonumber(arg.passed), tonumber(arg.limit)
   local found = looks and where.page(q, arg.role, before, passed, A_CALL) or given()
   local done, refused, at = {}, {}, 1
-  while at <= #found and #done < limit and choice.spent < A_CALL do
+  while at <= #found and #done < limit and not is_full() do
     local id = found[at]
     if looks and not fits(q, id, before) then
       passed = passed + 1
     else
-      local word, of, who = act(q, id)
+      local word, of, who = act(q, id, looks and passed or nil)
       if not word then
         done[#done + 1] = id
         choice.spent = choice.spent + 1

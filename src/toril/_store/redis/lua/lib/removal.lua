@@ -73,8 +73,8 @@ local function gather(q, id, deep)
 end
 
 -- Remove a job, with all below it if so wanted, and tell of each; or give why not, and for whom.
--- The number of jobs that went is the fourth.
-function removal.remove(q, id, deep, now)
+-- The number of jobs that went is the fourth. `passed`, with a role, is where it was found.
+function removal.remove(q, id, deep, now, role, passed)
   local key = q.base .. id
   if call("EXISTS", key) == 0 then
     where.anywhere(q, id)
@@ -86,8 +86,11 @@ function removal.remove(q, id, deep, now)
   end
   local parent = call("HGET", key, "parentKey")
   for i = #tree, 1, -1 do
-    tree[i].prev = where.anywhere(tree[i].q, tree[i].id)
-    forget(tree[i].q, tree[i].id, tree[i].key, i == 1 and parent)
+    local of, name = tree[i].q, tree[i].id
+    local from = i == 1 and passed and where.out(q, role, id, passed) and role
+      or where.anywhere(of, name)
+    tree[i].prev = from and of[from]:sub(#of.base + 1) or "unknown"
+    forget(of, name, tree[i].key, i == 1 and parent)
   end
   family.part(parent, key, now)
   for i = #tree, 1, -1 do

@@ -10,7 +10,17 @@ local LISTS = { "active", "wait", "paused" }
 local IS_LIST = { active = true, wait = true, paused = true }
 local STATES = { wait = "waiting", paused = "waiting", waiting_children = "waiting-children" }
 
--- Give the role of the key that holds an id, or nil. Who is next stands at the end of a list.
+-- How many ids of lists this call has looked at, about; who acts on many jobs stops in time.
+where.looked = 0
+
+-- Say whether an id is likely to be found sooner from the left: newer jobs stand there.
+local function is_new(key, id)
+  local number = tonumber(id)
+  local left, right = tonumber(call("LINDEX", key, 0)), tonumber(call("LINDEX", key, -1))
+  return number and left and right and math.abs(left - number) < math.abs(number - right)
+end
+
+-- Give the role of the key that holds an id, or nil.
 function where.role(q, id)
   for i = 1, #SETS do
     if call("ZSCORE", q[SETS[i]], id) then
@@ -18,13 +28,11 @@ function where.role(q, id)
     end
   end
   for i = 1, #LISTS do
-    if call("LPOS", q[LISTS[i]], id, "RANK", -1, "MAXLEN", LOOKED_AT) then
+    local key = q[LISTS[i]]
+    where.looked = where.looked + call("LLEN", key)
+    if call("LPOS", key, id, "RANK", is_new(key, id) and 1 or -1) then
       return LISTS[i]
     end
-  end
-  -- A job that is nowhere else stands in the part of a long line that is not gone through.
-  if call("LLEN", q.wait) > LOOKED_AT and call("EXISTS", q.base .. id) == 1 then
-    return "wait"
   end
 end
 
@@ -34,12 +42,15 @@ function where.state(q, id)
   return STATES[role] or role or "unknown"
 end
 
--- Take an id out of the key of a role; give whether it was there.
-function where.out(q, role, id)
-  if IS_LIST[role] then
-    return call("LREM", q[role], -1, id) == 1
+-- Take an id out of the key of a role; give whether it was there. In a list about `passed` ids
+-- stand to its right, if that is known.
+function where.out(q, role, id, passed)
+  local key = q[role]
+  if not IS_LIST[role] then
+    return call("ZREM", key, id) == 1
   end
-  return call("ZREM", q[role], id) == 1
+  where.looked = where.looked + (passed or call("LLEN", key))
+  return call("LREM", key, not passed and is_new(key, id) and 1 or -1, id) == 1
 end
 
 -- Take an id out of the first of these roles that holds it; give which one did, or nil.
@@ -51,10 +62,22 @@ function where.take(q, id, roles)
   end
 end
 
--- Take an id out of wherever it stands; give the key's name as BullMQ has it.
+-- Take an id out of wherever it stands; give the role of that, or nil.
 function where.anywhere(q, id)
-  local role = where.take(q, id, SETS) or where.take(q, id, LISTS)
-  return role and q[role]:sub(#q.base + 1) or "unknown"
+  return where.take(q, id, SETS) or where.take(q, id, LISTS)
+end
+
+-- Take out the id of a job that may be ready; give whether it was.
+function where.out_of_ready(q, id)
+  if call("ZREM", q.prioritized, id) == 1 then
+    return true
+  end
+  for i = 1, #SETS do
+    if call("ZSCORE", q[SETS[i]], id) then
+      return false
+    end
+  end
+  return not call("LPOS", q.active, id) and where.take(q, id, { "wait", "paused" }) ~= nil
 end
 
 -- Read a page of the ids of a role in the order in which they would go, after so many.
