@@ -3,9 +3,9 @@
 import itertools
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
-import redis
 
 from tests.interop.node import VERSIONS, Peer
 from tests.interop.sides import NodeSide, Seen, Side, until
@@ -55,7 +55,7 @@ class Trio:
         async def look() -> str | None:
             nonlocal seen
             seen = await self.reader.look(queue, job)
-            return seen and seen.state
+            return None if seen is None else seen.state
 
         await until(look, state)
         assert seen is not None
@@ -136,6 +136,6 @@ def duo(request: pytest.FixtureRequest, sides: Sides) -> Duo:
 
 
 @pytest.fixture
-def keys(server: RedisServer) -> Iterator[redis.Redis]:
-    with server.client() as client:
+def keys(server: RedisServer) -> Iterator[Any]:
+    with server.client(encoding_errors="backslashreplace") as client:
         yield client

@@ -176,6 +176,11 @@ const OPS = {
     if (!found) throw new Error(`no job ${job} in queue ${queue}`);
     return found[method](...args);
   },
+  end: async ({ here, queue, job, state, token, value }) => {
+    const found = await here.queue(queue).getJob(job);
+    if (state === "completed") await found.moveToCompleted(value, token, false);
+    else await found.moveToFailed(new Error(value), token, false);
+  },
   result: async ({ here, queue, job, ttl }) => {
     const events = await listen(here, queue);
     const found = await here.queue(queue).getJob(job);

@@ -49,7 +49,8 @@ async def test_a_job_is_run_and_read_as_it_was_added(trio: Trio) -> None:
     assert seen.started is not None
     assert seen.finished is not None
     assert before - 5 <= seen.timestamp <= seen.started <= seen.finished <= time.time() * 1000 + 5
-    assert seen.worker == "ann"
+    # toril gives the worker's id, which begins with its name.
+    assert (seen.worker or "").startswith("ann")
 
 
 async def test_every_shape_of_data_and_result_passes_unchanged(trio: Trio) -> None:

@@ -1,7 +1,9 @@
 """Schedulers: stored by one side, advanced by another, changed and removed by a third."""
 
 import asyncio
+import itertools
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -34,7 +36,7 @@ async def test_an_interval_runs_at_once_and_then_in_its_slots(trio: Trio) -> Non
 
     runs = (await trio.worker.runs())[:4]
     slots = [int(run.id.rpartition(":")[2]) for run in runs]
-    assert [after - one for one, after in zip(slots, slots[1:], strict=False)] == [150] * 3
+    assert [after - one for one, after in itertools.pairwise(slots)] == [150] * 3
     assert -5 <= slots[0] - before <= 150
     for run, slot in zip(runs, slots, strict=True):
         assert -5 <= run.began - slot <= 250
@@ -78,17 +80,17 @@ async def test_every_side_reads_the_rule_and_the_next_run(trio: Trio, rule: str)
 async def test_whoever_runs_an_iteration_arms_the_next(trio: Trio, rule: str) -> None:
     repeat, _ = RULES[rule]
     await trio.producer.upsert("cards", "s", repeat, "tick", does(["seen"], x=1))
-    nexts = [(await the(trio)).next]
+    nexts = [await next_of(trio)]
     await trio.worker.work("cards")
     if "every" in repeat:
         await until(lambda: count_of(trio), 2)
-        nexts.append((await the(trio)).next)
+        nexts.append(await next_of(trio))
 
     for _ in range(2):
         expected = (await the(trio)).count + 1
         await trio.reader.promote("cards", await pending(trio))
-        await until(lambda expected=expected: count_of(trio), expected)  # type: ignore[misc]
-        nexts.append((await the(trio)).next)
+        await until(partial(count_of, trio), expected)
+        nexts.append(await next_of(trio))
 
     assert nexts == sorted(set(nexts))
     assert await pending(trio) == f"repeat:s:{nexts[-1]}"
@@ -98,6 +100,10 @@ async def test_whoever_runs_an_iteration_arms_the_next(trio: Trio, rule: str) ->
     if "pattern" in repeat:
         # After two early runs it stands two occurrences further than one that starts now.
         assert (await schedulers(trio))["proof"].next == nexts[0]
+
+
+async def next_of(trio: Trio) -> int:
+    return (await the(trio)).next or 0
 
 
 async def count_of(trio: Trio) -> int:

@@ -227,8 +227,8 @@ class TorilSide:
                     made["max_stalls"] = value
                 case "waits":
                     made["backoff"] = _waits(value)
-                case "metrics":
-                    pass  # always kept
+                case "metrics" | "drainDelay":
+                    pass  # always counted; never waited for
                 case _:
                     raise KeyError(name)
         self.queue(queue)
@@ -458,6 +458,8 @@ _FIELDS = {
 def _told(event: Event) -> tuple[str, dict[str, Any]]:
     fields = {ours: getattr(event, ours) for ours in _FIELDS if hasattr(event, ours)}
     told = {_FIELDS[ours]: value for ours, value in fields.items() if value != ""}
+    if event.kind == "removed" and told["prev"] == "waiting":
+        told["prev"] = "wait"  # Node names the list
     for name in ("attemptsMade", "count"):
         if name in told:
             told[name] = str(told[name])
@@ -543,7 +545,8 @@ async def _back(side: TorilSide, job: Job[Any]) -> None:
 async def _child(
     side: TorilSide, job: Job[Any], queue: str, name: str, data: Any, opts: Opts | None = None
 ) -> None:
-    if job.run == 1:
+    # Not by the number of the run: one that need not wait is continued under the same number.
+    if not len(await job.children()):
         given = options(opts or {}, child=True)
         await side.queue(queue).add(name, data, parent=job.ref, **given)
 
