@@ -21,7 +21,7 @@ DUE = "1"
 # A waiter that returned for a moment, to look, is back by then.
 _GRACE_S = 0.1
 # Timers may be early by as much as a loop's clock is coarse.
-_MARGIN_S = 0.001
+_MARGIN_S = 0.0003
 # How long a due time that is over, and whose job nobody could take, is left alone; ever longer.
 _FIRST_REST_S = 0.002
 _LONGEST_REST_S = 5.0
