@@ -13,6 +13,7 @@ from typing import Any
 
 STEP_MS = 20_000
 TTL_STEP_MS = 10_000
+SLACK_MS = 50
 YEARS_MS = 3 * 365 * 86_400_000
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TIME = re.compile(r"(?<![\d.])1\d{12}(?:\.\d+)?(?![\d])")
@@ -38,8 +39,9 @@ class Footprint:
     """Everything under a prefix, as paths and values.
 
     Shape    "cards:1.opts.attempts": a field of JSON in a field of a hash; "cards:wait[0]": an
-             element of a list; "cards:delayed(1)": the score of a member; "cards:events#0": an
-             event; "cards:1:lock": a string; "… ttl": a time to live.
+             element of a list; "cards:delayed(1)": the score of a member; "cards:1:lock": a
+             string; "… ttl": a time to live; "cards:events#removed 1": what the first such event
+             of that job says, "#2 removed 1" of the second; "cards:events order": all of them.
     """
 
     def __init__(self, keys: Any, prefix: str, *, since: float | None = None) -> None:
@@ -85,8 +87,9 @@ class Footprint:
                 for member, score in self._keys.zrange(key, 0, -1, withscores=True):
                     yield f"{path}({self._text(member)})", self._score(path, score)
             case "stream":
-                for at, (_, fields) in enumerate(self._keys.xrange(key)):
-                    yield f"{path}#{at}", self._event(fields)
+                yield from self._events(path, [fields for _, fields in self._keys.xrange(key)])
+            case "none":
+                pass  # taken meanwhile, as a marker is by a worker
             case _:
                 value = self._keys.get(key)
                 yield path, "<token>" if path.endswith(":lock") else self._text(str(value))
@@ -108,13 +111,22 @@ class Footprint:
                 yield from self._inside(f"{path}.{name}", one)
         elif isinstance(value, str | int | float) and not isinstance(value, bool):
             field = path.rpartition(".")[2]
-            if field in _LENGTHS and isinstance(value, int | float):
+            if field in _LENGTHS and "backoff" not in path and isinstance(value, int | float):
                 yield path, self._length(field, value)
                 return
             text = self._text(str(value))
             yield path, text if text != str(value) else value
         else:
             yield path, value
+
+    def _events(self, path: str, events: list[Mapping[str, str]]) -> Iterator[tuple[str, Any]]:
+        order: list[str] = []
+        for fields in events:
+            word = f"{fields['event']} {self._text(fields.get('jobId', ''))}".rstrip()
+            again = sum(each.endswith(word) for each in order)
+            order.append(f"{again + 1} {word}" if again else word)
+            yield f"{path}#{order[-1]}", self._event(fields)
+        yield f"{path} order", order
 
     def _event(self, fields: Mapping[str, str]) -> dict[str, Any]:
         made: dict[str, Any] = {}
@@ -141,7 +153,9 @@ class Footprint:
         """Give a length of time; what reaches from now to a time of a calendar is no number."""
         if field == "offset":
             return "<offset>" if ms else 0
-        return f"<{field}>" if ms % 1000 else int(ms)
+        # Node counts from when it was told to; that may take it a moment.
+        whole = round((ms + SLACK_MS) / 60_000) * 60_000
+        return int(whole) if 0 <= whole - ms <= SLACK_MS else f"<{field}>"
 
     def _when(self, at: float) -> str:
         away = at - self._now
@@ -155,9 +169,15 @@ class Footprint:
 
 
 def differences(node: Flat, toril: Flat) -> list[Difference]:
-    """List what stands differently."""
-    return [
+    """List what stands differently; events that only one side has do not count as an order."""
+    found = [
         Difference(path, node.get(path), toril.get(path))
         for path in sorted(node.keys() | toril.keys())
-        if node.get(path) != toril.get(path)
+        if not path.endswith(" order") and node.get(path) != toril.get(path)
     ]
+    for path in sorted(path for path in node.keys() & toril.keys() if path.endswith(" order")):
+        one = [word for word in node[path] if word in toril[path]]
+        other = [word for word in toril[path] if word in node[path]]
+        if one != other:
+            found.append(Difference(path, one, other))
+    return found

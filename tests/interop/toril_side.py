@@ -232,7 +232,7 @@ class TorilSide:
                 case _:
                     raise KeyError(name)
         self.queue(queue)
-        worker = self.app.worker([queue], self._handler(key), **made)
+        worker = self.app.worker([queue], self.handler(key), **made)
         self._workers[key] = worker
         await worker.start()
 
@@ -249,7 +249,7 @@ class TorilSide:
     async def runs(self) -> list[Run]:
         return [Run(**one) for one in self._runs]
 
-    def _handler(self, key: str) -> Callable[[Job[Any]], Awaitable[Any]]:
+    def handler(self, key: str) -> Callable[[Job[Any]], Awaitable[Any]]:
         async def run(job: Job[Any]) -> Any:
             entry = {"queue": job.queue, "id": job.id, "name": job.name, "worker": key}
             self._runs.append(entry | {"began": time.time() * 1000, "ended": None})
