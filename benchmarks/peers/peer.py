@@ -230,7 +230,7 @@ class Drain:
     def _end(self, told: dict[str, float]) -> None:
         time.sleep(SETTLE_S)
         twice = len(self._runs) - len(set(self._runs))
-        tell_json({**told, "MB": _resident_mb(), "run twice": twice})
+        tell_json({**told, "MB": _resident_mb(), "run twice": twice, "ran": len(self._runs)})
         os._exit(0)
 
 

@@ -1,5 +1,6 @@
 """SAQ."""
 
+import math
 import time
 from typing import Any
 
@@ -18,7 +19,8 @@ class Saq(Peer):
         await self._queue.enqueue("noop", text=text)
 
     async def add_later(self, text: str, seconds: float) -> None:
-        await self._queue.enqueue("noop", text=text, scheduled=round(time.time() + seconds))
+        # It takes whole seconds.
+        await self._queue.enqueue("noop", text=text, scheduled=math.ceil(time.time() + seconds))
 
     async def work(self, ran: Ran, concurrency: int, queues: list[str]) -> Any:
         async def noop(context: dict[str, Any], *, text: str) -> None:
