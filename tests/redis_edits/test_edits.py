@@ -1,11 +1,18 @@
 """update, log, retry, promote: fields, scores and places as BullMQ has them."""
 
+from collections.abc import Awaitable, Callable
+
+import pytest
+
 from tests.contract.helpers import HOUR, KIDS, QUEUE, SECOND, T0, Kit, fail, new
 from tests.redis_edits.conftest import Wire
 from toril._model.options import Dedup
+from toril._model.record import Ref
 from toril._model.report import JobPatch
+from toril._model.schedule import Rule
 from toril._model.states import State
-from toril._store.protocol import LogLine
+from toril._store.protocol import LogLine, ScheduleDraft
+from toril.errors import StoreCorrupt
 
 CLASS = 2**32
 
@@ -152,3 +159,33 @@ async def test_a_promoted_job_goes_to_its_class_and_has_no_delay(kit: Kit, wire:
     assert wire.scores("prioritized") == {ref.id: 3 * CLASS + 1}
     assert wire.hash(ref.id)["delay"] == "0"
     assert wire.scores("marker")["0"] == 0
+
+
+Act = Callable[[Kit, Ref], Awaitable[object]]
+WRITES: dict[str, Act] = {
+    "retry": lambda kit, ref: kit.retry(ref),
+    "promote": lambda kit, _: kit.promote(queue=QUEUE, states=(State.DELAYED,)),
+    "remove": lambda kit, ref: kit.remove(ref),
+    "clean": lambda kit, _: kit.sweep("clean", State.FAILED, before_ms=kit.now),
+    "update": lambda kit, ref: kit.update(ref, data="2", progress="1"),
+    "put_schedule": lambda kit, _: kit.store.put_schedule(
+        ScheduleDraft(queue=QUEUE, id="s", name="x", rule=Rule(every_ms=1), next_ms=T0), now=kit.now
+    ),
+}
+
+
+@pytest.mark.parametrize("verb", WRITES)
+@pytest.mark.parametrize("key", ["wait", "delayed", "events", "marker"])
+async def test_a_key_of_another_kind_is_found_before_anything_is_written(
+    kit: Kit, wire: Wire, key: str, verb: str
+) -> None:
+    ref = await kit.make(State.FAILED)
+    await kit.make(State.DELAYED)
+    wire.client.delete(wire.key(key))
+    wire.client.set(wire.key(key), "?")
+    before = {name: wire.client.dump(wire.key(name)) for name in wire.names()}
+
+    with pytest.raises(StoreCorrupt, match=wire.key("")):
+        await WRITES[verb](kit, ref)
+
+    assert {name: wire.client.dump(wire.key(name)) for name in wire.names()} == before

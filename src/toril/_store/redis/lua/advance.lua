@@ -2,12 +2,13 @@
 --
 -- keys   queue
 -- args   caller number now id job next
--- use    clock event once schedule wake
+-- use    clock event once schedule wake where
 -- emits  added waiting delayed duplicated
 -- wire   W-92 W-93 W-95
 -- reply  nothing, or the time of the run and the fields of the schedule
 local function main()
   local q, now, at = queue[1], clock.now(arg.now), tonumber(arg.next)
+  where.check(q)
   local hash = schedule.read(q, arg.id)
   if not hash or schedule.armed(q, arg.id) ~= arg.job then
     return false

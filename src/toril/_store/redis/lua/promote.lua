@@ -23,6 +23,7 @@ end
 
 local function main()
   clock.now(arg.now)
+  where.check(queue[1])
   local reply = choice.work(ready)
   wake.all()
   event.trim()

@@ -3,7 +3,7 @@
 -- keys   queue
 -- args   caller number now id next offset
 -- each   field: name text
--- use    clock event once opening schedule wake
+-- use    clock event once opening schedule wake where
 -- emits  added waiting delayed removed duplicated
 -- wire   W-90 W-91 W-94
 -- reply  the time of the run, and the fields of the schedule
@@ -52,6 +52,7 @@ end
 
 local function main()
   local q, now, hash = queue[1], clock.now(arg.now), {}
+  where.check(q)
   opening.open(q)
   for i = 1, #each.field do
     hash[each.field[i].name] = each.field[i].text

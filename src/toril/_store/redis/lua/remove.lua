@@ -3,12 +3,13 @@
 -- keys   queue
 -- args   caller number now role before limit passed children
 -- each   job: id
--- use    choice clock event once removal wake
+-- use    choice clock event once removal wake where
 -- emits  removed waiting delayed
 -- wire   W-111 W-112 W-113
 -- reply  ids, refusals (missing · locked · owned), dealt with or passed over, end
 local function main()
   local now = clock.now(arg.now)
+  where.check(queue[1])
   local deep = arg.children == "1"
   local reply = choice.work(function(q, id, passed)
     local word, of, who, gone = removal.remove(q, id, deep, now, arg.role, passed)

@@ -18,17 +18,22 @@ end
 local function again(q, id)
   local key = q.base .. id
   local fields = call("HMGET", key, "name", "priority", "parentKey", "opts")
-  local prev = where.take(q, id, ENDED)
   if not fields[1] then
+    where.take(q, id, ENDED)
     return "missing"
-  elseif not prev then
+  end
+  local prev = call("ZSCORE", q.completed, id) and "completed"
+    or call("ZSCORE", q.failed, id) and "failed"
+  if not prev then
     return where.state(q, id)
   end
+  -- What may fail for another queue's keys comes before what moves the job.
+  family.rejoin(fields[3], key)
+  where.out(q, prev, id)
   call("HDEL", key, "finishedOn", "processedOn", "failedReason", "returnvalue", "defa")
   if arg.reset == "1" then
     call("HDEL", key, "atm", "attemptsMade", "stc")
   end
-  family.rejoin(fields[3], key)
   local front = (tonumber(fields[2]) or 0) == 0 and wants_front(fields[4])
   place.ready(q, id, fields[2], front)
   event.emit(q, "waiting", "jobId", id, "prev", prev)
@@ -36,6 +41,7 @@ end
 
 local function main()
   clock.now(arg.now)
+  where.check(queue[1])
   local reply = choice.work(again)
   wake.all()
   event.trim()

@@ -9,6 +9,7 @@
 -- reply  ids, none, passed over, end
 local function main()
   local now = clock.now(arg.now)
+  where.check(queue[1])
   local reply = choice.work(function(q, id, passed)
     where.out(q, arg.role, id, passed)
     removal.drop(q, id, now)

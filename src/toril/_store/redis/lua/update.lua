@@ -65,6 +65,7 @@ end
 
 local function change(patch, now)
   local q, key = patch.queue, patch.queue.base .. patch.id
+  where.check(q)
   local word = refusal(q, patch, key)
   if word then
     return word

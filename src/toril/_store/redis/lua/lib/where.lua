@@ -1,5 +1,6 @@
 -- The places of a queue by their roles: which one holds a job, taking ids out, looking through.
 --
+-- use    opening
 -- wire   W-02 W-04 W-10 W-13
 local where = {}
 
@@ -12,6 +13,14 @@ local STATES = { wait = "waiting", paused = "waiting", waiting_children = "waiti
 
 -- How many ids of lists this call has looked at, about; who acts on many jobs stops in time.
 where.looked = 0
+
+-- Fail, before anything was written, when a key of the queue holds another kind of value.
+function where.check(q)
+  local key = opening.fault(q)
+  if key then
+    call(call("TYPE", key).ok == "list" and "XLEN" or "LLEN", key)
+  end
+end
 
 -- Say whether an id is likely to be found sooner from the left: newer jobs stand there.
 local function is_new(key, id)
