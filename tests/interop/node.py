@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -23,6 +23,7 @@ ANSWER_S = 8.0
 # The process answers in time by itself; this is for one that does not.
 LATE_S = 3.0
 VERSIONS = (6, 5)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 class NodeError(Exception):
@@ -41,19 +42,32 @@ def node() -> str:
     missing = None
     if found is None:
         missing = "node is not on PATH"
-    elif not (HERE / "node_modules" / "bullmq6").exists():
+    elif not (HERE / "node_modules" / "bullmq").exists():
         missing = f"npm packages are missing: npm install --prefix {HERE.relative_to(Path.cwd())}"
     if missing is None and found is not None:
         return found
+    _lack(str(missing))
+
+
+def browser() -> str:
+    """Find a Chromium; without one skip at home and fail in CI."""
+    for name in BROWSERS:
+        found = shutil.which(name)
+        if found is not None:
+            return found
+    _lack(f"no browser is on PATH: {', '.join(BROWSERS)}")
+
+
+def _lack(what: str) -> NoReturn:
     if os.environ.get("CI"):
-        pytest.fail(f"interop: {missing}")
-    pytest.skip(f"interop: {missing}")
+        pytest.fail(f"interop: {what}")
+    pytest.skip(f"interop: {what}")
 
 
 class Peer:
     """One Node process with one version of BullMQ, on one Redis."""
 
-    def __init__(self, version: int, port: int, *, program: str = "peer.mjs") -> None:
+    def __init__(self, version: int, port: int, *more: str, program: str = "peer.mjs") -> None:
         self.version = version
         self._numbers = itertools.count(1)
         self._asked: dict[int, tuple[asyncio.AbstractEventLoop, asyncio.Future[Any]]] = {}
@@ -61,7 +75,7 @@ class Peer:
         self._started = threading.Event()
         self.stray: list[str] = []
         self._process = subprocess.Popen(
-            [node(), str(HERE / program), str(version), str(port)],
+            [node(), str(HERE / program), str(version), str(port), *more],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

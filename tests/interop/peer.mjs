@@ -7,8 +7,9 @@ import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 
 const [, , version, port] = process.argv;
-const bull = await import(`bullmq${version}`);
-const require = createRequire(import.meta.resolve(`bullmq${version}`));
+const name = version === "6" ? "bullmq" : `bullmq${version}`;
+const bull = await import(name);
+const require = createRequire(import.meta.resolve(name));
 const connection = { host: "127.0.0.1", port: Number(port) };
 const PATIENCE_MS = 8000;
 const CLOSING_MS = 3000;

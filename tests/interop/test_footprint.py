@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.interop.conftest import NAMES, Sides
+from tests.interop.conftest import Sides
 from tests.interop.footprint import Difference, Flat, Footprint, differences
 from tests.interop.sides import Side, does, tree, until
 from tests.servers import fresh_prefix
@@ -576,7 +576,6 @@ async def test_node_leaves_the_same_twice(sides: Sides, keys: Any, what: str) ->
     assert differences(once, twice) == []
 
 
-@pytest.mark.skipif("toril" not in NAMES, reason="toril has no store on Redis yet")
 @pytest.mark.parametrize("what", DOINGS)
 async def test_toril_leaves_what_node_leaves(sides: Sides, keys: Any, what: str) -> None:
     node = await footprint(sides, keys, "node6", what)
