@@ -15,7 +15,7 @@ from toril._model.report import ScheduleInfo
 from toril._model.schedule import Rule
 from toril._model.times import Millis
 from toril._store.protocol import ScheduleDraft
-from toril.errors import ConfigError
+from toril.errors import ConfigError, StoreCorrupt
 
 from . import read, registry
 from .choosing import JOBS_A_CALL
@@ -30,7 +30,7 @@ _options = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 async def put(server: Server, draft: ScheduleDraft, now: Millis | None) -> ScheduleInfo:
     """Carry out the verb put_schedule."""
     await registry.register(server.link, server.prefix, [draft.queue], PATIENCE_S)
-    rows = [(name, str(value)) for name, value in _fields(draft).items() if value is not None]
+    rows = [(name, str(value)) for name, value in fields_of(draft).items() if value is not None]
     at, flat = await server.run(
         "put_schedule",
         [draft.queue],
@@ -38,11 +38,14 @@ async def put(server: Server, draft: ScheduleDraft, now: Millis | None) -> Sched
         now=now,
         id=draft.id,
         next=draft.next_ms,
-        offset=_offset(draft),
+        offset=offset_of(draft),
     )
     info = _info(draft.queue, draft.id, at, flat)
     if info is None:
-        raise RuntimeError(f"schedule {draft.id!r} cannot be read back")
+        raise StoreCorrupt(
+            f"schedule {draft.id!r} of queue {draft.queue!r} was stored and cannot be read back: "
+            "another program changes its hash"
+        )
     return info
 
 
@@ -84,7 +87,7 @@ async def _of_queue(server: Server, queue: str) -> list[ScheduleInfo]:
     return [info for info in found if info is not None]
 
 
-def _fields(draft: ScheduleDraft) -> dict[str, str | int | None]:
+def fields_of(draft: ScheduleDraft) -> dict[str, str | int | None]:
     """Give the fields of a schedule's hash, in BullMQ's words; None is left out."""
     rule = draft.rule
     opts = _template(draft.opts)
@@ -106,7 +109,7 @@ def _fields(draft: ScheduleDraft) -> dict[str, str | int | None]:
     }
 
 
-def _offset(draft: ScheduleDraft) -> int:
+def offset_of(draft: ScheduleDraft) -> int:
     """Say how far the runs of an interval lie after its slots."""
     every = draft.rule.every_ms
     if draft.rule.offset_ms is not None or every is None:
