@@ -90,11 +90,13 @@ class FaultProxy:
     """A proxy on a port of its own; a context manager.
 
     Shape    sent: every command that clients sent, in order. connections: how many were made.
-             open: how many of these clients still hold.
+             open: how many of these clients still hold. raw: what passes is no plain calls (a
+           replica's link): nothing is read, counted or trapped.
     """
 
-    def __init__(self, upstream: int, *, port: int = 0) -> None:
-        self.port = port or free_port()
+    def __init__(self, upstream: int, *, raw: bool = False) -> None:
+        self.port = free_port()
+        self.raw = raw
         self.upstream = upstream
         self.delay_s = 0.0
         self.pace: float | None = None
@@ -234,9 +236,8 @@ class FaultProxy:
         await self._stop_listening()
         for link in list(self._links.values()):
             link.cut(abruptly=True)
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -344,10 +345,17 @@ class _Link:
                 _abort(writer)
         self._over.set()
 
+    def _pass(self, flow: _Flow, data: bytes) -> None:
+        if not self.is_silent:
+            flow.put(data)
+
     async def _requests(self) -> None:
         frames = Frames()
         with contextlib.suppress(OSError):
             while data := await self._from_client.read(_CHUNK):
+                if self._proxy.raw:
+                    self._pass(self._to_server, data)
+                    continue
                 for frame in frames.feed(data):
                     self._request(frame)
         self.is_held = False
@@ -383,6 +391,9 @@ class _Link:
         frames = Frames()
         with contextlib.suppress(OSError):
             while data := await self._from_server.read(_CHUNK):
+                if self._proxy.raw:
+                    self._pass(self._to_client, data)
+                    continue
                 for frame in frames.feed(data):
                     if not self.is_silent:
                         self._reply(frame)
