@@ -12,7 +12,7 @@ BODY_LINES = 60
 USUAL_BODY_LINES = 25
 USUAL_SHARE = 0.95
 PARAMETERS = 6
-VERBS = 32
+VERBS = 33
 
 # Where `except Exception` may stand, and why. `*` also matches what is inside a folder.
 CATCHES_ALL = {

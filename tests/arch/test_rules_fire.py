@@ -14,7 +14,7 @@ LONG_BODY = "def f():\n" + "    x = 1\n" * 61
 FAIRLY_LONG_BODY = "def f():\n" + "    x = 1\n" * 26
 SHORT_BODY = "def f():\n" + "    x = 1\n" * 25
 STORE = "class Store:\n    def _hidden(self): ...\n" + "".join(
-    f"    async def verb{number}(self): ...\n" for number in range(32)
+    f"    async def verb{number}(self): ...\n" for number in range(33)
 )
 
 BREAKS: list[tuple[Rule, dict[str, str]]] = [

@@ -27,6 +27,7 @@ from tests.contract.helpers import (
     release,
     snooze,
 )
+from tests.contract.shipping import let_move, parcel, ship
 from toril._model.decide import Decision, End
 from toril._model.options import Dedup, Keep
 from toril._model.record import Claim, Ref
@@ -189,6 +190,8 @@ async def arranged(kit: Kit, row: Row, before: State | None, after: State | None
         return Ref("mail", "none yet")
     if row.verb == "child":
         return await with_open_child(kit, before, after, policy(row))
+    if named(row) == "restore again":
+        return await arrived(kit, before)
     options = dict(SETTINGS.get(named(row), {}))
     if before in (State.COMPLETED, State.FAILED) and named(row).endswith("-forget"):
         options = {}  # a job that is not kept cannot be in these states
@@ -200,6 +203,16 @@ async def arranged(kit: Kit, row: Row, before: State | None, after: State | None
     if row.verb == "obliterate" or named(row) == "claim due":
         await kit.pause()  # so that what is due is not taken as well
     return ref
+
+
+async def arrived(kit: Kit, before: State) -> Ref:
+    """Let a job come from another store, in this state or on to it."""
+    active = before is State.ACTIVE
+    sent = parcel(State.WAITING if active else before)
+    await ship(kit, sent)
+    if active:
+        await kit.claim()
+    return sent.ref
 
 
 def policy(row: Row) -> str:
@@ -350,6 +363,18 @@ def sweep(mode: str, **more: Any) -> Act:
     return act
 
 
+async def restore(scene: Scene) -> TorilError | None:
+    state = scene.after or State.WAITING
+    sent = parcel(State.WAITING if state is State.ACTIVE else state)
+    await ship(scene.kit, sent)
+    scene.ref = sent.ref
+    return None
+
+
+async def move(scene: Scene) -> TorilError | None:
+    return only(await let_move(scene.kit, scene.ref), scene.ref)
+
+
 def only(selected: Selected, ref: Ref) -> TorilError | None:
     """The error of a selection that could only touch this one job."""
     assert not selected.more
@@ -402,4 +427,11 @@ ACTS: dict[str, Act] = {
     "clean": sweep("clean"),
     "obliterate": sweep("obliterate"),
     "obliterate forced": sweep("obliterate", force=True),
+    "restore plain": restore,
+    "restore priority": restore,
+    "restore delay": restore,
+    "restore parent": restore,
+    "restore finished": restore,
+    "restore again": restore,
+    "move": move,
 }

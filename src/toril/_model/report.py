@@ -37,6 +37,7 @@ class Counts:
 class QueueSettings:
     """What holds for a whole queue, whoever works on it.
 
+    Shape    last_id: the highest number that a job of it was given as its id.
     Units    rate_ms and limited_until in ms; limited_until is a time, None when not limited.
     """
 
@@ -50,6 +51,7 @@ class QueueSettings:
     keep_failed: Keep | None = None
     dead_letter: str | None = None
     events_limit: int = 10_000
+    last_id: int = field(default=0, compare=False)
 
 
 class Unset:

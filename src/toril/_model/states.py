@@ -115,6 +115,13 @@ TABLE: tuple[Row, ...] = (
     _row("clean", (W, P, D, WC, C, F), (), "cleaned | old enough, not locked, no schedule's"),
     _row("obliterate", (W, P, D, WC, C, F), (), "| paused, none active"),
     _row("obliterate forced", EVERY, (), "| paused"),
+    _row("restore plain", (), (W,), "added waiting | no other job has its id"),
+    _row("restore priority", (), (P,), "added waiting | no other job has its id"),
+    _row("restore delay", (), (D,), "added delayed | no other job has its id"),
+    _row("restore parent", (), (WC,), "added waiting-children | no other job has its id"),
+    _row("restore finished", (), (C, F), "| no other job has its id"),
+    _row("restore again", EVERY, EVERY, "| came from there before"),
+    _row("move", (W, P, D, WC, C, F), (), "| not active"),
 )
 
 # What a verb says about a job in a state that has no row. "kept" verbs pass such jobs over.
@@ -129,6 +136,7 @@ REFUSED: dict[str, str] = {
     "drain": "kept",
     "clean": "kept",
     "obliterate": "JobLocked",
+    "move": "JobLocked",
 }
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from toril._model.decide import Decision
 from toril._model.options import RateLimit
+from toril._model.parcel import Parcel, Receipt, Shipment
 from toril._model.record import Claim, NewJob, Record, Ref
 from toril._model.report import (
     Children,
@@ -306,7 +307,8 @@ class Store(Protocol):
         mode remove: also detaches softly and emits removed. drain, clean: pass over locked jobs
         and the next runs of schedules; clean emits one cleaned with the count. obliterate: all,
         and the queue itself when nothing is left; the queue must be paused, and `force` is
-        needed while jobs are active.
+        needed while jobs are active. move: jobs that live in another store by now go silently,
+        and no parent is told; what was added after `before_ms` is another job of the same id.
 
         Raises   in the answer: JobNotFound · JobLocked (names the locked job; nothing of that
                  tree was removed) · ScheduleOwned. WrongState: obliterate of a queue not paused.
@@ -399,6 +401,25 @@ class Store(Protocol):
         """Forget a schedule and its armed run, unless that has started; say if it existed.
 
         Emits    removed.
+        """
+        ...
+
+    # Move.
+
+    async def pack(self, refs: Sequence[Ref]) -> list[Parcel | None]:
+        """Read jobs with all that is kept of them; None where there is none."""
+        ...
+
+    async def restore(self, shipment: Shipment, *, now: Millis | None = None) -> Receipt:
+        """Take jobs and schedules from another store as they stood there; give what came last.
+
+        A job that came from there before stays as it is by now, and so does a schedule whose id
+        is there. A shipment of the number that came last changes nothing, and one of number 0 asks.
+
+        Atomic   the shipment, with its receipt.
+        Emits    added, then waiting | delayed | waiting-children; of finished jobs nothing.
+        Raises   JobExists: another job has the id of one that is sent. WrongState: one is active,
+                 or its number is not the next: somebody else moves this queue.
         """
         ...
 

@@ -44,6 +44,14 @@ def size_of(group: Group) -> int:
     return total
 
 
+def link_text(prefix: str, above: Ref, policy: ParentPolicy | None) -> str:
+    """Write what a child says of its parent, with what its failure means there."""
+    link: dict[str, Any] = {"id": above.id, "queueKey": f"{prefix}:{above.queue}"}
+    if policy in _FLAGS:
+        link[_FLAGS[policy]] = True
+    return _json(link).decode()
+
+
 class Call:
     """One call: its rows, and which groups each of its steps stands for."""
 
@@ -134,7 +142,7 @@ class Call:
             "1" if options.lifo else "",
             "1" if job.expects_children else "",
             None if above is None else keys.job_key(self._prefix, above),
-            None if above is None else self._link(above, options.parent_on_fail),
+            None if above is None else link_text(self._prefix, above, options.parent_on_fail),
             job.schedule,
             *_dedup(options.dedup),
         )
@@ -148,12 +156,6 @@ class Call:
             above = {"id": job.parent.id, "queue": f"{self._prefix}:{job.parent.queue}"}
             text = f'{text[:-1]},"parent":{_json(above).decode()}}}'
         return text
-
-    def _link(self, above: Ref, policy: ParentPolicy | None) -> str:
-        link: dict[str, Any] = {"id": above.id, "queueKey": f"{self._prefix}:{above.queue}"}
-        if policy in _FLAGS:
-            link[_FLAGS[policy]] = True
-        return _json(link).decode()
 
     def numbers(self) -> Iterator[int]:
         """Give the numbers of the groups in this call."""

@@ -16,6 +16,8 @@ from .server import Server
 _A_CALL = 500
 # What a parent remembers of a child that is not kept: "nth timestamp name".
 GONE = "toril:child:"
+# Stands for the rest of a flow that comes in several calls, and is no child.
+REST = ":toril:rest"
 
 _FIELDS = ("name", "toril:nth", "timestamp", "failedReason", "finishedOn")
 
@@ -74,7 +76,8 @@ async def _ends(server: Server, parent: str) -> dict[str, tuple[str, str | None]
             ("ZSCAN", f"{parent}:unsuccessful"),
         ],
     )
-    ends: dict[str, tuple[str, str | None]] = dict.fromkeys(pending, ("pending", None))
+    waiting = [child for child in pending if not child.endswith(REST)]
+    ends: dict[str, tuple[str, str | None]] = dict.fromkeys(waiting, ("pending", None))
     for word, flat in (("completed", completed), ("ignored", ignored), ("failed", failed)):
         ends |= {child: (word, value) for child, value in _pairs(flat)}
     return ends

@@ -7,7 +7,7 @@ from toril._model.states import State
 from toril._model.times import Millis
 from toril.errors import JobLocked, WrongState
 
-from . import keys
+from . import keys, moving
 from .choosing import JOBS_A_CALL, ROLES, Choice, Refused, act
 from .refusals import locked, missing, owned
 from .server import Server
@@ -26,6 +26,8 @@ async def remove(server: Server, selection: Selection, now: Millis | None) -> Se
         case "clean":
             states = [state for state in selection.states if state in ROLES]
             return await _sweep(server, selection, states, now)
+        case "move":
+            return await moving.let_move(server, selection, now)
         case _:
             return await _remove(server, selection, now)
 

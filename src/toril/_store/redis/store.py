@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
 
 from toril._model.decide import Decision
+from toril._model.parcel import Parcel, Receipt, Shipment
 from toril._model.record import NewJob, Record, Ref
 from toril._model.report import (
     Children,
@@ -39,7 +40,7 @@ from toril._store.protocol import (
 from toril.errors import StoreUnavailable, TorilError
 from toril.events import Event
 
-from . import add, configure, consume, edit, read, removal, schedule, stream
+from . import add, configure, consume, edit, moving, read, removal, schedule, stream
 from .address import Address
 from .renew import renewing
 from .renewal import RedisRenewer
@@ -263,6 +264,16 @@ class RedisStore:
     ) -> bool:
         """Forget a schedule; see the protocol."""
         return await schedule.drop((await self._site()).server, queue, schedule_id, now)
+
+    # Move.
+
+    async def pack(self, refs: Sequence[Ref]) -> list[Parcel | None]:
+        """Read jobs to send them to another store; see the protocol."""
+        return await moving.pack((await self._site()).server, refs)
+
+    async def restore(self, shipment: Shipment, *, now: Millis | None = None) -> Receipt:
+        """Take jobs and schedules from another store; see the protocol."""
+        return await moving.restore((await self._site()).server, shipment, now)
 
     # Events.
 

@@ -287,9 +287,8 @@ class _Adding:
         self._say_deduplicated(queue, dedup, id, old[0])
 
     def _store_next(self, queue: QueueRow, job: NewJob, dedup: Dedup, ids: tuple[str, str]) -> None:
-        payload = [job.name, job.data, to_text(job.options), job.id or ids[1], job.schedule]
-        parent = [job.parent.queue, job.parent.id] if job.parent else None
-        self.unit.run("add.dedup_next", (queue.key, dedup.key, to_json([*payload, parent])))
+        text = kept_text(job, job.id or ids[1])
+        self.unit.run("add.dedup_next", (queue.key, dedup.key, text))
         self._say_deduplicated(queue, dedup, ids[0], ids[1])
 
     def _reschedule(self, queue: QueueRow, job: NewJob, holder: tuple[int, str]) -> None:
@@ -300,8 +299,14 @@ class _Adding:
         queue.emit(self.now, {"kind": "delayed", "job_id": holder[1], "due_ms": due})
 
 
+def kept_text(job: NewJob, id: str | None) -> str:
+    """Write a duplicate that is kept back, with the id that it is to have."""
+    parent = [job.parent.queue, job.parent.id] if job.parent else None
+    return to_json([job.name, job.data, to_text(job.options), id, job.schedule, parent])
+
+
 def next_job(text: str, queue: str) -> NewJob:
-    """Read a duplicate that was kept back by `_store_next`."""
+    """Read a duplicate that was kept back."""
     name, data, opts, id, schedule, parent = msgspec.json.decode(text)
     return NewJob(
         queue=queue,

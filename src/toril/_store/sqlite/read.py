@@ -203,6 +203,7 @@ def settings_of(queue: QueueRow, now: Millis) -> QueueSettings:
         keep_failed=keep_from_text(queue.keep_failed),
         dead_letter=queue.dead_letter,
         events_limit=queue.events_limit,
+        last_id=queue.ids,
     )
 
 

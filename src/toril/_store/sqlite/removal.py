@@ -47,6 +47,8 @@ def remove(unit: Unit, selection: Selection, now: Millis) -> Selected:
             return _obliterate(unit, queue, selection, now)
         case "drain" | "clean":
             return _sweep(unit, queue, selection, now)
+        case "move":
+            return _let_move(unit, queue, selection)
         case _:
             return _remove(unit, queue, selection, now)
 
@@ -130,6 +132,27 @@ def _sweep(unit: Unit, queue: QueueRow, selection: Selection, now: Millis) -> Se
     if selection.mode == "clean" and rows:
         queue.emit(now, {"kind": "cleaned", "count": len(rows)})
     return Selected(ids=tuple(row[1] for row in rows), more=len(rows) >= selection.limit)
+
+
+def _let_move(unit: Unit, queue: QueueRow, selection: Selection) -> Selected:
+    """Let jobs go that another store has by now: no parent is released, nothing is announced."""
+    ids = selection.ids[: selection.limit]
+    before = EVER if selection.before_ms is None else selection.before_ms
+    rows = unit.rows("move.standing", (queue.key, to_json(ids)))
+    locked = [id for _, id, state, _, _ in rows if state == State.ACTIVE]
+    gone = [row for row in rows if row[2] != State.ACTIVE and row[3] <= before]
+    _drop(unit, [(queue.key, dedup, id) for _, id, _, _, dedup in gone], gone)
+    return Selected(
+        ids=tuple(row[1] for row in gone),
+        refused={id: _running(queue.name, id) for id in locked},
+        more=len(selection.ids) > len(ids),
+    )
+
+
+def _running(queue: str, id: str) -> JobLocked:
+    return JobLocked(
+        f"job {id!r} of queue {queue!r} cannot go: it is active", queue=queue, job_id=id
+    )
 
 
 def _obliterate(unit: Unit, queue: QueueRow, selection: Selection, now: Millis) -> Selected:

@@ -58,6 +58,14 @@ def advance(
     return _arm(unit, queue, replace(info, next_ms=next_ms), now)
 
 
+def restore(unit: Unit, info: ScheduleInfo, now: Millis) -> None:
+    """Store a schedule as it stood elsewhere and arm its run, unless its id is there."""
+    queue = unit.queue(info.queue)
+    if _get(unit, queue, info.id) is None:
+        armed = int(info.next_ms is not None)
+        _arm(unit, queue, replace(info, count=info.count - armed), now)
+
+
 def drop(unit: Unit, name: str, schedule: str, now: Millis) -> bool:
     """Carry out the verb drop_schedule."""
     queue = unit.find_queue(name)

@@ -20,6 +20,7 @@ _GROUPS = (
     "queue",
     "schedule",
     "presence",
+    "move",
 )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from toril._model.decide import Decision
+from toril._model.parcel import Parcel, Receipt, Shipment
 from toril._model.record import NewJob, Record, Ref
 from toril._model.report import (
     Children,
@@ -40,7 +41,7 @@ from toril._store.protocol import (
 from toril.errors import ConfigError, StoreUnavailable, TorilError
 from toril.events import Event
 
-from . import add, claim, configure, edit, finish, read, removal, retention, schedule
+from . import add, claim, configure, edit, finish, moving, read, removal, retention, schedule
 from .engine import MEMORY, Engine
 from .renewal import SQLiteRenewer
 from .unit import Unit, clock
@@ -319,6 +320,18 @@ class SQLiteStore:
         """Forget a schedule; see the protocol."""
         return await self._open_engine().write(
             lambda unit, id: schedule.drop(unit, queue, id, _now(unit, now)), schedule_id
+        )
+
+    # Move.
+
+    async def pack(self, refs: Sequence[Ref]) -> list[Parcel | None]:
+        """Read jobs to send them to another store; see the protocol."""
+        return await self._open_engine().read(lambda r: moving.pack(r, refs))
+
+    async def restore(self, shipment: Shipment, *, now: Millis | None = None) -> Receipt:
+        """Take jobs and schedules from another store; see the protocol."""
+        return await self._open_engine().write(
+            lambda unit, sent: moving.restore(unit, sent, _now(unit, now)), shipment
         )
 
     # Events.

@@ -7,7 +7,7 @@
 -- use    clock event once opening rules wake
 -- emits  paused resumed
 -- makes  marker limiter
--- wire   W-05 W-31 W-51 W-104 W-130 W-131 W-132 W-133
+-- wire   W-04 W-31 W-51 W-104 W-130 W-131 W-132 W-133
 -- reply  what holds now, and how many ids a legacy list still holds
 local MERGED_A_CALL = 1000
 local q = queue[1]

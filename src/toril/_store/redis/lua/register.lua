@@ -3,7 +3,7 @@
 --
 -- keys   registry
 -- each   queue_name: text
--- wire   W-05 W-06
+-- wire   W-05 W-124
 -- reply  for each name: the queue that is in its way, or the empty text
 local all = queue[1].base .. "toril:queues"
 

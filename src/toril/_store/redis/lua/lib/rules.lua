@@ -23,7 +23,7 @@ function rules.of(q, now)
   local own = call("HMGET", q.settings, "keep_completed", "keep_failed", "dead_letter")
   return {
     meta[1] and 1 or 0, meta[2], meta[3], meta[4], limited_until(q, tonumber(meta[3]), now),
-    own[1], own[2], own[3], meta[5],
+    own[1], own[2], own[3], meta[5], call("GET", q.id),
   }
 end
 

@@ -1,0 +1,29 @@
+-- Let jobs go that another store has by now: no parent is released, and nothing is announced.
+--
+-- keys   queue
+-- args   caller number now before
+-- each   job: id
+-- use    clock dedup job once where
+-- wire   W-142
+-- reply  ids that went, ids that are active
+local function main()
+  local q, gone, active = queue[1], {}, {}
+  clock.now(arg.now)
+  for i = 1, #each.job do
+    local id = each.job[i].id
+    local fields = call("HMGET", q.base .. id, "timestamp", "deid")
+    if fields[1] and (call("EXISTS", q.base .. id .. ":lock") == 1 or call("LPOS", q.active, id)) then
+      active[#active + 1] = id
+    elseif fields[1] and (arg.before == "" or tonumber(fields[1]) <= tonumber(arg.before)) then
+      where.anywhere(q, id)
+      if fields[2] then
+        dedup.drop(q, fields[2], id)
+      end
+      job.forget(q, { id })
+      gone[#gone + 1] = id
+    end
+  end
+  return { gone, active }
+end
+
+return once.run(main)
