@@ -54,6 +54,7 @@ WORKER = WorkerInfo(
 )
 
 Opener = Callable[..., RedisRenewer]
+STOPPED: list[str] = []
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def opened() -> Iterator[Opener]:
     made: list[RedisRenewer] = []
 
     def make(url: str, prefix: str, script: Lua = EXTEND) -> RedisRenewer:
-        made.append(RedisRenewer(Address.of(url), renewing(prefix, script)))
+        made.append(RedisRenewer(Address.of(url), renewing(prefix, script), STOPPED.append))
         return made[-1]
 
     yield make
@@ -101,6 +102,16 @@ def test_closing_takes_the_worker_off_the_list(server: RedisServer, opened: Open
 
 def test_a_renewer_that_was_never_used_closes(server: RedisServer, opened: Opener) -> None:
     opened(server.url, "unused").close()
+
+
+def test_who_closes_says_which_worker_has_stopped(server: RedisServer, opened: Opener) -> None:
+    renewer = opened(server.url, fresh_prefix())
+    renewer.renew([], 30_000, WORKER)
+
+    STOPPED.clear()
+    renewer.close()
+
+    assert STOPPED == ["w"]
 
 
 def test_a_server_that_is_away_is_told(proxy: FaultProxy, opened: Opener) -> None:

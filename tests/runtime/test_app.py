@@ -38,8 +38,7 @@ async def test_a_url_names_memory(url: str) -> None:
     ("message", "url"),
     [
         ("no store is called 'sqlit'.*did you mean 'sqlite'", "sqlit:///x.db"),
-        ("no Redis store: use the embedded one", "redis://localhost"),
-        ("no Valkey store", "valkey://localhost"),
+        ("no store is called .redsi.*did you mean .redis", "redsi://localhost"),
         ("it names no file", "sqlite://"),
         ("it names no file", "sqlite:///"),
         ("three slashes", "sqlite://x.db"),

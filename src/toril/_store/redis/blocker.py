@@ -101,6 +101,8 @@ class Blocker:
             return
         wanted = self._wanted()
         if not wanted:
+            if self._call is None and self._line.connection is not None:
+                self._introduce(self._line.connection)
             return
         if self._call is not None:
             if not self._ending and not set(wanted) <= set(self._covered):
@@ -131,12 +133,19 @@ class Blocker:
         self._call = connection.call("BZPOPMIN", control, *wanted, BLOCK_S)
         self._call.add_done_callback(self._ended)
 
+    def introduce(self) -> None:
+        """Give the connection its name now, or take it off."""
+        if self._call is not None:
+            self._markers.end_call(self._covered[0])
+        elif self._line.connection is not None:
+            self._introduce(self._line.connection)
+
     def _introduce(self, connection: Connection) -> None:
         name = self._markers.announce
-        if self._named != (connection, name):
+        had = self._named[1] if self._named and self._named[0] is connection else ""
+        if name != had:
             self._named = (connection, name)
-            if name:
-                connection.call("CLIENT", "SETNAME", name)
+            connection.call("CLIENT", "SETNAME", name)
 
     def _ended(self, call: asyncio.Future[Reply]) -> None:
         self._call = None

@@ -39,6 +39,13 @@ local function queue_of(base)
   end
   return found
 end
+local function lazy(make)
+  return setmetatable({}, { __index = function(self, name)
+    local made = make()
+    setmetatable(self, { __index = made, __newindex = made })
+    return made[name]
+  end })
+end
 local queue = {}
 for i = 1, #KEYS do queue[i] = queue_of(KEYS[i]) end
 """
@@ -127,7 +134,8 @@ def load(name: str) -> Script:
     head = read_head(body)
     parts: list[tuple[str, str]] = [("(prelude)", _PRELUDE.strip() + "\n" + _arguments(head))]
     for library in _libraries(head.use, []):
-        text = f"local {library} = (function()\n{_read(f'lib/{library}')}end)()\n"
+        # A library is made when something of it is first used: a call that needs little is quick.
+        text = f"local {library} = lazy(function()\n{_read(f'lib/{library}')}end)\n"
         parts.append((f"lib/{library}.lua", text))
     parts.append((f"{name}.lua", body))
     text, places = "", [(1, "(prelude)")]

@@ -20,7 +20,13 @@ from .server import Server
 from .stream import Readers
 from .waiter import Waiter
 
+# For how long a reading of the server's clock is better than any later one that says less.
+FORGET_MS = 60_000
 Notice = Callable[[str, str], None]
+
+
+def _clock() -> float:
+    return time.monotonic_ns() / 1e6
 
 
 class Site:
@@ -31,7 +37,9 @@ class Site:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self._ahead: Millis = 0
+        self._ahead = 0.0
+        self._heard = 0.0
+        self._announced: str | None = None
         self.readers = Readers(server.link)
         self.waiter = Waiter(server.link, server.prefix, server_now=self.server_now)
 
@@ -48,18 +56,28 @@ class Site:
         link = (ClusterLink if address.cluster else Link)(address, on_state=on_state)
         await link.open()
         site = cls(Server(prefix, link))
-        for found in (await inspect(link)).notices:
-            notice(found.name, found.message)
-        seconds, _ = await link.read("TIME")
-        site._follow(int(seconds) * 1000)
+        try:
+            found = await inspect(link)
+            seconds, micros = await link.read("TIME")
+        except BaseException:
+            await link.close()
+            raise
+        for each in found.notices:
+            notice(each.name, each.message)
+        site._follow(int(seconds) * 1000 + int(micros) / 1000)
         return site
 
     def server_now(self) -> Millis:
         """Give the time of the server, as near as it is known."""
-        return time.monotonic_ns() // 1_000_000 + self._ahead
+        return int(_clock() + self._ahead)
 
-    def _follow(self, now: Millis) -> None:
-        self._ahead = now - time.monotonic_ns() // 1_000_000
+    def _follow(self, now: float) -> None:
+        """Learn from what the server said the time was; a reply can only be late, never early."""
+        own = _clock()
+        ahead = now - own
+        # But for a clock that was set back: what was learnt long ago is not held on to.
+        if ahead > self._ahead or own - self._heard > FORGET_MS:
+            self._ahead, self._heard = ahead, own
 
     def note(self, answers: Sequence[Claimed]) -> list[Claimed]:
         """Learn from claims what time it is, and when the next jobs are due."""
@@ -73,9 +91,16 @@ class Site:
 
     def announce(self, queue: str, worker: str | None) -> None:
         """Let BullMQ see this process among the workers of a queue."""
-        if worker is not None:
+        if worker is not None and self._announced is None:
+            self._announced = worker
             name = keys.client_name(self.server.prefix, queue)
             self.waiter.announce = f"{name}:w:{worker}"
+
+    def retire(self, worker: str) -> None:
+        """Let BullMQ see it there no longer: the worker has stopped."""
+        if worker == self._announced:
+            self._announced = None
+            self.waiter.fall_silent()
 
     async def wait(self, queues: Sequence[str], timeout_ms: Millis) -> frozenset[str]:
         """Carry out the verb wait."""

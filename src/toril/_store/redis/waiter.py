@@ -29,7 +29,7 @@ _LEFTOVER_MS = 60_000
 
 
 def worker_name(base: str, worker: str | None = None) -> str:
-    """Give the client name by which a queue's workers are found (W-6.9).
+    """Give the client name by which a queue's workers are found.
 
     Shape    base: what the queue's keys begin with, such as `bull:mail`.
     """
@@ -127,6 +127,12 @@ class Waiter:
             if times:
                 rest = min(_FIRST_REST_S * 4.0 ** min(times, 8), _LONGEST_REST_S)
         self._remember(queue, due_ms, None, rest)
+
+    def fall_silent(self) -> None:
+        """Take the client name off the blocking connections, now."""
+        self.announce = ""
+        for blocker in self._blockers.values():
+            blocker.introduce()
 
     async def close(self) -> None:
         """Wake everybody, put back what was popped and not used, and disconnect."""

@@ -13,11 +13,11 @@
 -- each   free: parent
 -- use    adding clock enqueue event holding once opening wake
 -- emits  added waiting delayed waiting-children duplicated deduplicated removed
--- wire   W-22 W-26 W-74 W-75
+-- wire   W-20 W-27 W-74 W-75
 -- reply  the queues that nobody had used before, and for each step: the first number of a run; ids
 --        and words by turns for a group; or, in a list, why not in a word and the key in the way
 local function run(step, first, now)
-  local fault = opening.fault(step.queue)
+  local fault = opening.plain_fault(step.queue)
   if fault then
     return { { "misfit", fault } }
   end

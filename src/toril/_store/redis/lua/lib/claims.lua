@@ -20,9 +20,13 @@ function claims.promote(q, now)
   call("ZREM", q.delayed, unpack(due))
   for i = 1, #due do
     local key = q.base .. due[i]
-    place.ready(q, due[i], call("HGET", key, "priority"))
-    event.emit(q, "waiting", "jobId", due[i], "prev", "delayed")
-    call("HSET", key, "delay", 0)
+    local priority = call("HGET", key, "priority")
+    -- An id without a job is only taken out.
+    if priority or call("EXISTS", key) == 1 then
+      place.ready(q, due[i], priority)
+      event.emit(q, "waiting", "jobId", due[i], "prev", "delayed")
+      call("HSET", key, "delay", 0)
+    end
   end
 end
 
@@ -125,9 +129,9 @@ local function hold(q, want, found, now)
   call("SET", key .. ":lock", want.token, "PX", want.lock)
   if want.worker ~= "" then
     fields[WORKER] = want.worker
-    call("HSET", key, "processedOn", now, "ats", fields[RUNS], "pb", want.worker)
+    call("HSET", key, "processedOn", clock.text, "ats", fields[RUNS], "pb", want.worker)
   else
-    call("HSET", key, "processedOn", now, "ats", fields[RUNS])
+    call("HSET", key, "processedOn", clock.text, "ats", fields[RUNS])
   end
   event.emit(q, "active", "jobId", id, "prev", "waiting")
 end

@@ -1,14 +1,16 @@
 -- The time: the server's own, unless a test says what time it is.
 local clock = {}
 
--- Give the time in ms, and let events bear it.
+-- Give the time in ms, and let events bear it; `clock.text` is the same, ready to be stored.
 function clock.now(given)
   if given ~= "" then
-    clock.given = given
+    clock.given, clock.text = given, given
     return tonumber(given)
   end
   local time = call("TIME")
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  clock.text = string.format("%.0f", now)
+  return now
 end
 
 -- Give the id for an event: the server's, or one that bears a test's time.

@@ -7,7 +7,7 @@
 --
 -- use    clock event opening place wake
 -- emits  added waiting delayed waiting-children
--- wire   W-22 W-25 W-26 W-43 W-73
+-- wire   W-20 W-27 W-44 W-73
 local enqueue = {}
 
 local OPTIONAL = { "rjk", "rjk", "deid", "deid" }

@@ -1,6 +1,6 @@
 -- The ends of jobs: they are stored together, counted by the minute, and bounded.
 --
--- use    keep job
+-- use    clock keep job
 -- wire   W-104 W-106
 local finished = {}
 
@@ -8,7 +8,7 @@ local MINUTE = 60000
 local MINUTES = 20160
 
 -- Note a job that has ended; give whether it is kept at all.
-function finished.add(q, state, id, own, now)
+function finished.add(q, state, id, own)
   q.ended = q.ended or { completed = { rules = {}, count = 0 }, failed = { rules = {}, count = 0 } }
   local ended = q.ended[state]
   ended.count = ended.count + 1
@@ -16,7 +16,7 @@ function finished.add(q, state, id, own, now)
   if count == 0 then
     return false
   end
-  ended[#ended + 1] = now
+  ended[#ended + 1] = clock.text
   ended[#ended + 1] = id
   ended.rules[rule] = own
   return true

@@ -1,6 +1,6 @@
 -- The first job of a queue: see that its keys are what they should be, and mark it as toril's.
 --
--- wire   W-23 W-24
+-- wire   W-41 W-104
 local opening = {}
 
 local TYPES = {
@@ -8,6 +8,8 @@ local TYPES = {
   events = "stream", marker = "zset", meta = "hash", settings = "hash", id = "string",
   pc = "string",
 }
+-- What jobs that just wait need of it: to look at more would cost most of what adding one does.
+local PLAIN = { "wait", "events", "marker", "meta", "id" }
 local MAX_EVENTS = "10000"
 
 -- Say whether a key holds this type of value, or nothing.
@@ -16,14 +18,30 @@ function opening.holds(key, type)
   return found == type or found == "none"
 end
 
+-- Say whether a key cannot be used as its role wants.
+local function unfit(q, role)
+  local key, type = q[role], TYPES[role]
+  if not opening.holds(key, type) then
+    return true
+  end
+  return type == "string" and not tonumber(call("GET", key) or 0)
+end
+
 -- Find a key of a queue that no job can be put into; false when there is none.
 local function misfit(q)
-  for role, type in pairs(TYPES) do
-    local key = q[role]
-    if not opening.holds(key, type) then
-      return key
-    elseif type == "string" and not tonumber(call("GET", key) or 0) then
-      return key
+  for role in pairs(TYPES) do
+    if unfit(q, role) then
+      return q[role]
+    end
+  end
+  return false
+end
+
+-- Name the key that keeps jobs out of a queue that just wait, or false.
+function opening.plain_fault(q)
+  for i = 1, #PLAIN do
+    if unfit(q, PLAIN[i]) then
+      return q[PLAIN[i]]
     end
   end
   return false

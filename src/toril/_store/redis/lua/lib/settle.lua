@@ -1,6 +1,6 @@
 -- Carry out one decision on an active job.
 --
--- use    dedup event family finished letters place tries
+-- use    clock dedup event family finished letters place tries
 -- emits  completed failed retries-exhausted delayed waiting waiting-children
 -- wire   W-100 W-101 W-102 W-103
 local settle = {}
@@ -43,9 +43,9 @@ local function complete(d, fields, now)
   if fields[PARENT] then
     family.complete(fields[PARENT], key, d.result, now)
   end
-  if finished.add(q, "completed", d.id, d.keep, now) then
+  if finished.add(q, "completed", d.id, d.keep) then
     call("HSET", key, "atm", (tonumber(fields[MADE]) or 0) + 1, "returnvalue", d.result,
-      "finishedOn", now)
+      "finishedOn", clock.text)
   else
     family.outlive(fields[PARENT], key)
     job.forget(q, { d.id })
@@ -69,7 +69,7 @@ local function fail(d, fields, now)
     family.fail(fields[PARENT], fields[LINK], key, d.reason, now)
   end
   call("HSET", key, "atm", made, "failedReason", d.reason, "finishedOn", now)
-  local kept = finished.add(q, "failed", d.id, d.keep, now)
+  local kept = finished.add(q, "failed", d.id, d.keep)
   event.emit(q, "failed", "jobId", d.id, "failedReason", d.reason, "prev", "active")
   if d.exhausted == "1" then
     event.emit(q, "retries-exhausted", "jobId", d.id, "attemptsMade", made)
