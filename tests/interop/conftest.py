@@ -12,7 +12,6 @@ from tests.interop.sides import NodeSide, Seen, Side, until
 from tests.interop.toril_side import TorilSide
 from tests.servers import RedisServer, fresh_prefix, shared_server
 
-
 # Node against itself is no proof of toril; these two hold the harness to account.
 CONTROLS = [("node6", "node6", "node6"), ("node5", "node5", "node5")]
 # toril beside one version of Node at a time: what both versions agree on, they agree on together.
