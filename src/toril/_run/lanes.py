@@ -42,13 +42,15 @@ class Lane:
     """One queue: how many of its jobs may run, how many do, and of which names."""
 
     __slots__ = (
-        "_by_name", "_caps", "blocked", "busy", "concurrency", "misses", "mood", "queue", "timer",
+        "_by_name", "_caps", "asked", "blocked", "busy", "concurrency", "misses", "mood", "queue",
+        "timer",
     )  # fmt: skip
 
     def __init__(self, queue: str, concurrency: int, caps: Mapping[str | None, int]) -> None:
         self.queue = queue
         self.concurrency = concurrency
         self.busy = 0
+        self.asked = 0
         self.mood = Mood.READY
         self.blocked = ""
         self.misses = 0
@@ -93,9 +95,12 @@ class Lane:
         """Ask for jobs if there is room and a chance to get some."""
         if self.mood is not Mood.READY:
             return None
-        limit = min(most, self.concurrency - self.busy)
+        limit = min(most, self.concurrency - self.busy - self.asked)
         skip: frozenset[str] = frozenset()
         if self._caps:
+            # Of what names the jobs are that are on their way, nobody knows yet.
+            if self.asked:
+                return None
             limit, skip = self._within_caps(limit)
         if limit <= 0:
             return None
@@ -149,13 +154,21 @@ class Lanes:
 
     @property
     def room(self) -> int:
-        """Count the places that are free."""
-        return self.concurrency - sum(lane.busy for lane in self._lanes)
+        """Count the places that are free, and for which no job is on its way."""
+        return self.concurrency - sum(lane.busy + lane.asked for lane in self._lanes)
 
     @property
     def asking(self) -> bool:
         """Say whether any lane would claim now."""
-        return any(lane.mood is Mood.READY and lane.busy < lane.concurrency for lane in self._lanes)
+        return any(
+            lane.mood is Mood.READY and lane.busy + lane.asked < lane.concurrency
+            for lane in self._lanes
+        )
+
+    @property
+    def expecting(self) -> bool:
+        """Say whether a claim is under way."""
+        return any(lane.asked for lane in self._lanes)
 
     def open_queues(self) -> tuple[str, ...]:
         """Name the queues from which this worker could claim if they have jobs."""
@@ -184,6 +197,16 @@ class Lanes:
                 requests.append(request)
                 most -= request.limit
         return requests
+
+    def expect(self, requests: Iterable[ClaimRequest]) -> None:
+        """Keep the places free that were asked for, until there is an answer."""
+        for request in requests:
+            self._by_queue[request.queue].asked += request.limit
+
+    def answered(self, requests: Iterable[ClaimRequest]) -> None:
+        """Keep them no longer."""
+        for request in requests:
+            self._by_queue[request.queue].asked -= request.limit
 
     def note(self, request: ClaimRequest, claimed: Claimed) -> float | None:
         """Learn from an answer; when the lane has to rest, say for how many seconds."""

@@ -1,4 +1,4 @@
-"""The worker's traffic with its store: decisions out and jobs in, one trip at a time.
+"""The worker's traffic with its store: decisions out and jobs in, few trips at a time.
 
 Natural batching: the decisions of one turn of the loop, or of the time that a trip takes, share
 the next trip, and the same call claims for the places that they free. Never here: running jobs.
@@ -20,6 +20,9 @@ from .telling import Telling
 WAIT_MS = 5_000
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
+# Where several trips may be under way, each takes its share of what is in hand, so that handlers
+# run while the store works. A share of less than this is not worth a trip.
+LEAST_SHARE = 8
 
 
 class Trips:
@@ -51,10 +54,12 @@ class Trips:
         await self._trip()
 
     async def _trip(self) -> None:
-        batch = self._slots.send(MOST)
+        batch = self._slots.send(self._share())
         requests = self._requests()
         began = lease_clock()
         if batch or requests:
+            if self._slots.outbox:
+                self.bell.set()
             finished = await self._carry(batch, requests)
             if finished is None:
                 return
@@ -71,6 +76,10 @@ class Trips:
         self._listen()
         self._tell_when_drained()
 
+    def _share(self) -> int:
+        share = -(-len(self._slots.held) // self._store.trips)
+        return MOST if share < LEAST_SHARE else min(MOST, share)
+
     def _requests(self) -> list[ClaimRequest]:
         if not self.claiming or self._slots.solitary:
             return []
@@ -82,6 +91,7 @@ class Trips:
     ) -> Finished | None:
         """Make one call; what did not arrive goes again after a pause, while its lock holds."""
         self._count += 1
+        self._lanes.expect(requests)
         arrived = False
         try:
             finished = await self._call([decision for _, decision in batch], requests)
@@ -90,6 +100,7 @@ class Trips:
             await self._suffer(error)
             return None
         finally:
+            self._lanes.answered(requests)
             if not arrived:
                 self._slots.unsend(batch)
                 self.bell.set()
@@ -174,6 +185,6 @@ class Trips:
         self.bell.set()
 
     def _tell_when_drained(self) -> None:
-        if self._worked and not self._slots.held and not self._lanes.asking:
+        if self._worked and not (self._slots.held or self._lanes.asking or self._lanes.expecting):
             self._worked = False
             self._telling.drained()

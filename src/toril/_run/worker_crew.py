@@ -62,6 +62,7 @@ class Crew:
         self._hurry = asyncio.Event()
         self._gone = asyncio.Event()
         self._over = False
+        self._carriers: list[asyncio.Task[None]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._given_up: Callable[[str], None] = only_say
         self._interval = sys.getswitchinterval()
@@ -99,8 +100,9 @@ class Crew:
         self._beat()
         self._store.on_taken_back.add(self._taken_back)
         self._trips.bell.set()
-        self._tasks = [self._loop.create_task(self._carry())]
-        self._tasks += [self._loop.create_task(self._repeat(*each)) for each in self._rounds()]
+        carriers = range(self._store.trips)
+        self._carriers = [self._loop.create_task(self._carry()) for _ in carriers]
+        self._tasks = [self._loop.create_task(self._repeat(*each)) for each in self._rounds()]
 
     def _beat(self) -> None:
         self._heartbeat = self._make_heartbeat()
@@ -230,7 +232,7 @@ class Crew:
         Unless the process is `leaving`, the job of a thread that runs on stays locked until the
         thread ends, and what comes of it counts: put back, it would run twice at once.
         """
-        for task in self._tasks[1:]:
+        for task in self._tasks:
             task.cancel()
         self.claim(False)
         self.slots.close()
@@ -285,10 +287,10 @@ class Crew:
         self._store.on_taken_back.discard(self._taken_back)
         self._wake()
         # What is under way may have claimed: those jobs are put back before this ends.
-        await asyncio.wait(self._tasks[:1], timeout=WRITTEN_S)
-        for task in self._tasks:
+        await asyncio.wait(self._carriers, timeout=WRITTEN_S)
+        for task in self._carriers:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._carriers, *self._tasks, return_exceptions=True)
         self._lanes.stop()
         self._threads.close()
         if self._heartbeat is not None:
