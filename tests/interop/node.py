@@ -43,7 +43,7 @@ def node() -> str:
     if found is None:
         missing = "node is not on PATH"
     elif not (HERE / "node_modules" / "bullmq").exists():
-        missing = f"npm packages are missing: npm install --prefix {HERE.relative_to(Path.cwd())}"
+        missing = f"npm packages are missing: npm install --prefix {HERE}"
     if missing is None and found is not None:
         return found
     _lack(str(missing))

@@ -1,5 +1,6 @@
 """Where toril writes otherwise than Node, Node is none the worse for it (see EXCEPTIONS)."""
 
+import json
 from typing import Any
 
 import pytest
@@ -103,6 +104,23 @@ async def test_node_runs_jobs_that_kept_their_priority(toril: Side, node: NodeSi
     await until(lambda: node.counts("cards"), {"completed": 3})
 
     assert [run.name for run in await node.runs()] == ["high", "middle", "low"]
+
+
+async def test_whole_numbers_stay_exact_in_redis_and_node_rounds_them(
+    toril: Side, node: NodeSide, keys: Any
+) -> None:
+    number = 2**60 + 1
+    job = await toril.add("cards", "n", {"n": number, "empty": [[], {}], "text": "\u2028 🎈"})
+
+    stored = json.loads(keys.hget(f"{toril.prefix}:cards:{job}", "data"))
+    mine, theirs = await toril.look("cards", job), await node.look("cards", job)
+
+    assert stored == {"n": number, "empty": [[], {}], "text": "\u2028 🎈"}
+    assert mine is not None
+    assert theirs is not None
+    assert mine.data == stored
+    assert float(theirs.data.pop("n")) == float(2**60)
+    assert theirs.data == {"empty": [[], {}], "text": "\u2028 🎈"}
 
 
 async def test_node_refuses_what_toril_refuses_too(toril: Side, node: NodeSide) -> None:
