@@ -157,8 +157,11 @@ class Store(Protocol):
     Shape    on_taken_back: called, from any thread, when the store took jobs of a dead process
              back by itself; `recover` tells which. on_notice: called, from any thread, with a
              constant name and a text for people when the store is lost or back, or is set up in
-             a way that may lose jobs.
+             a way that may lose jobs. trips: how many calls of `finish` a worker gains by having
+             under way at once: one where the store works in the same interpreter.
     """
+
+    trips: int
 
     on_taken_back: set[Callable[[], None]]
     on_notice: set[Callable[[str, str], None]]

@@ -50,6 +50,9 @@ from .site import Site
 class RedisStore:
     """Jobs on a Redis or Valkey server, shared with every process that reaches it, BullMQ's too."""
 
+    # While the server works on one, the worker runs the jobs of the other.
+    trips = 2
+
     def __init__(self, address: Address, prefix: str) -> None:
         self._address = address
         self._prefix = prefix

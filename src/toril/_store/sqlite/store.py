@@ -59,6 +59,7 @@ class SQLiteStore:
     # How often Python lets another thread run: at its default of 5 ms a busy event loop would
     # starve the writer thread.
     switch_interval = 0.0005
+    trips = 1
 
     def __init__(self, path: str | Path, *, synchronous: str = "full") -> None:
         if synchronous not in _LEVELS:
