@@ -22,9 +22,11 @@ BLOCKING_S = 5.0
 ERRORS = (RedisError, RedisClusterException, OSError)
 
 
-def blocking_client(address: Address) -> "Redis | RedisCluster":
-    """Make a client whose calls block the thread; it connects at its first call."""
-    settings: dict[str, Any] = _to_server(address) | {"retry": Retry(NoBackoff(), 0)}
+def blocking_client(address: Address, timeout_s: float = BLOCKING_S) -> "Redis | RedisCluster":
+    """Make a client whose calls block the thread so long; it connects at its first call."""
+    settings: dict[str, Any] = _to_server(
+        address, min(timeout_s, BLOCKING_S, address.socket_timeout)
+    ) | {"retry": Retry(NoBackoff(), 0)}
     if address.cluster:
         nodes = [ClusterNode(*each) for each in address.hosts]  # type: ignore[no-untyped-call]
         return RedisCluster(startup_nodes=nodes, **settings)
@@ -42,12 +44,12 @@ def blocking_client(address: Address) -> "Redis | RedisCluster":
     return Redis(host=host, port=port, **settings)
 
 
-def _to_server(address: Address) -> dict[str, Any]:
+def _to_server(address: Address, timeout_s: float) -> dict[str, Any]:
     return _common(address) | {
         "username": address.username,
         "password": address.password,
-        "socket_timeout": BLOCKING_S,
-        "socket_connect_timeout": BLOCKING_S,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
         "socket_keepalive": True,
     }
 

@@ -20,6 +20,9 @@ from .faults import Fault, Kind, as_error, judge
 from .link import Script
 from .resp import Reply, Word
 
+# However short a lock is: a busy server is no silent one.
+LEAST_TIMEOUT_S = 1.0
+
 Held = tuple[Ref, str]
 Command = Sequence[Word]
 
@@ -29,7 +32,8 @@ class Renewing:
     """What is called to renew and to announce.
 
     Shape    pack: the keys and arguments of one call of `script` for these locks; unpack: which
-             of them its reply says are lost. base: what a queue's keys begin with. announce and
+             of them its reply says are lost. base: what a queue's keys begin with. wishes: the
+             key that tells which of a queue's jobs somebody wants to end. announce and
              forget: the commands that put a worker on the list, and take it (by id) off.
     """
 
@@ -37,6 +41,7 @@ class Renewing:
     pack: Callable[[Sequence[Held], Millis], tuple[Sequence[str], Sequence[Word]]]
     unpack: Callable[[Reply, Sequence[Held]], Sequence[Ref]]
     base: Callable[[str], str]
+    wishes: Callable[[str], str]
     announce: Callable[[WorkerInfo], Sequence[Command]]
     forget: Callable[[str], Sequence[Command]]
 
@@ -52,12 +57,15 @@ class RedisRenewer:
         self._gone = gone
         self._renewing = renewing
         self._client: Any = None
+        self._timeout_s = LEAST_TIMEOUT_S
         self._worker: str | None = None
 
     def renew(
         self, held: Sequence[Held], lock_ms: Millis, worker: WorkerInfo | None = None
     ) -> list[Ref]:
         """Extend locks and announce the worker; see the protocol."""
+        # A connection that went silent must leave time to renew over another one.
+        self._timeout_s = max(lock_ms / 3000, LEAST_TIMEOUT_S)
         lost: list[Ref] = []
         for some in self._groups(held):
             keys, argv = self._renewing.pack(some, lock_ms)
@@ -68,6 +76,27 @@ class RedisRenewer:
             with suppress(StoreFull, ConfigError):
                 self._call(self._renewing.announce(worker))
         return lost
+
+    def asked(self, held: Sequence[Held]) -> dict[Ref, str]:
+        """Say which of these jobs somebody wants to end, and why; see the protocol."""
+        found: dict[Ref, str] = {}
+        for some in self._groups(held):
+            by_queue: dict[str, list[str]] = {}
+            for ref, _ in some:
+                by_queue.setdefault(ref.queue, []).append(ref.id)
+            # Hardly ever is there a wish: one command says so.
+            if self._send(("EXISTS", *map(self._renewing.wishes, by_queue))):
+                for queue, ids in by_queue.items():
+                    found |= self._wishes(queue, ids)
+        return found
+
+    def _wishes(self, queue: str, ids: Sequence[str]) -> dict[Ref, str]:
+        told = self._send(("HMGET", self._renewing.wishes(queue), *ids))
+        asked = [id for id, why in zip(ids, told, strict=True) if why is not None]
+        base = self._renewing.base(queue)
+        # A wish may outlive its job where others settled that; the job itself knows.
+        whys = [self._send(("HGET", f"{base}{id}", "toril:cancel")) for id in asked]
+        return {Ref(queue, id): why for id, why in zip(asked, whys, strict=True) if why is not None}
 
     def close(self) -> None:
         """Take the worker off the list, and disconnect; see the protocol."""
@@ -113,7 +142,7 @@ class RedisRenewer:
             raise self._failed(judge(error)) from error
 
     def _connected(self) -> Any:
-        self._client = self._client or blocking_client(self._address)
+        self._client = self._client or blocking_client(self._address, self._timeout_s)
         return self._client
 
     def _failed(self, fault: Fault) -> Exception:

@@ -21,16 +21,21 @@ FIELDS = (
     "name", "data", "opts", "timestamp", "delay", "priority", "atm", "ats", "stc", "progress",
     "failedReason", "stacktrace", "parentKey", "rjk", "deid", "defa", "toril:unknown",
     "toril:origin", "toril:letter", "processedOn", "finishedOn", "returnvalue", "pb", "parent",
+    "toril:cancel",
 )  # fmt: skip
 
 _stack = msgspec.json.Decoder(list[str]).decode
 
 
 def _number(text: str | int | None) -> int:
+    """Read a number; what is none counts as 0, so that one bad job never stops the others."""
     try:
         return int(text or 0)
     except ValueError:
-        return int(float(text or 0))
+        try:
+            return int(float(text or 0))
+        except (ValueError, OverflowError):
+            return 0
 
 
 def _optional(text: str | int | None) -> int | None:
@@ -93,6 +98,7 @@ def read_record(
         unknown=_number(fields[16]),
         origin=fields[17],
         letter=fields[18],
+        cancelled=fields[24],
         started_ms=_optional(fields[19]),
         finished_ms=_optional(fields[20]),
         result=fields[21],
