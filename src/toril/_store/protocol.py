@@ -417,7 +417,7 @@ class Store(Protocol):
         """Take jobs and schedules from another store as they stood there; give what came last.
 
         A job that came from there before stays as it is by now, and so does a schedule whose id
-        is there. A shipment of the number that came last changes nothing, and one of number 0 asks.
+        is there. The shipment that came last changes nothing, and one of number 0 asks for it.
 
         Atomic   the shipment, with its receipt.
         Emits    added, then waiting | delayed | waiting-children; of finished jobs nothing.

@@ -23,7 +23,10 @@ _FIELDS = ("name", "toril:nth", "timestamp", "failedReason", "finishedOn")
 
 
 class _Known(NamedTuple):
-    """What is known of a child's hash; `order` is its place among its siblings."""
+    """What is known of a child's hash; `order` is its place among its siblings.
+
+    Shape    reason: why it failed for good; one that is pending all the same blocks its parent.
+    """
 
     order: tuple[int, int, int, str]
     name: str

@@ -112,7 +112,7 @@ async def restore(server: Server, shipment: Shipment, now: Millis | None) -> Rec
     notes = f"{server.base(shipment.queue)}{_NOTES}"
     last = await server.link.read("HGET", notes, shipment.origin)
     receipt = read_receipt(last.partition(" ")[2] if last else None)
-    if shipment.number in (0, receipt.number):
+    if shipment.number == 0 or shipment.receipt == receipt:
         return receipt
     _check(shipment)
     numbers = places([shipment.queue, *(parcel.record.queue for parcel in shipment.jobs)])

@@ -64,7 +64,7 @@ def restore(unit: Unit, shipment: Shipment, now: Millis) -> Receipt:
     queue = unit.find_queue(shipment.queue)
     stored = queue and unit.value("move.receipt", (queue.key, shipment.origin))
     receipt = read_receipt(stored or None)
-    if shipment.number in (0, receipt.number):
+    if shipment.number == 0 or shipment.receipt == receipt:
         return receipt
     _check(shipment, receipt)
     queue = unit.queue(shipment.queue)

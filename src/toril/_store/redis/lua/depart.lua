@@ -12,9 +12,10 @@ local function main()
   for i = 1, #each.job do
     local id = each.job[i].id
     local fields = call("HMGET", q.base .. id, "timestamp", "deid")
-    if fields[1] and (call("EXISTS", q.base .. id .. ":lock") == 1 or call("LPOS", q.active, id)) then
+    local is_there, added = call("EXISTS", q.base .. id) == 1, tonumber(fields[1]) or 0
+    if is_there and (call("EXISTS", q.base .. id .. ":lock") == 1 or call("LPOS", q.active, id)) then
       active[#active + 1] = id
-    elseif fields[1] and (arg.before == "" or tonumber(fields[1]) <= tonumber(arg.before)) then
+    elseif is_there and (arg.before == "" or added <= tonumber(arg.before)) then
       where.anywhere(q, id)
       if fields[2] then
         dedup.drop(q, fields[2], id)

@@ -69,7 +69,7 @@ local function main()
   local now, notes = clock.now(arg.now), q.base .. "toril:moved"
   local last = call("HGET", notes, arg.origin) or "0 "
   local number = tonumber(last:match("^%d+"))
-  if number == tonumber(arg.shipment) then
+  if last == arg.shipment .. " " .. arg.receipt then
     return { "same" }
   elseif number + 1 ~= tonumber(arg.shipment) then
     return { "other", number }
