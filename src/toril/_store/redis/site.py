@@ -6,7 +6,7 @@ Never here: verbs.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 from toril._model.times import Millis
 from toril._store.protocol import Claimed
@@ -56,12 +56,11 @@ class Site:
         link = (ClusterLink if address.cluster else Link)(address, on_state=on_state)
         await link.open()
         site = cls(Server(prefix, link))
-        try:
+        async with AsyncExitStack() as cleanup:
+            cleanup.push_async_callback(link.close)
             found = await inspect(link)
             seconds, micros = await link.read("TIME")
-        except BaseException:
-            await link.close()
-            raise
+            cleanup.pop_all()
         for each in found.notices:
             notice(each.name, each.message)
         site._follow(int(seconds) * 1000 + int(micros) / 1000)
