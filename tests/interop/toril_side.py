@@ -4,81 +4,23 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from tests.interop.sides import PATIENCE_MS, Data, Ids, Opts, Refused, Run, Scheduler, Seen
+from tests.interop.toril_options import options
+from tests.interop.toril_steps import STEPS, Gate
 from toril import (
-    AwaitChildren,
-    Dedup,
     Event,
-    Fail,
     Job,
     JobFailed,
     Queue,
-    RateLimited,
-    Release,
-    Snooze,
     Toril,
     TorilError,
     Worker,
 )
-from toril._model.record import Ref
 from toril._run.events import Events
 from toril.errors import ResultTimeout
-
-POLICIES = {
-    "failParentOnFailure": "fail",
-    "continueParentOnFailure": "continue",
-    "ignoreDependencyOnFailure": "ignore",
-    "removeDependencyOnFailure": "remove",
-}
-_SAME = {"attempts", "priority", "lifo", "backoff"}
-_RENAMED = {"jobId": "id", "keepLogs": "keep_logs", "stackTraceLimit": "keep_stack"}
-
-
-def options(given: Opts, *, child: bool = False) -> dict[str, Any]:
-    """Say BullMQ's options of a job in toril's words."""
-    made: dict[str, Any] = {"parent_on_fail": "wait"} if child or "parent" in given else {}
-    for name, value in given.items():
-        match name:
-            case _ if name in _SAME:
-                made[name] = _backoff(value) if name == "backoff" else value
-            case _ if name in _RENAMED:
-                made[_RENAMED[name]] = value
-            case _ if name in POLICIES:
-                made |= {"parent_on_fail": POLICIES[name]} if value else {}
-            case "delay":
-                made["delay"] = f"{value}ms"
-            case "timestamp":
-                made["created_at"] = datetime.fromtimestamp(value / 1000, UTC)
-            case "sizeLimit":
-                made["max_size"] = value
-            case "removeOnComplete":
-                made["keep_completed"] = _keep(value)
-            case "removeOnFail":
-                made["keep_failed"] = _keep(value)
-            case "deduplication":
-                made["dedup"] = _dedup(value)
-            case "parent":
-                made["parent"] = Ref(value["queue"].rpartition(":")[2], value["id"])
-            case _:
-                raise KeyError(name)
-    return made
-
-
-def _backoff(value: Any) -> Any:
-    return {"type": "fixed", "delay": value} if isinstance(value, int) else value
-
-
-def _keep(value: Any) -> Any:
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, int):
-        return value
-    made = {"count": value["count"]} if "count" in value else {}
-    return made | ({"age": f"{value['age']}s"} if "age" in value else {})
 
 
 def _waits(waits: Sequence[int]) -> Any:
@@ -86,40 +28,6 @@ def _waits(waits: Sequence[int]) -> Any:
         return None if waits[attempt - 1] < 0 else f"{waits[attempt - 1]}ms"
 
     return wait
-
-
-def _dedup(value: Mapping[str, Any]) -> Dedup:
-    return Dedup(
-        value["id"],
-        ttl=f"{value['ttl']}ms" if "ttl" in value else None,
-        extend=value.get("extend", False),
-        replace=value.get("replace", False),
-        reschedule=value.get("reschedule", False),
-        keep_last=value.get("keepLastIfActive", False),
-    )
-
-
-@dataclass(slots=True)
-class Gate:
-    """Where handlers wait until they are let on."""
-
-    reached: int = 0
-    permits: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
-    moved: asyncio.Condition = field(default_factory=asyncio.Condition)
-
-    async def pass_(self) -> None:
-        async with self.moved:
-            self.reached += 1
-            self.moved.notify_all()
-        await self.permits.acquire()
-
-    def let(self, count: int) -> None:
-        for _ in range(count):
-            self.permits.release()
-
-    async def until(self, count: int) -> None:
-        async with self.moved:
-            await self.moved.wait_for(lambda: self.reached >= count)
 
 
 class TorilSide:
@@ -464,119 +372,3 @@ def _told(event: Event) -> tuple[str, dict[str, Any]]:
         if name in told:
             told[name] = str(told[name])
     return event.kind, told
-
-
-# What a job does, word by word; a step that ends the job gives its value in a tuple.
-
-Step = Callable[..., Awaitable[tuple[Any] | None]]
-
-
-async def _return(side: TorilSide, job: Job[Any], value: Any) -> tuple[Any]:
-    return (value,)
-
-
-async def _undefined(side: TorilSide, job: Job[Any]) -> tuple[Any]:
-    return (None,)
-
-
-async def _children(side: TorilSide, job: Job[Any]) -> tuple[Any]:
-    values = await job.children_values()
-    return ({f"{side.prefix}:{key}": value for key, value in values.items()},)
-
-
-async def _ignored(side: TorilSide, job: Job[Any]) -> tuple[Any]:
-    failures = (await job.children()).failures
-    return ({f"{side.prefix}:{key}": value for key, value in failures.items()},)
-
-
-async def _seen(side: TorilSide, job: Job[Any]) -> tuple[Any]:
-    parent = job.record.parent
-    return (
-        {
-            "name": job.name,
-            "data": job.data,
-            "attemptsMade": job.attempts_made,
-            "attemptsStarted": job.run,
-            "priority": job.record.priority,
-            **({"parentKey": f"{side.prefix}:{parent.queue}:{parent.id}"} if parent else {}),
-        },
-    )
-
-
-async def _throw(side: TorilSide, job: Job[Any], message: str, times: float = 1e9) -> None:
-    if job.attempts_made < times:
-        raise ValueError(message)
-
-
-async def _fatal(side: TorilSide, job: Job[Any], message: str) -> None:
-    raise Fail(message)
-
-
-async def _progress(side: TorilSide, job: Job[Any], value: Any) -> None:
-    await job.progress(value)
-
-
-async def _log(side: TorilSide, job: Job[Any], row: str) -> None:
-    await job.log(row)
-
-
-async def _data(side: TorilSide, job: Job[Any], data: Any) -> None:
-    await job.update(data)
-
-
-async def _gate(side: TorilSide, job: Job[Any], name: str) -> None:
-    await side.gate(name).pass_()
-
-
-async def _sleep(side: TorilSide, job: Job[Any], ms: int) -> None:
-    await asyncio.sleep(ms / 1000)
-
-
-async def _later(side: TorilSide, job: Job[Any], ms: int) -> None:
-    if job.run == 1:
-        raise Snooze(f"{ms}ms")
-
-
-async def _back(side: TorilSide, job: Job[Any]) -> None:
-    if job.run == 1:
-        raise Release
-
-
-async def _child(
-    side: TorilSide, job: Job[Any], queue: str, name: str, data: Any, opts: Opts | None = None
-) -> None:
-    # Not by the number of the run: one that need not wait is continued under the same number.
-    if not len(await job.children()):
-        given = options(opts or {}, child=True)
-        await side.queue(queue).add(name, data, parent=job.ref, **given)
-
-
-async def _await(side: TorilSide, job: Job[Any]) -> None:
-    if (await job.dependencies()).pending:
-        raise AwaitChildren
-
-
-async def _limit(side: TorilSide, job: Job[Any], ms: int) -> None:
-    if job.run == 1:
-        raise RateLimited(f"{ms}ms")
-
-
-STEPS: dict[str, Step] = {
-    "return": _return,
-    "undefined": _undefined,
-    "children": _children,
-    "ignored": _ignored,
-    "seen": _seen,
-    "throw": _throw,
-    "fatal": _fatal,
-    "progress": _progress,
-    "log": _log,
-    "data": _data,
-    "gate": _gate,
-    "sleep": _sleep,
-    "later": _later,
-    "back": _back,
-    "child": _child,
-    "await": _await,
-    "limit": _limit,
-}
