@@ -31,7 +31,11 @@ Signal                      not errors: raised by a handler to say what shall be
 ├── Release                 back to the front of the queue, without counting the attempt
 ├── AwaitChildren           again when its children have settled, without counting the attempt
 └── RateLimited             as Release, and nobody starts a job of this queue for a while
+
+SoftTimeout                 a CancelledError: raised in a coroutine handler whose time is nearly over
 """
+
+import asyncio
 
 
 class TorilError(Exception):
@@ -159,6 +163,14 @@ class UnknownTask(TaskError):
 
 class BadArguments(TaskError, TypeError):
     """The arguments do not fit the task's parameters; nothing was stored."""
+
+
+class SoftTimeout(asyncio.CancelledError):
+    """The handler's soft time limit has passed: it may clean up, and still return or raise.
+
+    A cancellation to everything that it awaits and to `except Exception`, and only itself to who
+    asks for it. Let through, it fails the try as a time-out does.
+    """
 
 
 class Signal(Exception):

@@ -17,6 +17,7 @@ VERBS = 33
 # Where `except Exception` may stand, and why. `*` also matches what is inside a folder.
 CATCHES_ALL = {
     "toril._run.executors*": "user code may raise anything; it becomes an outcome",
+    "toril._run.soft": "it hands a coroutine what it awaited, whatever was raised there",
     "toril._run.worker*": "the loop guard: one bad round must not end the worker",
     "toril._run.hooks*": "a listener's fault is reported, never the job's",
     "toril.cli.load": "importing a user's module may raise anything; it becomes one line",

@@ -33,6 +33,7 @@ class Bench:
 
     store: SQLiteStore
     lost: list[Held] = field(default_factory=list[Held])
+    asked: list[tuple[Held, str]] = field(default_factory=list[tuple[Held, str]])
     troubles: list[TorilError] = field(default_factory=list[TorilError])
     blocked: list[LoopBlocked] = field(default_factory=list[LoopBlocked])
 
@@ -41,6 +42,7 @@ class Bench:
         reports = Reports(
             held=list,
             lost=self.lost.extend,
+            asked=self.asked.extend,
             trouble=self.troubles.append,
             hung=lambda: None,
         )
@@ -130,7 +132,11 @@ async def test_a_store_that_is_back_is_reached_again(bench: Bench) -> None:
 async def test_locks_are_kept_while_the_loop_stands_still(bench: Bench) -> None:
     job = await bench.claim(lock_ms=300)
     reports = Reports(
-        held=lambda: [job], lost=bench.lost.extend, trouble=bench.troubles.append, hung=lambda: None
+        held=lambda: [job],
+        lost=bench.lost.extend,
+        asked=bench.asked.extend,
+        trouble=bench.troubles.append,
+        hung=lambda: None,
     )
     info = WorkerInfo(
         id="w-2", name="w", host="here", pid=1, queues=("q",), concurrency=1,

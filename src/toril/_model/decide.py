@@ -1,6 +1,6 @@
 """What shall become of a job after a try: the only place where that is decided.
 
-Pure: chance is an argument. Never here: carrying it out.
+Pure: chance and the time are arguments. Never here: carrying it out.
 """
 
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from .backoff import Custom, delay
-from .record import Claim, Record
-from .times import Millis
+from .record import Claim, Record, cancel_reason
+from .times import Millis, describe
 
 UNKNOWN_FIRST_MS = 5_000
 UNKNOWN_MAX_MS = 300_000
@@ -24,6 +24,9 @@ class End(StrEnum):
     RETURNED = "returned"
     RAISED = "raised"
     TIMED_OUT = "timeout"
+    DEADLINE = "deadline"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
     FAILED = "fail"
     SNOOZED = "snoozed"
     RELEASED = "released"
@@ -83,18 +86,57 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     handle: Any = None
 
 
+def begins(record: Record) -> Millis:
+    """Say from when a job's limits count: when it was added, or when it was due by its schedule.
+
+    The next run of a schedule is added long before it is due.
+    """
+    if record.schedule is not None:
+        due = record.id.rpartition(":")[2]
+        if due.isdigit():
+            return max(record.created_ms, int(due))
+    return record.created_ms
+
+
+def too_late(record: Record, now: Millis) -> Outcome | None:
+    """Say how a claimed job ends without being run because its time is over; None: it may run."""
+    options = record.options
+    age = now - begins(record)
+    if options.deadline_ms is not None and age >= options.deadline_ms:
+        return deadline_passed(record)
+    # A start that could not even find a handler was none.
+    first = record.runs - record.unknown <= 1
+    if options.expires_ms is not None and first and age >= options.expires_ms:
+        reason = f"expired: not started within {describe(options.expires_ms)}"
+        return Outcome(end=End.EXPIRED, reason=reason)
+    return None
+
+
+def deadline_passed(record: Record) -> Outcome:
+    """Say how a job ends whose deadline has passed."""
+    reason = f"deadline of {describe(record.options.deadline_ms or 0)} passed"
+    return Outcome(end=End.DEADLINE, reason=reason)
+
+
+def cancelled(why: str) -> Outcome:
+    """Say how a job ends that somebody cancelled."""
+    return Outcome(end=End.CANCELLED, reason=cancel_reason(why))
+
+
 def decide(
     claim: Claim,
     outcome: Outcome,
     *,
     random: Callable[[], float],
+    now: Millis,
     unknown_limit_ms: Millis = UNKNOWN_LIMIT_MS,
 ) -> Decision:
     """Decide what shall become of a claimed job.
 
-    A try that returned completes it. `Fail` fails it. A snooze or release is not counted.
-    An unknown name is put back with a growing delay and fails after `unknown_limit_ms`.
-    Anything else is tried again while attempts are left, after the job's backoff.
+    A try that returned completes it. `Fail`, a cancellation, a deadline fail it. A snooze or
+    release is not counted. An unknown name is put back with a growing delay and fails after
+    `unknown_limit_ms`. Anything else is tried again while attempts are left, after the job's
+    backoff, unless its deadline would pass before.
     """
     record = claim.record
     match outcome.end:
@@ -103,6 +145,10 @@ def decide(
         case End.FAILED:
             spent = record.attempts_made + 1 >= record.options.attempts
             return _made(claim, outcome, Action.FAIL, exhausted=spent)
+        case End.CANCELLED | End.DEADLINE:
+            return _made(claim, outcome, Action.FAIL)
+        case End.EXPIRED:
+            return _made(claim, outcome, Action.FAIL, counted=False)
         case End.SNOOZED:
             return _made(claim, outcome, Action.SNOOZE, outcome.delay_ms, counted=False)
         case End.RELEASED:
@@ -112,7 +158,21 @@ def decide(
         case End.UNKNOWN:
             return _unknown(claim, outcome, unknown_limit_ms)
         case End.RAISED | End.TIMED_OUT:
-            return _again(claim, outcome, random)
+            return _in_time(claim, _again(claim, outcome, random), now)
+
+
+def _in_time(claim: Claim, decision: Decision, now: Millis) -> Decision:
+    """Fail a job now whose next try would begin after its deadline."""
+    record = claim.record
+    limit = record.options.deadline_ms
+    if decision.action is not Action.RETRY or limit is None:
+        return decision
+    if now + decision.delay_ms < begins(record) + limit:
+        return decision
+    reason = f"deadline of {describe(limit)} leaves no time for another try: {decision.reason}"
+    return msgspec.structs.replace(
+        decision, action=Action.FAIL, end=End.DEADLINE, reason=reason, delay_ms=0
+    )
 
 
 def _again(claim: Claim, outcome: Outcome, random: Callable[[], float]) -> Decision:

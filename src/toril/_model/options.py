@@ -16,11 +16,13 @@ import msgspec
 from toril.errors import ConfigError
 
 from .backoff import Backoff, Custom, Exponential, Fixed, from_wire, to_wire
-from .times import Duration, Millis, at_ms, delay_ms, to_ms
+from .times import Duration, Millis, at_ms, delay_ms, describe, to_ms
 
 MAX_PRIORITY = 2_097_151
 ParentPolicy = Literal["fail", "continue", "ignore", "remove", "wait"]
 POLICIES: tuple[str, ...] = get_args(ParentPolicy)
+CrashPolicy = Literal["retry", "fail"]
+CRASH_POLICIES: tuple[str, ...] = get_args(CrashPolicy)
 _FLAGS = {"fail": "fpof", "continue": "cpof", "ignore": "idof", "remove": "rdof"}
 
 
@@ -130,11 +132,15 @@ class Options(TypedDict, total=False):
     priority: int
     lifo: bool
     timeout: Duration | None
+    soft_timeout: Duration | None
+    deadline: Duration | None
+    expires: Duration | None
     keep: KeepLike
     keep_completed: KeepLike
     keep_failed: KeepLike
     dedup: Dedup | str | None
     parent_on_fail: ParentPolicy
+    on_crash: CrashPolicy
     keep_logs: int
     keep_stack: int
     max_size: int
@@ -145,6 +151,10 @@ class Options(TypedDict, total=False):
 class JobOptions:
     """What holds for one job.
 
+    Shape    timeout_ms and soft_timeout_ms bound each try: at the soft one the handler is told,
+             at the other its time is over. deadline_ms bounds all tries together, expires_ms the
+             time before the first one; both count from when the job was added. on_crash: what
+             becomes of it when its worker dies: it runs again, or fails at once.
     Units    *_ms in ms; created_ms is a time. attempts counts all tries, the first included.
     """
 
@@ -154,10 +164,14 @@ class JobOptions:
     priority: int = 0
     lifo: bool = False
     timeout_ms: Millis | None = None
+    soft_timeout_ms: Millis | None = None
+    deadline_ms: Millis | None = None
+    expires_ms: Millis | None = None
     keep_completed: Keep | None = None
     keep_failed: Keep | None = None
     dedup: Dedup | None = None
     parent_on_fail: ParentPolicy | None = None
+    on_crash: CrashPolicy = "retry"
     keep_logs: int | None = None
     keep_stack: int | None = None
     max_size: int | None = None
@@ -170,14 +184,19 @@ class JobOptions:
             value = getattr(self, name)
             if value is not None:
                 _integer(value, name, 0, None)
-        policy = self.parent_on_fail
-        if policy is not None and policy not in POLICIES:
-            raise ConfigError(
-                f"parent_on_fail={policy!r} is not a policy",
-                field="parent_on_fail",
-                value=policy,
-                hint=f"use one of {', '.join(POLICIES)}{_nearest(policy, POLICIES)}",
-            )
+        if self.parent_on_fail is not None:
+            _policy_of("parent_on_fail", self.parent_on_fail, POLICIES)
+        _policy_of("on_crash", self.on_crash, CRASH_POLICIES)
+
+
+def _policy_of(field: str, policy: str, known: tuple[str, ...]) -> None:
+    if policy not in known:
+        raise ConfigError(
+            f"{field}={policy!r} is not a policy",
+            field=field,
+            value=policy,
+            hint=f"use one of {', '.join(known)}{_nearest(policy, known)}",
+        )
 
 
 def _integer(value: object, field: str, low: int, high: int | None) -> int:
@@ -235,9 +254,9 @@ def _times(given: Options) -> dict[str, Any]:
     made: dict[str, Any] = {}
     if "delay" in given:
         made["delay_ms"] = delay_ms(given["delay"])
-    if "timeout" in given:
-        limit = given["timeout"]
-        made["timeout_ms"] = None if limit is None else to_ms(limit, field="timeout") or None
+    limits = {name: given[name] for name in _LIMITS if name in given}  # type: ignore[literal-required]
+    for name, limit in limits.items():
+        made[f"{name}_ms"] = None if limit is None else to_ms(limit, field=name) or None
     if "created_at" in given:
         made["created_ms"] = at_ms(given["created_at"], field="created_at")
     return made
@@ -255,7 +274,10 @@ def _keeps(given: Options) -> dict[str, Any]:
     return made
 
 
-_PLAIN = ("priority", "lifo", "parent_on_fail", "keep_logs", "keep_stack", "max_size")
+_PLAIN = (
+    "priority", "lifo", "parent_on_fail", "on_crash", "keep_logs", "keep_stack", "max_size",
+)  # fmt: skip
+_LIMITS = ("timeout", "soft_timeout", "deadline", "expires")
 NAMES = frozenset(Options.__annotations__)
 
 
@@ -279,7 +301,41 @@ def merge(base: JobOptions, given: Options, *, now: Millis | None = None) -> Job
         if "delay" in given:
             raise ConfigError("delay and at were both given", field="at", hint="give one of them")
         made["delay_ms"] = max(at_ms(given["at"], field="at") - (now or 0), 0)
-    return replace(base, **made)
+    merged = replace(base, **made)
+    check_limits(merged)
+    return merged
+
+
+def check_limits(options: JobOptions) -> None:
+    """Check that the time limits leave room for one another.
+
+    Raises   ConfigError: names the two that do not.
+    """
+    check_soft(options.soft_timeout_ms, options.timeout_ms)
+    for name in ("expires", "deadline"):
+        limit: Millis | None = getattr(options, f"{name}_ms")
+        if limit is not None and options.delay_ms >= limit:
+            raise ConfigError(
+                f"{name}={describe(limit)!r} is over before the delay of "
+                f"{describe(options.delay_ms)}: the job would never run",
+                field=name,
+                value=limit,
+                hint=f"both count from when the job is added; make {name} the longer one",
+            )
+
+
+def check_soft(soft_ms: Millis | None, hard_ms: Millis | None) -> None:
+    """Check that a handler is told before its time is over.
+
+    Raises   ConfigError: it would not be.
+    """
+    if soft_ms is not None and hard_ms is not None and soft_ms >= hard_ms:
+        raise ConfigError(
+            f"soft_timeout={describe(soft_ms)!r} is not below timeout={describe(hard_ms)!r}",
+            field="soft_timeout",
+            value=soft_ms,
+            hint="the time between the two is what the handler has to clean up",
+        )
 
 
 def _keep_to_wire(keep: Keep) -> object:
@@ -358,8 +414,12 @@ def to_text(options: JobOptions) -> str:
         made["de"] = _dedup_to_wire(options.dedup)
     if options.parent_on_fail in _FLAGS:
         made[_FLAGS[options.parent_on_fail]] = True
-    if options.timeout_ms is not None:
-        made["toril"] = {"timeout": options.timeout_ms}
+    limits: dict[str, object] = {name: getattr(options, f"{name}_ms") for name in _LIMITS}
+    own = {name: limit for name, limit in limits.items() if limit is not None}
+    if options.on_crash != "retry":
+        own["on_crash"] = options.on_crash
+    if own:
+        made["toril"] = own
     return msgspec.json.encode(made).decode()
 
 
@@ -387,10 +447,14 @@ def from_text(text: str) -> JobOptions:
         priority=int(raw.get("priority") or 0),
         lifo=bool(raw.get("lifo")),
         timeout_ms=own.get("timeout"),
+        soft_timeout_ms=own.get("soft_timeout"),
+        deadline_ms=own.get("deadline"),
+        expires_ms=own.get("expires"),
         keep_completed=_keep_from_wire(raw.get("removeOnComplete")),
         keep_failed=_keep_from_wire(raw.get("removeOnFail")),
         dedup=_dedup_from_wire(raw["de"]) if raw.get("de") else None,
         parent_on_fail=_policy(raw),
+        on_crash="fail" if own.get("on_crash") == "fail" else "retry",
         keep_logs=raw.get("kl"),
         keep_stack=raw.get("stackTraceLimit"),
         max_size=raw.get("sizeLimit"),

@@ -100,6 +100,11 @@ def check_job_id(job_id: str) -> str:
     return job_id
 
 
+def cancel_reason(why: str) -> str:
+    """Write why a cancelled job failed, as its reason says it."""
+    return f"cancelled: {why}" if why else "cancelled"
+
+
 @dataclass(frozen=True, slots=True)
 class Ref:
     """Where a job is found: its queue and its id."""
@@ -130,7 +135,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
 class Try(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """One start of a job that did not complete it.
 
-    Shape    end: failed, timeout, stalled, snoozed or released.
+    Shape    end: failed, timeout, deadline, expired, cancelled, stalled, snoozed or released.
     """
 
     run: int
@@ -147,6 +152,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     Shape    data, opts, progress and result are JSON text; stack holds one text a failed try,
              newest last. deferred: it must be failed with this reason without being run.
              letter: "queue:id" of its dead letter. `get` and `find` fill it, only `get` tries.
+             cancelled: why somebody wanted it to end, which may be empty; None: nobody did.
     Units    *_ms are times in ms since the epoch, delay_ms is a duration.
     """
 
@@ -178,6 +184,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     deferred: str | None = None
     origin: str | None = None
     letter: str | None = None
+    cancelled: str | None = None
     tries: tuple[Try, ...] = ()
 
     @property

@@ -88,7 +88,9 @@ class JobPatch:
     Shape    data and progress are JSON text. `parent` and `dedup` can only be cleared: the job
              is detached from its parent (which may then run), its dedup key becomes free.
              With a `token` the change is refused unless that token holds the job's lock.
-             `alone` notes that the job runs by itself in its worker from now on.
+             `alone` notes that the job runs by itself in its worker from now on. `cancel` is why
+             the job shall end, which may be empty: one that waits fails at once, of one that
+             runs the wish is noted.
     Units    delay_ms counts from now.
     """
 
@@ -103,6 +105,7 @@ class JobPatch:
     parent: Unset | None = UNSET
     dedup: Unset | None = UNSET
     alone: bool | Unset = UNSET
+    cancel: str | Unset = UNSET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from toril._model.options import BackoffFunction
+from toril._model.options import BackoffFunction, check_soft
 from toril._model.record import check_queue_name
 from toril._model.times import Duration, Millis, to_ms
 from toril.errors import ConfigError
@@ -34,15 +34,17 @@ class Handler:
     encode: Callable[[object], str]
     concurrency: int | None = None
     timeout_ms: Millis | None = None
+    soft_timeout_ms: Millis | None = None
     backoff: BackoffFunction | None = None
     title: str = ""
 
 
 class HandlerOptions(TypedDict, total=False):
-    """What may be said of a handler: its cap within a worker, its time limit, its own backoff."""
+    """What may be said of a handler: its cap within a worker, its time limits, its own backoff."""
 
     concurrency: int | None
     timeout: Duration | None
+    soft_timeout: Duration | None
     backoff: BackoffFunction | None
 
 
@@ -66,7 +68,9 @@ def make_handler(
         raise ConfigError(
             f"concurrency={cap!r} of {title} must be at least 1", field="concurrency", value=cap
         )
-    limit = options.get("timeout")
+    limit_ms = _limit("timeout", options.get("timeout"))
+    soft_ms = _limit("soft_timeout", options.get("soft_timeout"))
+    check_soft(soft_ms, limit_ms)
     return Handler(
         queue=check_queue_name(queue),
         name=name,
@@ -74,10 +78,15 @@ def make_handler(
         is_async=_is_async(function),
         encode=lambda value: encode(value, where=f"result of {title}"),
         concurrency=cap,
-        timeout_ms=None if limit is None else to_ms(limit, field="timeout") or None,
+        timeout_ms=limit_ms,
+        soft_timeout_ms=soft_ms,
         backoff=options.get("backoff"),
         title=title,
     )
+
+
+def _limit(name: str, given: Duration | None) -> Millis | None:
+    return None if given is None else to_ms(given, field=name) or None
 
 
 def title_of(function: Callable[..., Any]) -> str:

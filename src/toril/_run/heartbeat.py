@@ -23,6 +23,8 @@ from .looplag import LoopWatch
 
 PRESENCE_S = 10.0
 LONGEST_TICK_S = 0.25
+# How often it is asked whether somebody wants a job to end that is in hand.
+ASK_S = 0.5
 
 
 def lease_clock() -> float:
@@ -53,6 +55,7 @@ class Reports:
 
     held: Callable[[], Sequence[Held]]
     lost: Callable[[Sequence[Held]], None]
+    asked: Callable[[Sequence[tuple[Held, str]]], None]
     trouble: Callable[[TorilError], None]
     hung: Callable[[], None]
 
@@ -78,6 +81,7 @@ class Heartbeat:
         self._loop = asyncio.get_running_loop()
         self._thread: threading.Thread | None = None
         self._last = float("-inf")
+        self._asked = float("-inf")
         self._complained = False
 
     @property
@@ -109,16 +113,15 @@ class Heartbeat:
                 pause = self._lock_s / 3 if held else PRESENCE_S
                 if time.monotonic() - self._last >= pause:
                     self.beat(held)
+                if held and time.monotonic() - self._asked >= ASK_S:
+                    self.ask(held)
         finally:
             self._disconnect()
 
     def beat(self, held: Sequence[Held]) -> None:
         """Renew once: extend every lock, announce the worker, report what is lost."""
         began = lease_clock()
-        locks = {
-            (Ref(each.claim.record.queue, each.claim.record.id), each.claim.token): each
-            for each in held
-        }
+        locks = _locks(held)
         info = replace(self._info, seen_ms=time.time_ns() // 1_000_000, active=len(held))
         try:
             self._renewer = self._renewer or self._connect()
@@ -135,6 +138,21 @@ class Heartbeat:
                 self._reports.lost, [each for (ref, _), each in locks.items() if ref in lost]
             )
         self._last = time.monotonic()
+
+    def ask(self, held: Sequence[Held]) -> None:
+        """Ask which of these jobs somebody wants to end, and report them."""
+        if self._renewer is None:
+            return
+        locks = _locks(held)
+        try:
+            wishes = self._renewer.asked(list(locks))
+        except TorilError as error:
+            self._failed(held, error)
+            return
+        if wishes:
+            told = [(each, wishes[ref]) for (ref, _), each in locks.items() if ref in wishes]
+            self._post(self._reports.asked, told)
+        self._asked = time.monotonic()
 
     def _failed(self, held: Sequence[Held], error: TorilError) -> None:
         """Try again at the next tick, anew; what has lapsed by now is lost."""
@@ -158,3 +176,10 @@ class Heartbeat:
         # A closed loop has nobody left to tell.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call, value)
+
+
+def _locks(held: Sequence[Held]) -> dict[tuple[Ref, str], Held]:
+    return {
+        (Ref(each.claim.record.queue, each.claim.record.id), each.claim.token): each
+        for each in held
+    }

@@ -19,6 +19,7 @@ LOCAL_EVENTS = (
     "active",
     "completed",
     "failed",
+    "cancelled",
     "attempt_failed",
     "progress",
     "stalled",
@@ -85,6 +86,11 @@ class JobCompleted(TryEnded):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFailed(TryEnded):
     """The job failed for good."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobCancelled(JobFailed):
+    """The job failed for good because somebody wanted it to end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,6 +318,7 @@ _LINES: dict[type[Happening], tuple[str, int]] = {
     JobStarted: ("job.started", logging.DEBUG),
     JobCompleted: ("job.completed", logging.INFO),
     JobFailed: ("job.failed", logging.ERROR),
+    JobCancelled: ("job.cancelled", logging.WARNING),
     AttemptFailed: ("job.attempt_failed", logging.WARNING),
     JobPutBack: ("job.put_back", logging.INFO),
     JobDeadLettered: ("job.dead_lettered", logging.WARNING),

@@ -22,10 +22,12 @@ from toril._store.protocol import LogLine
 from toril.errors import JobFailed, JobNotFound, ResultTimeout, TaskError, TorilError
 from toril.events import JobEvent, Removed
 
+from .cancelling import cancel
 from .children import ChildrenView, Dependencies, read_children
 from .context import Context
 from .events import Events
 from .payload import encode
+from .portal import run
 
 R = TypeVar("R")
 U = TypeVar("U")
@@ -121,6 +123,11 @@ class Job(Generic[R]):
     def stack(self) -> tuple[str, ...]:
         """Give the stack of each failed try, newest last."""
         return self.record.stack
+
+    @property
+    def cancelled_reason(self) -> str | None:
+        """Say why somebody wanted the job to end, which may be empty; None: nobody did."""
+        return self.record.cancelled
 
     @property
     def attempts(self) -> tuple[Try, ...]:
@@ -281,6 +288,22 @@ class Job(Generic[R]):
         """
         await self._steer(self._context.store.remove(self._selection(children=children)))
 
+    async def cancel(self, reason: str = "", *, children: bool = True) -> None:
+        """End the job: if it waits it fails at once, if it runs it is told to stop, and fails then.
+
+        So do its children, unless they are to stay. A handler that completes before it hears of
+        this completes the job. Cancelling again is no error.
+
+        Emits    failed.    Raises   WrongState: it has finished. ScheduleOwned. JobNotFound.
+        """
+        refused = await cancel(self._context, [self.ref], reason, children=children)
+        if self.ref in refused:
+            raise refused[self.ref]
+
+    def cancel_sync(self, reason: str = "", *, children: bool = True) -> None:
+        """Do what `cancel` does, from code that blocks (see `toril.sync`)."""
+        run(self.cancel(reason, children=children))
+
     # Inside a handler.
 
     @property
@@ -315,7 +338,7 @@ class Job(Generic[R]):
 
     @property
     def cancelled(self) -> threading.Event:
-        """Give the flag that a `def` handler looks at: set when it should stop."""
+        """Give the flag that a `def` handler looks at: set when it should stop, whatever for."""
         if self._cancelled is None:
             with _CREATING:
                 if self._cancelled is None:
@@ -349,6 +372,10 @@ class Job(Generic[R]):
             token=self.token,
         )
         return self._send(lambda: self._context.lines.send(line))
+
+    def told_to_end(self, why: str) -> None:
+        """Note that somebody wants the job to end; for the worker."""
+        self.record = msgspec.structs.replace(self.record, cancelled=why)
 
     async def written(self) -> None:
         """Wait until every progress and log line is stored or refused; for the worker."""

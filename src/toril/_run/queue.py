@@ -25,6 +25,7 @@ from toril.errors import ConfigError
 
 from .adding import Adder, now_ms
 from .bulk import States, read_states, repeat
+from .cancelling import cancel
 from .draft import NO_DATA, EnqueueOptions, Node, split_id, write_data
 from .events import Events
 from .handlers import HandlerOptions, Registry, make_handler
@@ -281,6 +282,19 @@ class Queue:
         selected = await store.remove(selection)
         if job_id in selected.refused:
             raise selected.refused[job_id]
+
+    async def cancel(self, *ids: str, reason: str = "", children: bool = True) -> list[str]:
+        """End jobs, and give the ids of those that fail because of this; see `Job.cancel`.
+
+        Those that have finished, are gone, or are the next run of a schedule are left out.
+        """
+        refs = [Ref(self.name, job_id) for job_id in ids]
+        refused = await cancel(self._context, refs, reason, children=children)
+        return [ref.id for ref in refs if ref not in refused]
+
+    def cancel_sync(self, *ids: str, reason: str = "", children: bool = True) -> list[str]:
+        """Do what `cancel` does, from code that blocks (see `toril.sync`)."""
+        return run(self.cancel(*ids, reason=reason, children=children))
 
     async def drain(self, *, delayed: bool = False) -> int:
         """Take away every job that waits, delayed ones too if asked; return how many."""

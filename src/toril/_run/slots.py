@@ -10,7 +10,6 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from typing import Any
 
@@ -18,10 +17,10 @@ import msgspec
 
 from toril._model.backoff import Custom
 from toril._model.crashes import alone_from
-from toril._model.decide import Decision, End, Outcome, decide
+from toril._model.decide import Decision, End, Outcome, cancelled, decide, too_late
 from toril._model.options import BackoffFunction
 from toril._model.record import Claim
-from toril._model.times import Millis, describe
+from toril._model.times import Millis
 from toril.errors import (
     ConfigError,
     FailedChildren,
@@ -35,55 +34,24 @@ from toril.errors import (
 )
 
 from .context import Context
-from .executors import Ended, Threads, perform, raised
+from .executors import Ended, Threads, perform
 from .executors.outcome import custom_backoff, reason_of
 from .handlers import Handler, Registry
 from .heartbeat import lease_clock
-from .job import Job
 from .lanes import Lane
+from .slot import FOR_GOOD, NOT_RUN, Slot, Why
 from .telling import Telling, no_handler
+
+__all__ = ["Means", "Slot", "Slots", "Why"]
 
 # Code that suppresses its cancellation is cancelled again this often.
 INSIST_S = 1.0
+# So long may the code of a cancelled job clean up: on the loop it is then cancelled again, and
+# after so many times left to itself, as it is at once in a thread.
+CLEANUP_S = 5.0
+MAX_INSISTS = 5
 # So often may a job that waits for children find none pending before it is taken for a mistake.
 MAX_RERUNS = 100
-
-
-class Why(Enum):
-    """Why a running job is interrupted."""
-
-    TIMED_OUT = "its time was over"
-    LOCK_LOST = "its lock was lost"
-    STOPPING = "the worker stops"
-
-
-NOT_RUN = Ended(Outcome(end=End.RELEASED))
-
-
-class Slot:
-    """One job in hand."""
-
-    __slots__ = (
-        "claim", "ended", "handler", "insists", "job", "lane", "lease_until", "limit_ms",
-        "reruns", "seconds", "sent", "started", "task", "timer", "why",
-    )  # fmt: skip
-
-    def __init__(self, claim: Claim, job: Job[Any], lane: Lane, lease_until: float) -> None:
-        self.claim = claim
-        self.job = job
-        self.lane = lane
-        self.lease_until = lease_until
-        self.handler: Handler | None = None
-        self.task: asyncio.Task[Ended] | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self.limit_ms: Millis | None = None
-        self.why: Why | None = None
-        self.ended = NOT_RUN
-        self.started = 0.0
-        self.seconds: float | None = None
-        self.insists = 0
-        self.reruns = 0
-        self.sent = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,30 +99,36 @@ class Slots:
 
     # From a claim to the handler.
 
-    def take(self, claim: Claim, lane: Lane, lease_until: float) -> None:
-        """Take a claimed job in hand, and run it, now or when it may."""
+    def take(self, claim: Claim, lane: Lane, lease_until: float, now_ms: Millis) -> None:
+        """Take a job in hand that was claimed at this time, and run it, now or when it may."""
         record = claim.record
         job = self._means.telling.job(self._means.context, claim)
-        slot = Slot(claim, job, lane, lease_until)
+        slot = Slot(claim, job, lane, lease_until, now_ms)
         self.held.add(slot)
         self.empty.clear()
         lane.enter(record.name)
         if self.closing:
             self._settle(slot, NOT_RUN)
         elif record.deferred is not None:
-            self._fail(slot, record.deferred)
+            outcome = Outcome(end=End.FAILED, reason=record.deferred)
+            why = record.cancelled
+            self._settle(slot, slot.failure(outcome if why is None else cancelled(why)))
         elif self._readable(slot):
-            self._admit(slot)
+            late = too_late(record, now_ms)
+            if late is None:
+                self._admit(slot)
+            else:
+                self._settle(slot, slot.failure(late))
 
     def _readable(self, slot: Slot) -> bool:
         """Check the stored options once, so that nothing later stumbles over them."""
         record = slot.claim.record
         try:
-            slot.limit_ms = record.options.timeout_ms
+            _ = record.options
         except ConfigError as error:
             sound = msgspec.structs.replace(record, opts="{}")
             slot.claim = msgspec.structs.replace(slot.claim, record=sound)
-            self._fail(slot, reason_of(error))
+            self._settle(slot, slot.failure(Outcome(end=End.FAILED, reason=reason_of(error))))
             return False
         return True
 
@@ -166,8 +140,7 @@ class Slots:
             outcome = Outcome(end=End.UNKNOWN, reason=no_handler(record))
             self._settle(slot, Ended(outcome, error=UnknownTask(no_handler(record))))
             return
-        slot.handler = handler
-        slot.limit_ms = slot.limit_ms or handler.timeout_ms
+        slot.handler = handler = slot.bound(handler)
         if record.stalls >= alone_from(self._means.max_stalls):
             self._crashy.append(slot)
             # Later, so that the rest of the same claim is running by then.
@@ -191,8 +164,7 @@ class Slots:
             work = self._prepared(slot, handler)
         slot.task = loop.create_task(work)
         slot.task.add_done_callback(partial(self._done, slot))
-        if slot.limit_ms is not None:
-            slot.timer = loop.call_later(slot.limit_ms / 1000, self.interrupt, slot, Why.TIMED_OUT)
+        slot.wind(self.interrupt)
         self._running += 1
         self._means.telling.started(slot.job)
 
@@ -214,18 +186,22 @@ class Slots:
     # From the handler to a decision.
 
     def _done(self, slot: Slot, task: asyncio.Task[Ended]) -> None:
+        if slot.task is task:
+            self._end(slot, task)
+
+    def _end(self, slot: Slot, task: asyncio.Task[Ended] | None) -> None:
+        """End a try; without a task its code is left to itself."""
         self._running -= 1
         slot.task = None
         slot.seconds = self._loop.time() - slot.started
-        if slot.timer is not None:
-            slot.timer.cancel()
+        slot.stop_clocks()
         if slot is self._alone:
             self._alone = None
             self._means.wake()
         if slot.why is Why.LOCK_LOST or slot not in self.held:
             self.drop(slot)
         else:
-            self._settle(slot, _ended(slot, task))
+            self._settle(slot, slot.read(task))
         if self._crashy:
             self._next_alone()
 
@@ -238,6 +214,7 @@ class Slots:
             slot.claim,
             outcome,
             random=random.random,
+            now=slot.now(),
             unknown_limit_ms=self._means.unknown_limit_ms,
         )
         self.outbox.append((slot, decision))
@@ -256,12 +233,6 @@ class Slots:
         if fault is not None:
             self._means.telling.trouble(f"backoff of job {record.name!r}", fault)
         return msgspec.structs.replace(ended.outcome, backoff_ms=wait)
-
-    def _fail(self, slot: Slot, reason: str) -> None:
-        """Fail a job without running it."""
-        record = slot.claim.record
-        error = JobFailed(reason, queue=record.queue, job_id=record.id)
-        self._settle(slot, Ended(Outcome(end=End.FAILED, reason=reason), error=error))
 
     # From a decision to the end.
 
@@ -307,9 +278,7 @@ class Slots:
             self._settle(slot, NOT_RUN)
         elif slot.reruns > MAX_RERUNS:
             reason = f"it asked {slot.reruns} times to wait for children, and none was pending"
-            record = slot.claim.record
-            error = JobFailed(reason, queue=record.queue, job_id=record.id)
-            self._settle(slot, Ended(Outcome(end=End.RAISED, reason=reason), error=error))
+            self._settle(slot, slot.failure(Outcome(end=End.RAISED, reason=reason)))
         else:
             self._launch(slot, slot.handler)
 
@@ -364,17 +333,44 @@ class Slots:
             slot.why = Why.LOCK_LOST
             self._means.telling.lock_lost(slot.job)
 
+    def cancel(self, wishes: Sequence[tuple[Slot, str]]) -> None:
+        """End jobs that somebody wants to end; of one that has ended the store says what it is."""
+        for slot, why in wishes:
+            if slot not in self.held or slot.sent or slot.why is not None:
+                continue
+            slot.job.told_to_end(why)
+            if slot.task is not None:
+                self.interrupt(slot, Why.CANCELLED)
+            elif slot in self._crashy:
+                self._crashy.remove(slot)
+                self._settle(slot, slot.failure(cancelled(why)))
+
     def interrupt(self, slot: Slot, why: Why) -> None:
-        """Cancel a running handler; a thread cannot be stopped and is left to itself."""
-        if slot.task is None:
+        """Cancel a running handler; a thread cannot be stopped and is left to itself.
+
+        The thread of a cancelled job has a while to end.
+        """
+        if slot.task is None or (slot.why is not None and why in FOR_GOOD):
             return
         slot.why = slot.why or why
-        slot.task.cancel()
-        if slot.handler is not None and not slot.handler.is_async:
-            self.ask(slot, why)
+        slot.job.cancelled.set()
+        if slot.soft is not None:
+            slot.soft.spare()
+        if not slot.in_thread:
+            slot.task.cancel(why.value)
+            pause = CLEANUP_S if why in FOR_GOOD else INSIST_S
+            self._loop.call_later(pause, self._insist, slot)
+        elif why is Why.CANCELLED:
+            self._loop.call_later(CLEANUP_S, self._abandon, slot, slot.task)
         else:
-            slot.job.cancelled.set()
-            self._loop.call_later(INSIST_S, self._insist, slot)
+            slot.task.cancel()
+            self.ask(slot, why)
+
+    def _abandon(self, slot: Slot, task: asyncio.Task[Ended]) -> None:
+        """Leave the thread of a cancelled job to itself, if it still runs."""
+        if slot.task is task:
+            task.cancel()
+            self.ask(slot, Why.CANCELLED)
 
     def ask(self, slot: Slot, why: Why) -> None:
         """Tell code in a thread that it should end, and everybody that it may not."""
@@ -391,6 +387,9 @@ class Slots:
             self._means.telling.unstoppable(
                 slot.job, f"{slot.why.value}, and it suppresses its cancellation"
             )
+        if slot.insists > MAX_INSISTS and slot.why in FOR_GOOD:
+            self._end(slot, None)
+            return
         slot.task.cancel()
         self._loop.call_later(INSIST_S, self._insist, slot)
 
@@ -434,22 +433,3 @@ class Slots:
                 record = slot.claim.record
                 return f"{record.queue}:{record.id} ({record.name})"
         return "unknown"
-
-
-def _ended(slot: Slot, task: asyncio.Task[Ended]) -> Ended:
-    """Give the end of a try, as it was interrupted or not."""
-    if task.cancelled():
-        ended = raised(asyncio.CancelledError())
-    elif (error := task.exception()) is not None:
-        ended = raised(error)
-    else:
-        ended = task.result()
-    match slot.why:
-        case Why.TIMED_OUT:
-            reason = f"it did not end within its timeout of {describe(slot.limit_ms or 0)}"
-            outcome = Outcome(end=End.TIMED_OUT, reason=reason, stack=ended.outcome.stack)
-            return Ended(outcome, error=TimeoutError(reason))
-        case Why.STOPPING if ended.outcome.end is End.RAISED:
-            return NOT_RUN
-        case _:
-            return ended

@@ -19,6 +19,7 @@ from .hooks import (
     AttemptFailed,
     CodeUnstoppable,
     Hooks,
+    JobCancelled,
     JobCompleted,
     JobDeadLettered,
     JobFailed,
@@ -39,7 +40,7 @@ from .hooks import (
 )
 from .job import Job
 
-_FAILURES = frozenset({End.RAISED, End.TIMED_OUT, End.FAILED})
+_FAILURES = frozenset({End.RAISED, End.TIMED_OUT, End.DEADLINE, End.EXPIRED, End.FAILED})
 _KINDS: dict[str, type[TryEnded]] = {"completed": JobCompleted, "failed": JobFailed}
 _STATES: dict[str, type[WorkerHappening]] = {
     "ready": WorkerReady,
@@ -81,9 +82,13 @@ class Telling:
         else:
             if seconds is not None and decision.end in _FAILURES:
                 listeners.tell("attempt_failed", job, ended.error)
+            if decision.end is End.CANCELLED:
+                listeners.tell("cancelled", job, ended.error)
             if word == "failed":
                 listeners.tell("failed", job, ended.error)
         kind = _KINDS.get(word) or (AttemptFailed if decision.end in _FAILURES else JobPutBack)
+        if decision.end is End.CANCELLED:
+            kind = JobCancelled
         if self._hooks.wants(kind):
             self._hooks.tell(_ended(kind, job.record, decision, word, seconds or 0.0))
 

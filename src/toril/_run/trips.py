@@ -141,7 +141,7 @@ class Trips:
         lane = self._lanes[request.queue]
         until = began + request.lock_ms / 1000
         for claim in claimed.jobs:
-            self._slots.take(claim, lane, until)
+            self._slots.take(claim, lane, until, claimed.now_ms)
         if claimed.jobs:
             self._worked = True
             self.fruitful = self._loop.time()

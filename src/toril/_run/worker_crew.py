@@ -6,7 +6,7 @@ Never here: what any of them does.
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple, cast
 
@@ -126,6 +126,7 @@ class Crew:
         reports = Reports(
             held=self._held,
             lost=self._lost,
+            asked=self._asked,
             trouble=self._troubled,
             hung=lambda: self._given_up(
                 f"the event loop stood still for {settings.max_block_s:.0f} s"
@@ -150,6 +151,9 @@ class Crew:
 
     def _lost(self, held: Iterable[Held]) -> None:
         self.slots.lost(cast("list[Slot]", held))
+
+    def _asked(self, wishes: Sequence[tuple[Held, str]]) -> None:
+        self.slots.cancel(cast("Sequence[tuple[Slot, str]]", wishes))
 
     def _troubled(self, error: TorilError) -> None:
         self._telling.trouble("renewing locks", error)

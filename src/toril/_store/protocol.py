@@ -146,6 +146,13 @@ class Renewer(Protocol):
         """
         ...
 
+    def asked(self, held: Sequence[tuple[Ref, str]]) -> dict[Ref, str]:
+        """Say which of these jobs (job, token) somebody wants to end, and why; it may be empty.
+
+        Raises   StoreUnavailable: nothing is known; try again.
+        """
+        ...
+
     def close(self) -> None:
         """Give back what renewing needs."""
         ...
@@ -273,10 +280,15 @@ class Store(Protocol):
     async def update(
         self, patches: Sequence[JobPatch], *, now: Millis | None = None
     ) -> list[TorilError | None]:
-        """Change data, progress, delay, priority, or detach from the parent.
+        """Change data, progress, delay, priority, detach from the parent, or cancel.
 
-        Atomic   each patch.    Emits    progress; delayed; of a released parent waiting.
-        Raises   in the answer: JobNotFound · LockLost · WrongState (delay of a job not delayed).
+        A cancelled job that waits, whatever for, fails at once, as `finish` fails one. Of one
+        that is active the wish is noted: `Renewer.asked` tells its worker. However its try then
+        ends, unless it completes, the job fails for good; so does it when it is taken back.
+
+        Atomic   each patch.    Emits    progress; delayed; failed; of a released parent waiting.
+        Raises   in the answer: JobNotFound · LockLost · WrongState (delay of a job not delayed,
+                 cancelling a finished one) · ScheduleOwned (cancelling the next run of one).
         """
         ...
 

@@ -1,8 +1,9 @@
 """The verbs update, log, retry and promote. Never here: jobs that go away (removal)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from toril._model.record import cancel_reason
 from toril._model.report import JobPatch, Selected, Selection, Unset
 from toril._model.states import FINISHED, State
 from toril._model.times import Millis
@@ -10,7 +11,8 @@ from toril._store.protocol import LogLine
 from toril.errors import TorilError
 
 from .choosing import Choice, Refused, act, calls
-from .refusals import lock_lost, missing, wrong_state
+from .consume import keep_failed
+from .refusals import lock_lost, missing, owned, wrong_state
 from .server import Server
 
 
@@ -18,16 +20,64 @@ async def update(
     server: Server, patches: Sequence[JobPatch], now: Millis | None
 ) -> list[TorilError | None]:
     """Carry out the verb update."""
+    wishes = [patch for patch in patches if not isinstance(patch.cancel, Unset)]
+    if not wishes:
+        return await _change(server, patches, now)
+    others = [patch for patch in patches if isinstance(patch.cancel, Unset)]
+    answers = iter(await _change(server, others, now))
+    ends = iter(await _cancel(server, wishes, now))
+    return [next(answers if isinstance(patch.cancel, Unset) else ends) for patch in patches]
+
+
+async def _change(
+    server: Server, patches: Sequence[JobPatch], now: Millis | None
+) -> list[TorilError | None]:
+    async def send(places: Mapping[str, int], numbers: Sequence[int]) -> Sequence[str]:
+        rows = [_patch_row(places, patches[number]) for number in numbers]
+        words: list[str] = await server.run("update", list(places), {"patch": rows}, now=now)
+        return words
+
+    return await _each(server, patches, send)
+
+
+async def _cancel(
+    server: Server, patches: Sequence[JobPatch], now: Millis | None
+) -> list[TorilError | None]:
+    """End jobs; how long each is kept then, its own options say."""
+    asked = [("HGET", f"{server.base(patch.queue)}{patch.id}", "opts") for patch in patches]
+    keeps = [keep_failed(opts) for opts in await server.link.many(asked)]
+
+    async def send(places: Mapping[str, int], numbers: Sequence[int]) -> Sequence[str]:
+        rows = [_wish_row(places, patches[number], keeps[number]) for number in numbers]
+        words: list[str] = await server.run(
+            "cancel", list(places), {"wish": rows}, now=now, prefix=server.prefix
+        )
+        return words
+
+    return await _each(server, patches, send)
+
+
+async def _each(
+    server: Server,
+    patches: Sequence[JobPatch],
+    send: Callable[[Mapping[str, int], Sequence[int]], Awaitable[Sequence[str]]],
+) -> list[TorilError | None]:
+    """Send patches, in as many calls as it takes, and read their words."""
     answers: list[TorilError | None] = [None] * len(patches)
     for call in calls(server, [patch.queue for patch in patches]):
         left = call.numbers
         while left:
-            rows = [_patch_row(call.places, patches[number]) for number in left]
-            words = await server.run("update", list(call.places), {"patch": rows}, now=now)
+            words = await send(call.places, left)
             for number, word in zip(left, words, strict=False):
                 answers[number] = _why_not(patches[number], word)
             left = left[len(words) :]
     return answers
+
+
+def _wish_row(places: Mapping[str, int], patch: JobPatch, keep: str) -> tuple[Any, ...]:
+    # In the order of the script's `each wish`.
+    why = "" if isinstance(patch.cancel, Unset) else patch.cancel
+    return (places[patch.queue], patch.id, patch.token, cancel_reason(why), keep)
 
 
 def _patch_row(places: Mapping[str, int], patch: JobPatch) -> tuple[Any, ...]:
@@ -59,6 +109,10 @@ def _why_not(patch: JobPatch, word: str) -> TorilError | None:
             return missing(patch.queue, patch.id)
         case "lost":
             return lock_lost(patch.queue, patch.id)
+        case "owned":
+            return owned(patch.queue, patch.id, "cancel")
+        case state if not isinstance(patch.cancel, Unset):
+            return wrong_state("cancel", patch.queue, patch.id, state, "still to end")
         case state:
             wanted = State.DELAYED
             return wrong_state("change the delay of", patch.queue, patch.id, state, wanted)

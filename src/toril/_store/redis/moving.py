@@ -231,6 +231,7 @@ def _fields(prefix: str, parcel: Parcel, origin: str) -> dict[str, Any]:
         "toril:unknown": record.unknown or None,
         "toril:alone": "1" if parcel.alone else None,
         "toril:letter": record.letter,
+        "toril:cancel": record.cancelled,
         "toril:origin": origin,
     }
     return fields | dict(_tries(record)) | dict(_kids(prefix, parcel))

@@ -39,10 +39,10 @@ def locked(queue: str, id: str, of: str, who: str) -> JobLocked:
     )
 
 
-def owned(queue: str, id: str) -> ScheduleOwned:
+def owned(queue: str, id: str, verb: str = "remove") -> ScheduleOwned:
     """Make the error for a job that is the next run of a schedule."""
     return ScheduleOwned(
-        f"cannot remove job {id!r} of queue {queue!r}: it is the next run of a schedule; drop the "
+        f"cannot {verb} job {id!r} of queue {queue!r}: it is the next run of a schedule; drop the "
         "schedule instead",
         queue=queue,
         job_id=id,

@@ -15,6 +15,9 @@ from .renewal import Command, Held, Renewing
 from .resp import Reply, Word
 from .server import places
 
+# The jobs of a queue that run, and that somebody wants to end: id and why.
+WISHES = "toril:cancels"
+
 
 def renewing(prefix: str) -> Renewing:
     """Say how locks under this prefix are renewed."""
@@ -23,6 +26,7 @@ def renewing(prefix: str) -> Renewing:
         pack=partial(_pack, prefix),
         unpack=_unpack,
         base=partial(keys.base, prefix),
+        wishes=lambda queue: f"{keys.base(prefix, queue)}{WISHES}",
         announce=partial(_announce, prefix),
         forget=partial(_forget, prefix),
     )

@@ -6,15 +6,16 @@ from typing import Any
 import msgspec
 
 from toril._model.options import from_text
+from toril._model.record import cancel_reason
 from toril._model.report import JobPatch, Selected, Selection, Unset
-from toril._model.states import State
+from toril._model.states import FINISHED, State
 from toril._model.times import Millis
 from toril._store.protocol import LogLine
 from toril.errors import LockLost, TorilError, WrongState
 
-from . import family
+from . import family, finish
 from .places import delay_job, make_ready, move, ready_state
-from .removal import missing
+from .removal import missing, schedule_owned
 from .unit import QueueRow, Unit, to_json
 
 EVER = 2**53 - 1
@@ -62,8 +63,9 @@ def _update(unit: Unit, patch: JobPatch, now: Millis) -> TorilError | None:
     job = _load(unit, patch.queue, patch.id, patch.token)
     if isinstance(job, TorilError):
         return job
-    if not isinstance(patch.delay_ms, Unset) and job.state != State.DELAYED:
-        return wrong_state("change the delay of", patch.queue, patch.id, job.state, State.DELAYED)
+    refusal = _refuse(unit, job, patch)
+    if refusal is not None:
+        return refusal
     if not isinstance(patch.data, Unset):
         unit.run("edit.data", (job.key, patch.data))
     if not isinstance(patch.progress, Unset):
@@ -83,7 +85,27 @@ def _update(unit: Unit, patch: JobPatch, now: Millis) -> TorilError | None:
     if not isinstance(patch.dedup, Unset) and job.dedup is not None:
         unit.run("finish.dedup_free", (job.queue.key, job.dedup, job.id))
         unit.run("edit.forget_dedup", (job.key,))
+    if not isinstance(patch.cancel, Unset):
+        _cancel(unit, job, patch.cancel, now)
     return None
+
+
+def _refuse(unit: Unit, job: Edited, patch: JobPatch) -> TorilError | None:
+    if not isinstance(patch.delay_ms, Unset) and job.state != State.DELAYED:
+        return wrong_state("change the delay of", patch.queue, patch.id, job.state, State.DELAYED)
+    if isinstance(patch.cancel, Unset) or job.state == State.ACTIVE:
+        return None
+    if job.state in FINISHED:
+        return wrong_state("cancel", patch.queue, patch.id, job.state, "still to end")
+    if unit.value("edit.scheduled", (job.queue.key, job.id)):
+        return schedule_owned("cancel", job.queue.name, job.id)
+    return None
+
+
+def _cancel(unit: Unit, job: Edited, why: str, now: Millis) -> None:
+    unit.run("edit.cancel", (job.key, why, cancel_reason(why)))
+    if job.state != State.ACTIVE:
+        finish.cancel(unit, job.queue, (job.key, job.id, why), now)
 
 
 def _raw(text: str) -> Any:

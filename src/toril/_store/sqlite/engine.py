@@ -251,21 +251,28 @@ class Engine:
         """Run a call in a write transaction and block until it is answered."""
         call = Call(run, groups, durable=durable, blocking=True)
         self._writer.submit(call)
+        answer: T = self._await(call)
+        return answer
+
+    def _await(self, call: Call) -> Any:
         try:
-            answer: T = call.future.result(ANSWER_S)
+            return call.future.result(ANSWER_S)
         except TimeoutError as error:
             raise StoreUnavailable(f"{self.path} did not answer for {ANSWER_S:.0f} s") from error
+
+    def blocking_read(self, run: Callable[[Reading], T]) -> T:
+        """Run a reading call and block until it is answered."""
+        if self._reader is None:
+            return self.blocking(lambda unit, _: _read_within(unit, run), None)
+        call = Call(lambda reading, _: run(reading), None, durable=False, blocking=True)
+        self._reader.submit(call)
+        answer: T = self._await(call)
         return answer
 
     async def read(self, run: Callable[[Reading], T]) -> T:
         """Run a reading call."""
         if self._reader is None:
-
-            def within(unit: Unit, groups: None) -> T:
-                unit.flush()
-                return run(Reading(unit.db))
-
-            return await self.write(within, None, durable=False)
+            return await self.write(lambda unit, _: _read_within(unit, run), None, durable=False)
         call = Call(lambda reading, _: run(reading), None, durable=False, blocking=False)
         self._reader.submit(call)
         answer: T = await call.future
@@ -287,6 +294,12 @@ class Engine:
         self._work.db.close()
         if presence is not None:
             presence.close()
+
+
+def _read_within(unit: Unit, run: Callable[[Reading], T]) -> T:
+    """Read what this transaction has written as well."""
+    unit.flush()
+    return run(Reading(unit.db))
 
 
 def _forget(unit: Unit, statement: str, key: object) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from toril._model.decide import Action, Decision, End
 from toril._model.options import JobOptions, from_text
+from toril._model.record import cancel_reason
 from toril._model.states import State
 from toril._model.times import Millis
 from toril.errors import FailedChildren, JobNotFound, LockLost, PendingChildren, TorilError
@@ -55,6 +56,7 @@ class Standing(msgspec.Struct, array_like=True):
     name: str | None = None
     attempts_made: int | None = None
     letter: int | None = None
+    cancelled: str | None = None
 
 
 _standings = msgspec.json.Decoder(list[Standing])
@@ -99,7 +101,7 @@ def _refuse(unit: Unit, decision: Decision, job: Standing) -> Answer | None:
     if job.key is None:
         return JobNotFound(f"job {decision.id!r} of queue {decision.queue!r} is gone", **where)
     if job.state is not State.ACTIVE or job.token != decision.token:
-        if job.settled_by == decision.token and decision.action in _DONE.get(job.state, ()):  # type: ignore[arg-type]
+        if job.settled_by == decision.token and _did(decision, job):
             return str(job.state)
         owner = "another worker holds its lock" if job.token else f"it is {job.state}"
         return _lost(decision, owner)
@@ -112,6 +114,13 @@ def _refuse(unit: Unit, decision: Decision, job: Standing) -> Answer | None:
                 f"job {decision.id!r} cannot go on: a child of it has failed", **where
             )
     return None
+
+
+def _did(decision: Decision, job: Standing) -> bool:
+    """Say whether the job is where this decision put it."""
+    if job.state is State.FAILED and job.cancelled is not None:
+        return decision.action is not Action.COMPLETE
+    return decision.action in _DONE.get(job.state, ())  # type: ignore[arg-type]
 
 
 def _lost(decision: Decision, why: str) -> LockLost:
@@ -136,6 +145,7 @@ def _complete(unit: Unit, pairs: Sequence[Pair], now: Millis) -> None:
         if job.parent is not None:
             children.append([job.parent, queue.name, decision.id, decision.result or "null"])
     unit.run_each("finish.complete", rows, now)
+    unit.settled.update({decision.queue for decision, _ in pairs})
     if children:
         family.complete_children(unit, children, now)
     for decision, _ in pairs:
@@ -159,7 +169,6 @@ def _after(unit: Unit, pairs: Sequence[Pair], state: State, now: Millis) -> None
         by_queue.setdefault(pair[0].queue, []).append(pair)
     for name, mine in by_queue.items():
         queue = unit.queue(name)
-        unit.settled.add(name)
         unit.run("queue.count_minute", (queue.key, state, now // 60_000, len(mine)))
         if state is State.COMPLETED:
             queue.ever_completed += len(mine)
@@ -176,6 +185,9 @@ def _options(job: Standing) -> JobOptions:
 def _other(unit: Unit, pair: Pair, now: Millis) -> Answer:
     decision, job = pair
     queue = unit.queue(decision.queue)
+    if job.cancelled is not None:
+        decision = _as_cancelled(decision, job.cancelled)
+        pair = decision, job
     if decision.rate_limit_ms:
         queue.limited_until = max(queue.limited_until, now + decision.rate_limit_ms)
     if decision.action is Action.AWAIT and not unit.value("finish.open_children", (job.key,))[0]:
@@ -184,6 +196,7 @@ def _other(unit: Unit, pair: Pair, now: Millis) -> Answer:
     match decision.action:
         case Action.FAIL:
             _fail(unit, queue, pair, now)
+            unit.settled.add(decision.queue)
             return "failed"
         case Action.AWAIT:
             unit.run("finish.await", (job.key,))
@@ -192,6 +205,36 @@ def _other(unit: Unit, pair: Pair, now: Millis) -> Answer:
             return "waiting-children"
         case _:
             return _put_back(unit, queue, pair, now)
+
+
+def _as_cancelled(decision: Decision, why: str) -> Decision:
+    """Let a job end that somebody wants to end: it has not completed, and is not to run again."""
+    return msgspec.structs.replace(
+        decision,
+        action=Action.FAIL,
+        end=End.CANCELLED,
+        reason=cancel_reason(why),
+        delay_ms=0,
+        exhausted=False,
+    )
+
+
+def cancel(unit: Unit, queue: QueueRow, job: tuple[int, str, str], now: Millis) -> None:
+    """Fail a job (key, id, why) that waits, whatever for, because somebody wants it to end."""
+    key, id, why = job
+    (standing,) = _standings.decode(
+        unit.value("finish.look_up", (to_json([(key, queue.name, id)]),))
+    )
+    decision = Decision(
+        queue=queue.name,
+        id=id,
+        token="",
+        action=Action.FAIL,
+        end=End.CANCELLED,
+        reason=cancel_reason(why),
+        counted=False,
+    )
+    _fail(unit, queue, (decision, standing), now)
 
 
 def _put_back(unit: Unit, queue: QueueRow, pair: Pair, now: Millis) -> Answer:
@@ -242,13 +285,14 @@ def _fail(unit: Unit, queue: QueueRow, pair: Pair, now: Millis) -> None:
     reason = decision.reason or "failed"
     expires = retention.expiry(_options(job), State.FAILED, now)
     stack = _stack(decision, job)
-    unit.run("finish.fail", (job.key, now, queue.take_positions(1), reason, stack, expires))
+    place = (queue.take_positions(1), reason, stack, expires, int(decision.counted))
+    unit.run("finish.fail", (job.key, now, *place))
     if job.dedup is not None:
         free_dedup(unit, queue, job.dedup, decision.id, now)
     if job.parent is not None:
         child = (job.parent, queue.name, decision.id, reason, job.policy)
         family.fail_child(unit, child, now)
-    body = {"kind": "failed", "job_id": decision.id, "reason": reason, "prev": "active"}
+    body = {"kind": "failed", "job_id": decision.id, "reason": reason, "prev": job.state}
     queue.emit(now, body)
     if decision.exhausted:
         made = (job.attempts_made or 0) + 1

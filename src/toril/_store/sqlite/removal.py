@@ -87,6 +87,16 @@ def _remove_tree(
     return None
 
 
+def schedule_owned(verb: str, queue: str, id: str) -> ScheduleOwned:
+    """Make the error for a verb that must not touch the next run of a schedule."""
+    return ScheduleOwned(
+        f"cannot {verb} job {id!r} of queue {queue!r}: it is the next run of a schedule; drop the "
+        "schedule instead",
+        queue=queue,
+        job_id=id,
+    )
+
+
 def _guard(tree: list[list[Any]], queue: str, id: str) -> TorilError | None:
     for _, name, found, state, _, _, scheduled in tree:
         if state == State.ACTIVE:
@@ -98,12 +108,7 @@ def _guard(tree: list[list[Any]], queue: str, id: str) -> TorilError | None:
                 job_id=found,
             )
         if scheduled:
-            return ScheduleOwned(
-                f"cannot remove job {found!r} of queue {name!r}: it is the next run of a "
-                "schedule; drop the schedule instead",
-                queue=name,
-                job_id=found,
-            )
+            return schedule_owned("remove", name, found)
     return None
 
 

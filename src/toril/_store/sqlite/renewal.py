@@ -8,7 +8,7 @@ from toril._model.times import Millis
 
 from . import claim
 from .engine import Engine, announce, forget_worker
-from .unit import Unit, clock
+from .unit import Unit, clock, to_json
 
 
 class SQLiteRenewer:
@@ -35,6 +35,12 @@ class SQLiteRenewer:
         if worker is not None:
             self._worker = worker.id
         return self._engine.blocking(renew, None)
+
+    def asked(self, held: Sequence[tuple[Ref, str]]) -> dict[Ref, str]:
+        """Say which of these jobs somebody wants to end, and why; see the protocol."""
+        asked = to_json([(ref.queue, ref.id, token) for ref, token in held])
+        found = self._engine.blocking_read(lambda reading: reading.rows("claim.asked", (asked,)))
+        return {held[number][0]: why for number, why in found}
 
     def close(self) -> None:
         """Take the worker off the list."""

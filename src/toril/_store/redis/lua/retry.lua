@@ -30,7 +30,8 @@ local function again(q, id)
   -- What may fail for another queue's keys comes before what moves the job.
   family.rejoin(fields[3], key)
   where.out(q, prev, id)
-  call("HDEL", key, "finishedOn", "processedOn", "failedReason", "returnvalue", "defa")
+  call("HDEL", key, "finishedOn", "processedOn", "failedReason", "returnvalue", "defa",
+    "toril:cancel")
   if arg.reset == "1" then
     call("HDEL", key, "atm", "attemptsMade", "stc")
   end

@@ -2,7 +2,7 @@
 SELECT json_group_array(json_array(key, json_array(
     ?2, id, name, data, opts, 'active', created_ms, priority, delay_ms, due_ms, ?5, NULL,
     attempts_made, runs + 1, stalls, unknown, progress, NULL, reason, json(coalesce(stack, '[]')),
-    ?6, parent_queue, parent_id, schedule, dedup, deferred, origin
+    ?6, parent_queue, parent_id, schedule, dedup, deferred, origin, NULL, cancelled
 )))
 FROM (
     SELECT * FROM (
@@ -52,6 +52,14 @@ FROM json_each(?1) AS asked
 JOIN queues ON queues.name = asked.value ->> 0
 JOIN jobs ON jobs.queue = queues.key AND jobs.id = asked.value ->> 1
 WHERE jobs.state = 'active' AND jobs.token = asked.value ->> 2;
+
+-- claim.asked: Which of these locks hold jobs that somebody wants to end: number of each, and why.
+SELECT json_group_array(json_array(asked.key, jobs.cancelled))
+FROM json_each(?1) AS asked
+JOIN queues ON queues.name = asked.value ->> 0
+JOIN jobs ON jobs.queue = queues.key AND jobs.id = asked.value ->> 1
+WHERE
+    jobs.state = 'active' AND jobs.token = asked.value ->> 2 AND jobs.cancelled IS NOT NULL;
 
 -- claim.stalled: Active jobs without a living lock: its time is over, or its owner is dead.
 SELECT json_group_array(json_array(key, name, id, stalls, alone, runs, worker, started_ms))

@@ -24,6 +24,12 @@ UPDATE jobs SET data = ?2 WHERE key = ?1;
 -- edit.progress: Note a job's progress.
 UPDATE jobs SET progress = ?2 WHERE key = ?1;
 
+-- edit.cancel: Note that somebody wants a job to end: why, and the reason with which it then fails.
+UPDATE jobs SET cancelled = ?2, deferred = ?3 WHERE key = ?1;
+
+-- edit.scheduled: Whether a job is the next run of a schedule.
+SELECT EXISTS (SELECT 1 FROM schedules WHERE queue = ?1 AND job_id = ?2);
+
 -- edit.alone: Note that a job runs by itself in its worker.
 UPDATE jobs SET alone = ?2 WHERE key = ?1;
 
@@ -73,6 +79,7 @@ FROM (
 -- edit.again: Forget how jobs ended, and their attempts if the second binding says so.
 UPDATE jobs SET
     started_ms = NULL, result = NULL, reason = NULL, settled_by = NULL, deferred = NULL,
+    cancelled = NULL,
     attempts_made = CASE ?2 WHEN 1 THEN 0 ELSE attempts_made END,
     stalls = CASE ?2 WHEN 1 THEN 0 ELSE stalls END
 WHERE key IN (SELECT value FROM json_each(?1));

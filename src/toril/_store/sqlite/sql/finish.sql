@@ -2,7 +2,7 @@
 SELECT json_group_array(json_array(
     asked.key, jobs.key, jobs.state, jobs.token, jobs.settled_by, jobs.priority, jobs.opts,
     jobs.parent, jobs.policy, jobs.family, jobs.dedup, jobs.stack, jobs.runs, jobs.worker,
-    jobs.started_ms, jobs.name, jobs.attempts_made, jobs.letter
+    jobs.started_ms, jobs.name, jobs.attempts_made, jobs.letter, jobs.cancelled
 ))
 FROM json_each(?1) AS asked
 LEFT JOIN jobs ON jobs.key = coalesce(
@@ -24,14 +24,15 @@ WHERE parent = ?1 AND outcome IN ('pending', 'failed');
 UPDATE jobs SET
     state = 'completed', lane = 0, finished_ms = ?1, attempts_made = attempts_made + 1,
     position = done.value ->> 1, result = done.value ->> 2, expires_ms = done.value ->> 3,
-    settled_by = done.value ->> 4, token = NULL, lock_until = NULL, owner = NULL
+    settled_by = done.value ->> 4, token = NULL, lock_until = NULL, owner = NULL, deferred = NULL,
+    cancelled = NULL
 FROM json_each(?2) AS done
 WHERE jobs.key = done.value ->> 0;
 
 -- finish.fail: Store a final failure.
 UPDATE jobs SET
-    state = 'failed', lane = 0, finished_ms = ?2, position = ?3, attempts_made = attempts_made + 1,
-    reason = ?4, stack = ?5, expires_ms = ?6, settled_by = token, deferred = NULL, token = NULL,
+    state = 'failed', lane = 0, finished_ms = ?2, position = ?3, attempts_made = attempts_made + ?7,
+    reason = ?4, stack = coalesce(?5, stack), due_ms = NULL, expires_ms = ?6, settled_by = token, deferred = NULL, token = NULL,
     lock_until = NULL, owner = NULL
 WHERE key = ?1;
 

@@ -14,6 +14,7 @@ SELECT json_group_array(json_array(asked.key, json_array(
         JOIN queues AS letter_queue ON letter_queue.key = letter.queue
         WHERE letter.key = jobs.letter
     ),
+    jobs.cancelled,
     json((
         SELECT json_group_array(json_array(run, worker, started_ms, ended_ms, ending, reason))
         FROM (SELECT * FROM tries WHERE ?2 AND tries.job = jobs.key ORDER BY run)

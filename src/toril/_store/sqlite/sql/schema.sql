@@ -69,7 +69,7 @@ CREATE TABLE jobs (
     token TEXT,
     lock_until INTEGER,
     owner INTEGER,
-    settled_by TEXT,
+    settled_by TEXT, cancelled TEXT,
     UNIQUE (queue, id),
     CHECK ((state = 'active') = (token IS NOT NULL)),
     CHECK ((state = 'active') = (lock_until IS NOT NULL)),

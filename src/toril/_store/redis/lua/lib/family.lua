@@ -53,7 +53,7 @@ local function fail_parent(parent, child, now)
     waits = true
   end
   if waits or not call("ZSCORE", q.failed, id) then
-    call("HSET", parent, "defa", "child " .. child .. " failed")
+    call("HSETNX", parent, "defa", "child " .. child .. " failed")
   end
   if waits then
     release(q, id, now)

@@ -11,6 +11,7 @@ job.FIELDS = {
   "name", "data", "opts", "timestamp", "delay", "priority", "atm", "ats", "stc", "progress",
   "failedReason", "stacktrace", "parentKey", "rjk", "deid", "defa", "toril:unknown",
   "toril:origin", "toril:letter", "processedOn", "finishedOn", "returnvalue", "pb", "parent",
+  "toril:cancel",
 }
 
 -- Delete these jobs with everything beside them but their locks; give how many keys went.

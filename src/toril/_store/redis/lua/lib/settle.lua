@@ -2,13 +2,36 @@
 --
 -- use    clock dedup event family finished letters place tries
 -- emits  completed failed retries-exhausted delayed waiting waiting-children
--- wire   W-100 W-101 W-102 W-103
+-- wire   W-100 W-101 W-102 W-103 W-134
 local settle = {}
 
 local FIELDS = {
-  "name", "atm", "ats", "parentKey", "parent", "deid", "priority", "toril:letter",
+  "name", "atm", "ats", "parentKey", "parent", "deid", "priority", "toril:letter", "defa",
 }
-local NAME, MADE, RUN, PARENT, LINK, DEDUP, PRIORITY, LETTER = 1, 2, 3, 4, 5, 6, 7, 8
+local NAME, MADE, RUN, PARENT, LINK, DEDUP, PRIORITY, LETTER, DEFERRED = 1, 2, 3, 4, 5, 6, 7, 8, 9
+local WISHES, WISHES_MS = "toril:cancels", 604800000
+
+-- Note that somebody wants an active job to end: whatever becomes of its try, it does not run again.
+function settle.ask(q, id, reason)
+  local why = reason:sub(#"cancelled: " + 1)
+  call("HSET", q.base .. id, "toril:cancel", why, "defa", reason)
+  call("HSET", q.base .. WISHES, id, why)
+  call("PEXPIRE", q.base .. WISHES, WISHES_MS)
+end
+
+-- Say whether somebody wants a job to end, by its fields.
+local function is_asked(fields)
+  return fields[DEFERRED] and fields[DEFERRED]:find("^cancelled")
+end
+
+-- Give the decision to end a job that was to run again, or failed, while somebody wanted it to end.
+local function as_cancelled(d, fields)
+  local reason, try = fields[DEFERRED], cjson.decode(d.try)
+  try[3], try[4] = "cancelled", reason
+  return setmetatable({
+    action = "fail", reason = reason, try = cjson.encode(try), exhausted = "0",
+  }, { __index = d })
+end
 
 -- Say where the job went when this decision was carried out before; "lost" when it never was.
 local function before(d, fields)
@@ -21,6 +44,9 @@ local function before(d, fields)
   if d.action == "complete" and call("ZSCORE", q.completed, d.id) then
     return "completed"
   elseif d.action == "fail" and call("ZSCORE", q.failed, d.id) then
+    return "failed"
+  elseif d.action ~= "complete" and call("ZSCORE", q.failed, d.id)
+    and call("HEXISTS", q.base .. d.id, "toril:cancel") == 1 then
     return "failed"
   elseif d.action == "await-children" then
     return call("ZSCORE", q.waiting_children, d.id) and "waiting-children" or "lost"
@@ -43,6 +69,9 @@ local function complete(d, fields, now)
   if fields[PARENT] then
     family.complete(fields[PARENT], key, d.result, now)
   end
+  if fields[DEFERRED] then
+    call("HDEL", key, "defa", "toril:cancel")
+  end
   if finished.add(q, "completed", d.id, d.keep) then
     call("HSET", key, "atm", (tonumber(fields[MADE]) or 0) + 1, "returnvalue", d.result,
       "finishedOn", clock.text)
@@ -60,7 +89,7 @@ end
 
 local function fail(d, fields, now)
   local q, key = d.queue, d.queue.base .. d.id
-  local made = (tonumber(fields[MADE]) or 0) + 1
+  local made = (tonumber(fields[MADE]) or 0) + (d.counted == "1" and 1 or 0)
   call("HDEL", key, "defa")
   if fields[DEDUP] then
     dedup.finish(q, fields[DEDUP], d.id, now)
@@ -70,7 +99,7 @@ local function fail(d, fields, now)
   end
   call("HSET", key, "atm", made, "failedReason", d.reason, "finishedOn", now)
   local kept = finished.add(q, "failed", d.id, d.keep)
-  event.emit(q, "failed", "jobId", d.id, "failedReason", d.reason, "prev", "active")
+  event.emit(q, "failed", "jobId", d.id, "failedReason", d.reason, "prev", d.prev or "active")
   if d.exhausted == "1" then
     event.emit(q, "retries-exhausted", "jobId", d.id, "attemptsMade", made)
   end
@@ -84,6 +113,17 @@ local function fail(d, fields, now)
     job.forget(q, { d.id })
   end
   return "failed"
+end
+
+-- Fail a job that waits, and stands nowhere any more, because somebody wants it to end.
+function settle.cancel(wish, prev, now)
+  local q, key = wish.queue, wish.queue.base .. wish.id
+  local fields = call("HMGET", key, unpack(FIELDS))
+  call("HSET", key, "toril:cancel", wish.reason:sub(#"cancelled: " + 1))
+  fail({
+    queue = q, id = wish.id, reason = wish.reason, keep = wish.keep, prev = prev, counted = "0",
+    exhausted = "0", text = "",
+  }, fields, now)
 end
 
 -- Let a job wait again: at its end of the queue, in front, or until a time.
@@ -136,6 +176,10 @@ local function carry_out(d, fields, now)
   local q, key = d.queue, d.queue.base .. d.id
   if d.pause ~= "0" then
     call("SET", q.limiter, "9007199254740991", "PX", d.pause)
+  end
+  if is_asked(fields) then
+    call("HDEL", q.base .. WISHES, d.id)
+    d = d.action == "complete" and d or as_cancelled(d, fields)
   end
   if d.action == "complete" then
     return complete(d, fields, now)

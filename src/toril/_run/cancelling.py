@@ -1,0 +1,77 @@
+"""Ending jobs that are not wanted any more, and those that were added for them.
+
+Never here: stopping code that runs (slots).
+"""
+
+from collections.abc import Iterable, Sequence
+
+from toril._model.record import Ref, cancel_reason
+from toril._model.report import JobPatch
+from toril._model.states import State
+from toril._store.protocol import Store
+from toril.errors import ConfigError, TorilError, WrongState
+
+from .context import Context
+
+AT_ONCE = 250
+PAGE = 1000
+MAX_REASON = 8_192
+
+
+async def cancel(
+    context: Context, refs: Sequence[Ref], why: str, *, children: bool
+) -> dict[Ref, TorilError]:
+    """End these jobs and, unless they are to stay, their children; give why some could not be.
+
+    Parents go first, so that none runs because its children have ended. One that was cancelled
+    before is no error: what is left below it goes now.
+
+    Atomic   each job.
+    """
+    if not isinstance(why, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # users may err
+        raise ConfigError(f"reason={why!r} must be a text", field="reason", value=why)
+    store = await context.ready()
+    refused: dict[Ref, TorilError] = {}
+    for some in _chunks(dict.fromkeys(refs)):
+        errors = await _end(store, some, why[:MAX_REASON])
+        refused |= errors
+        for root in [ref for ref in some if ref not in errors] if children else []:
+            text = cancel_reason(why).removeprefix("cancelled")
+            await _end_below(store, root, f"with {root.queue}:{root.id}{text}"[:MAX_REASON])
+    return refused
+
+
+async def _end_below(store: Store, root: Ref, why: str) -> None:
+    """End what was added for a job, level by level; what has ended by itself stays as it is."""
+    level, seen = [root], {root}
+    while level:
+        below = [child for parent in level for child in await _open_children(store, parent)]
+        level = [ref for ref in dict.fromkeys(below) if ref not in seen]
+        seen.update(level)
+        for some in _chunks(level):
+            await _end(store, some, why)
+
+
+async def _open_children(store: Store, parent: Ref) -> list[Ref]:
+    found: list[Ref] = []
+    while True:
+        page = await store.children(parent, outcome="pending", offset=len(found), limit=PAGE)
+        found += [Ref(child.queue, child.id) for child in page.items]
+        if len(page.items) < PAGE:
+            return found
+
+
+async def _end(store: Store, refs: Sequence[Ref], why: str) -> dict[Ref, TorilError]:
+    patches = [JobPatch(queue=ref.queue, id=ref.id, cancel=why) for ref in refs]
+    answers = await store.update(patches)
+    errors = {ref: error for ref, error in zip(refs, answers, strict=True) if error is not None}
+    ended = [ref for ref, error in errors.items() if isinstance(error, WrongState)]
+    for ref, record in zip(ended, await store.get(ended) if ended else (), strict=True):
+        if record and record.state is State.FAILED and record.cancelled is not None:
+            del errors[ref]
+    return errors
+
+
+def _chunks(refs: Iterable[Ref]) -> list[list[Ref]]:
+    every = list(refs)
+    return [every[start : start + AT_ONCE] for start in range(0, len(every), AT_ONCE)]

@@ -1,0 +1,147 @@
+"""One job in a worker's hand: what is known of it, its time limits, and how its try ended.
+
+Never here: running it, or carrying what was decided to the store.
+"""
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from toril._model.decide import End, Outcome, begins, cancelled, deadline_passed
+from toril._model.record import Claim
+from toril._model.times import Millis, describe
+from toril.errors import JobFailed, SoftTimeout
+
+from .executors import Ended, raised
+from .handlers import Handler
+from .job import Job
+from .lanes import Lane
+from .soft import SoftLimit
+
+NOT_RUN = Ended(Outcome(end=End.RELEASED))
+
+
+class Why(Enum):
+    """Why a running job is interrupted."""
+
+    TIMED_OUT = "its time was over"
+    DEADLINE = "its deadline has passed"
+    CANCELLED = "it was cancelled"
+    LOCK_LOST = "its lock was lost"
+    STOPPING = "the worker stops"
+
+
+# After one of these the job never runs again, whatever its code goes on doing.
+FOR_GOOD = frozenset({Why.DEADLINE, Why.CANCELLED})
+
+
+class Slot:
+    """One job in hand; `now_ms` is what the store's clock said when it was claimed."""
+
+    __slots__ = (
+        "_taken", "claim", "ended", "handler", "insists", "job", "lane", "lease_until",
+        "limit_ms", "now_ms", "reruns", "seconds", "sent", "soft", "started", "task", "timers",
+        "why",
+    )  # fmt: skip
+
+    def __init__(
+        self, claim: Claim, job: Job[Any], lane: Lane, lease_until: float, now_ms: Millis
+    ) -> None:
+        self.claim = claim
+        self.job = job
+        self.lane = lane
+        self.lease_until = lease_until
+        self.now_ms = now_ms
+        self._taken = asyncio.get_running_loop().time()
+        self.handler: Handler | None = None
+        self.task: asyncio.Task[Ended] | None = None
+        self.timers: list[asyncio.TimerHandle] = []
+        self.limit_ms: Millis | None = None
+        self.soft: SoftLimit | None = None
+        self.why: Why | None = None
+        self.ended = NOT_RUN
+        self.started = 0.0
+        self.seconds: float | None = None
+        self.insists = 0
+        self.reruns = 0
+        self.sent = False
+
+    @property
+    def in_thread(self) -> bool:
+        """Say whether its code can only be asked to stop."""
+        return self.handler is not None and not self.handler.is_async
+
+    def now(self) -> Millis:
+        """Say what the store's clock shows by now."""
+        return self.now_ms + round((asyncio.get_running_loop().time() - self._taken) * 1000)
+
+    def bound(self, handler: Handler) -> Handler:
+        """Learn how long a try may take, and give what runs it, so that it can be told."""
+        options = self.claim.record.options
+        self.limit_ms = options.timeout_ms or handler.timeout_ms
+        soft_ms = options.soft_timeout_ms or handler.soft_timeout_ms
+        if soft_ms is None or (self.limit_ms is not None and soft_ms >= self.limit_ms):
+            return handler
+        self.soft = SoftLimit(handler, soft_ms)
+        return self.soft.handler
+
+    def wind(self, interrupt: Callable[["Slot", Why], None]) -> None:
+        """Start the clocks of a try that begins."""
+        loop = asyncio.get_running_loop()
+        record = self.claim.record
+        deadline_ms = record.options.deadline_ms
+        if self.limit_ms is not None:
+            self.timers.append(
+                loop.call_later(self.limit_ms / 1000, interrupt, self, Why.TIMED_OUT)
+            )
+        if deadline_ms is not None:
+            left = begins(record) + deadline_ms - self.now()
+            self.timers.append(loop.call_later(left / 1000, interrupt, self, Why.DEADLINE))
+        if self.soft is not None:
+            self.timers.append(loop.call_later(self.soft.ms / 1000, self._tell, self.soft))
+
+    def stop_clocks(self) -> None:
+        """Stop the clocks of a try."""
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
+
+    def _tell(self, soft: SoftLimit) -> None:
+        if self.task is not None and self.why is None:
+            soft.tell(self.task, self.job)
+
+    def failure(self, outcome: Outcome) -> Ended:
+        """Give the end of a job that fails without an error of its own."""
+        record = self.claim.record
+        error = JobFailed(outcome.reason or "failed", queue=record.queue, job_id=record.id)
+        return Ended(outcome, error=error)
+
+    def read(self, task: asyncio.Task[Ended] | None) -> Ended:
+        """Give the end of a try, as it was interrupted or not; None: its code runs on."""
+        ended = _result(task)
+        match self.why:
+            case None if isinstance(ended.error, SoftTimeout):
+                return self._timed_out(ended, "soft timeout", self.soft.ms if self.soft else 0)
+            case Why.TIMED_OUT:
+                return self._timed_out(ended, "timeout", self.limit_ms or 0)
+            case Why.DEADLINE:
+                return self.failure(deadline_passed(self.claim.record))
+            case Why.CANCELLED:
+                return self.failure(cancelled(self.job.cancelled_reason or ""))
+            case Why.STOPPING if ended.outcome.end is End.RAISED:
+                return NOT_RUN
+            case _:
+                return ended
+
+    def _timed_out(self, ended: Ended, which: str, limit_ms: Millis) -> Ended:
+        reason = f"it did not end within its {which} of {describe(limit_ms)}"
+        outcome = Outcome(end=End.TIMED_OUT, reason=reason, stack=ended.outcome.stack)
+        return Ended(outcome, error=TimeoutError(reason))
+
+
+def _result(task: asyncio.Task[Ended] | None) -> Ended:
+    if task is None or task.cancelled():
+        return raised(asyncio.CancelledError())
+    error = task.exception()
+    return task.result() if error is None else raised(error)

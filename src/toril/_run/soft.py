@@ -1,0 +1,75 @@
+"""Soft time limits: a handler is told that its time is nearly over, and may still end in its way.
+
+Never here: when it is told, or what becomes of a handler that does not listen.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator
+from dataclasses import replace
+from types import coroutine
+from typing import Any
+
+from toril._model.times import Millis, describe
+from toril.errors import SoftTimeout
+
+from .handlers import Handler
+from .job import Job
+
+
+class SoftLimit:
+    """Tells one try of a handler once; code on the loop gets `SoftTimeout` where it awaits."""
+
+    __slots__ = ("_due", "_handler", "ms")
+
+    def __init__(self, handler: Handler, ms: Millis) -> None:
+        self._handler = handler
+        self._due = False
+        self.ms = ms
+
+    @property
+    def handler(self) -> Handler:
+        """Give what is run in the handler's place, so that it can be told."""
+        if not self._handler.is_async:
+            return self._handler
+        call: Callable[[Job[Any]], Coroutine[Any, Any, Any]] = self._handler.call
+        return replace(self._handler, call=lambda job: self._steer(call(job)))
+
+    def tell(self, task: asyncio.Task[Any], job: Job[Any]) -> None:
+        """Tell the handler that runs in this task."""
+        job.cancelled.set()
+        if self._handler.is_async:
+            self._due = True
+            task.cancel()
+
+    def spare(self) -> None:
+        """Let the next cancellation be one: there is no time left."""
+        self._due = False
+
+    @coroutine
+    def _steer(self, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        """Run a coroutine as `await` does; the cancellation that tells it is a `SoftTimeout`."""
+        step: Callable[[Any], Any] = inner.send
+        value: Any = None
+        while True:
+            try:
+                awaited = step(value)
+            except StopIteration as done:
+                return done.value
+            step = inner.send
+            try:
+                value = yield awaited
+            except GeneratorExit:
+                inner.close()
+                raise
+            except BaseException as error:
+                step, value = inner.throw, self._read(error)
+
+    def _read(self, error: BaseException) -> BaseException:
+        if not self._due or not isinstance(error, asyncio.CancelledError):
+            return error
+        self._due = False
+        task = asyncio.current_task()
+        if task is not None:
+            # It was told, not cancelled: time limits within the handler must not count this.
+            task.uncancel()
+        return SoftTimeout(f"its soft timeout of {describe(self.ms)} has passed")
