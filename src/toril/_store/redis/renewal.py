@@ -32,7 +32,8 @@ class Renewing:
     """What is called to renew and to announce.
 
     Shape    pack: the keys and arguments of one call of `script` for these locks; unpack: which
-             of them its reply says are lost. base: what a queue's keys begin with. announce and
+             of them its reply says are lost. base: what a queue's keys begin with. wishes: the
+             key that tells which of a queue's jobs somebody wants to end. announce and
              forget: the commands that put a worker on the list, and take it (by id) off.
     """
 
@@ -40,6 +41,7 @@ class Renewing:
     pack: Callable[[Sequence[Held], Millis], tuple[Sequence[str], Sequence[Word]]]
     unpack: Callable[[Reply, Sequence[Held]], Sequence[Ref]]
     base: Callable[[str], str]
+    wishes: Callable[[str], str]
     announce: Callable[[WorkerInfo], Sequence[Command]]
     forget: Callable[[str], Sequence[Command]]
 
@@ -74,6 +76,27 @@ class RedisRenewer:
             with suppress(StoreFull, ConfigError):
                 self._call(self._renewing.announce(worker))
         return lost
+
+    def asked(self, held: Sequence[Held]) -> dict[Ref, str]:
+        """Say which of these jobs somebody wants to end, and why; see the protocol."""
+        found: dict[Ref, str] = {}
+        for some in self._groups(held):
+            by_queue: dict[str, list[str]] = {}
+            for ref, _ in some:
+                by_queue.setdefault(ref.queue, []).append(ref.id)
+            # Hardly ever is there a wish: one command says so.
+            if self._send(("EXISTS", *map(self._renewing.wishes, by_queue))):
+                for queue, ids in by_queue.items():
+                    found |= self._wishes(queue, ids)
+        return found
+
+    def _wishes(self, queue: str, ids: Sequence[str]) -> dict[Ref, str]:
+        told = self._send(("HMGET", self._renewing.wishes(queue), *ids))
+        asked = [id for id, why in zip(ids, told, strict=True) if why is not None]
+        base = self._renewing.base(queue)
+        # A wish may outlive its job where others settled that; the job itself knows.
+        whys = [self._send(("HGET", f"{base}{id}", "toril:cancel")) for id in asked]
+        return {Ref(queue, id): why for id, why in zip(asked, whys, strict=True) if why is not None}
 
     def close(self) -> None:
         """Take the worker off the list, and disconnect; see the protocol."""

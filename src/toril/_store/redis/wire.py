@@ -21,6 +21,7 @@ FIELDS = (
     "name", "data", "opts", "timestamp", "delay", "priority", "atm", "ats", "stc", "progress",
     "failedReason", "stacktrace", "parentKey", "rjk", "deid", "defa", "toril:unknown",
     "toril:origin", "toril:letter", "processedOn", "finishedOn", "returnvalue", "pb", "parent",
+    "toril:cancel",
 )  # fmt: skip
 
 _stack = msgspec.json.Decoder(list[str]).decode
@@ -97,6 +98,7 @@ def read_record(
         unknown=_number(fields[16]),
         origin=fields[17],
         letter=fields[18],
+        cancelled=fields[24],
         started_ms=_optional(fields[19]),
         finished_ms=_optional(fields[20]),
         result=fields[21],
