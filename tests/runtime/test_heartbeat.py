@@ -10,7 +10,7 @@ import pytest
 
 from tests.runtime.kit import line_at, until
 from toril._model.record import Claim, NewJob
-from toril._model.report import WorkerInfo
+from toril._model.report import JobPatch, WorkerInfo
 from toril._run.heartbeat import Heartbeat, Held, Reports, lease_clock
 from toril._run.hooks import LoopBlocked
 from toril._run.looplag import LoopWatch
@@ -61,6 +61,10 @@ class Bench:
     async def beat(self, held: Sequence[InHand]) -> None:
         await asyncio.to_thread(self.heartbeat.beat, held)
         await asyncio.sleep(0)  # what the thread reports comes with the loop's next turn
+
+    async def ask(self, held: Sequence[InHand]) -> None:
+        await asyncio.to_thread(self.heartbeat.ask, held)
+        await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -205,3 +209,35 @@ async def test_an_error_of_the_store_at_the_end_does_not_kill_the_thread_loudly(
     await bench.heartbeat.stop()
 
     assert not bench.heartbeat.alive
+
+
+# Jobs that somebody wants to end.
+
+
+async def test_who_is_to_end_is_reported_with_the_reason(bench: Bench) -> None:
+    other, job = await bench.claim(), await bench.claim()
+    await bench.store.update([JobPatch(queue="q", id="2", cancel="not needed")])
+    await bench.beat([other, job])
+
+    await bench.ask([other, job])
+
+    assert bench.asked == [(job, "not needed")]
+
+
+async def test_nothing_is_asked_before_the_first_beat(bench: Bench) -> None:
+    job = await bench.claim()
+    await bench.store.update([JobPatch(queue="q", id="1", cancel="")])
+
+    await bench.ask([job])
+
+    assert bench.asked == []
+
+
+async def test_a_store_that_does_not_answer_is_asked_again(bench: Bench) -> None:
+    job = await bench.claim()
+    await bench.beat([job])
+    await bench.store.close()
+
+    await bench.ask([job])
+
+    assert len(bench.troubles) == 1
