@@ -2,8 +2,8 @@
 
 Prints:
 
-    chapter 1: 2 pages, 203 words
-    chapter 2: 2 pages, 403 words
+    chapter 1: 203 words
+    chapter 2: 403 words
     the book has 606 words
 """
 
@@ -20,20 +20,21 @@ async def page(chapter: int, number: int) -> int:
 
 
 @app.task(queue="chapters")
-async def chapter(job: Job[int], number: int) -> int:
-    words = (await job.children()).by_queue("pages")
-    print(f"chapter {number}: {len(words)} pages, {sum(words)} words")
-    return sum(words)
+async def chapter(job: Job[int]) -> int:
+    return sum((await job.children()).by_queue("pages"))
 
 
 @app.task(queue="books")
 async def book(job: Job[int]) -> int:
-    return sum((await job.children()).by_queue("chapters"))
+    words = (await job.children()).by_queue("chapters")  # in the order in which they were added
+    for number, count in enumerate(words, 1):
+        print(f"chapter {number}: {count} words")
+    return sum(words)
 
 
 async def main() -> None:
     chapters = [
-        app.flow(chapter.node(number), children=[page.node(number, 1), page.node(number, 2)])
+        app.flow(chapter.node(), children=[page.node(number, 1), page.node(number, 2)])
         for number in (1, 2)
     ]
     async with app:
