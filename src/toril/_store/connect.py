@@ -48,6 +48,16 @@ def connect(url: str, prefix: str = DEFAULT_PREFIX) -> Store:
     raise _refused(url, f"no store is called {scheme!r}", guess[0] if guess else None)
 
 
+def is_kept(store: Store) -> bool:
+    """Say whether the store has a place of its own already, or will have one: not in memory."""
+    return not isinstance(store, SQLiteStore) or store.path != MEMORY
+
+
+def is_there(store: Store) -> bool:
+    """Say whether opening the store would find something; only a server can tell when asked."""
+    return not isinstance(store, SQLiteStore) or Path(store.path).is_file()
+
+
 def _redis(url: str, prefix: str) -> Store:
     # Not at the top: who uses the embedded store only need not have the driver installed.
     try:

@@ -1,4 +1,4 @@
-"""The command line: `toril worker`, `toril demo`; one line says what went wrong, and what to do.
+"""The command line, command by command; one line says what went wrong, and what to do.
 
 Never here: what a command does.
 """
@@ -17,6 +17,7 @@ from toril._run.worker_options import WorkerOptions
 from toril.errors import ConfigError, TorilError
 
 from .load import load_app
+from .move import move
 from .worker import describe_worker, make_worker, run_worker
 
 MISUSED = 2
@@ -119,6 +120,9 @@ def demo(
     # Only here, for Pillow is an extra.
     play: Any = importlib.import_module("toril.demo.run")
     raise typer.Exit(play.run(images))
+
+
+cli.command()(move)
 
 
 def _log_to_stderr(level: str) -> None:

@@ -1,0 +1,170 @@
+"""`toril move`: says what it is about to do, does it, and says what became of it.
+
+Never here: how jobs are moved.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from toril._model.times import to_ms
+from toril._run.move import Move, Moved, Plan
+from toril._run.settings import read_settings
+from toril.errors import ConfigError, TorilError
+
+INCOMPLETE = 1
+
+
+def move(
+    source: Annotated[
+        str, typer.Argument(metavar="SRC", help="Where the jobs are: a URL as in TORIL_URL.")
+    ],
+    target: Annotated[str, typer.Argument(metavar="DST", help="Where they shall be.")],
+    queues: Annotated[str, typer.Option(help="Queues to move, as in a,b; all if not given.")] = "",
+    prefix: Annotated[
+        str, typer.Option(help="The prefix of the queues; that of TORIL_PREFIX if not given.")
+    ] = "",
+    to_prefix: Annotated[
+        str, typer.Option(help="Their prefix where they are moved to, if it is another one.")
+    ] = "",
+    wait: Annotated[str, typer.Option(help="How long jobs that run may take to end.")] = "30s",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be moved.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Tell the outcome as JSON.")] = False,
+) -> None:
+    """Move queues to another store: jobs in every state, flows, schedules and settings.
+
+    Stop the workers first, or let them run out of work: nothing may run at the source. When it
+    is cut off, run it again: it goes on, and loses or doubles nothing.
+    """
+    here = prefix or read_settings(os.environ).prefix
+    screen = Screen(quiet=as_json)
+    moving = Move(
+        source,
+        target,
+        prefixes=(here, to_prefix or here),
+        patience_s=to_ms(wait, field="wait") / 1000,
+        tell=screen.progress,
+    )
+    names = [name.strip() for name in queues.split(",") if name.strip()]
+    sure = yes or dry_run
+    outcome = asyncio.run(_move(moving, names, screen, sure=sure, dry_run=dry_run))
+    if as_json:
+        typer.echo(msgspec.json.encode(outcome).decode())
+    if any(queue.get("left") or queue.get("problems") for queue in outcome["queues"]):
+        raise typer.Exit(INCOMPLETE)
+
+
+async def _move(
+    moving: Move, names: Sequence[str], screen: "Screen", *, sure: bool, dry_run: bool
+) -> dict[str, Any]:
+    async with moving:
+        stores = {"source": moving.source.url, "target": moving.target.url}
+        plans = await moving.plan(names)
+        screen.plans(plans, stores)
+        if dry_run:
+            return {**stores, "queues": [_planned(plan) for plan in plans]}
+        if not sure:
+            _ask(plans)
+        try:
+            moved = await moving.run(plans)
+        except (TorilError, asyncio.CancelledError):
+            screen.cut_off()
+            raise
+        screen.moved(moved)
+        return {**stores, "queues": [_told(each) for each in moved]}
+
+
+def _ask(plans: Sequence[Plan]) -> None:
+    if not sys.stdin.isatty():
+        raise ConfigError("nobody is there to be asked", field="yes", hint="add --yes")
+    total = sum(plan.counts.total for plan in plans)
+    typer.confirm(f"Move {_jobs(total)}?", abort=True, err=True)
+
+
+def _planned(plan: Plan) -> dict[str, Any]:
+    return {"queue": plan.queue, **asdict(plan.counts), "schedules": plan.schedules}
+
+
+def _told(moved: Moved) -> dict[str, Any]:
+    told = asdict(moved)
+    del told["total"]
+    return told
+
+
+def _jobs(count: int) -> str:
+    return f"{count:,} {'job' if count == 1 else 'jobs'}"
+
+
+class Screen:
+    """What a person sees: tables on the output, a line that moves where it is a terminal."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._live = sys.stderr.isatty() and not quiet
+
+    def plans(self, plans: Sequence[Plan], stores: dict[str, str]) -> None:
+        """Say what is about to be moved."""
+        self._say(f"from {stores['source']}", f"to   {stores['target']}")
+        states = list(asdict(plans[0].counts))
+        held = [name for name in states if any(asdict(plan.counts)[name] for plan in plans)]
+        head = ["queue", *(name.replace("_", "-") for name in held), "schedules"]
+        rows = [
+            [plan.queue, *(f"{asdict(plan.counts)[name]:,}" for name in held), str(plan.schedules)]
+            for plan in plans
+        ]
+        self._say(*_table(head, rows))
+        begun = [plan.queue for plan in plans if plan.begun]
+        if begun:
+            self._say(f"goes on where it was cut off: {', '.join(begun)}")
+
+    def progress(self, queue: str, done: int, total: int) -> None:
+        """Say how far it is."""
+        if self._live:
+            typer.echo(f"\r\x1b[K{queue}: {done:,} of {total:,}", nl=False, err=True)
+
+    def moved(self, moved: Sequence[Moved]) -> None:
+        """Say what became of it."""
+        self._clear()
+        rows = [
+            [each.queue, f"{each.jobs:,}", str(each.schedules), f"{each.left:,}"] for each in moved
+        ]
+        self._say(*_table(["queue", "jobs moved", "schedules", "left behind"], rows))
+        for each in moved:
+            self._say(*(f"{each.queue}: {problem}" for problem in each.problems))
+            if each.paused:
+                self._say(f"{each.queue}: it is paused where it is now")
+
+    def cut_off(self) -> None:
+        """Say how it goes on."""
+        self._clear()
+        if not self._quiet:
+            typer.echo("run it again to go on; the source's queues may be paused", err=True)
+
+    def _clear(self) -> None:
+        if self._live:
+            typer.echo("\r\x1b[K", nl=False, err=True)
+
+    def _say(self, *lines: str) -> None:
+        if not self._quiet:
+            for line in lines:
+                typer.echo(line)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if at == 0 else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (head, *rows)
+    ]
