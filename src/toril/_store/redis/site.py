@@ -35,8 +35,10 @@ class Site:
     Units    the server's clock is followed by what claims say of it, in ms.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, notice: Notice) -> None:
         self.server = server
+        self._notice = notice
+        self._damaged: set[str] = set()
         self._ahead = 0.0
         self._heard = 0.0
         self._announced: str | None = None
@@ -55,7 +57,7 @@ class Site:
 
         link = (ClusterLink if address.cluster else Link)(address, on_state=on_state)
         await link.open()
-        site = cls(Server(prefix, link))
+        site = cls(Server(prefix, link), notice)
         async with AsyncExitStack() as cleanup:
             cleanup.push_async_callback(link.close)
             found = await inspect(link)
@@ -86,7 +88,23 @@ class Site:
             # The end of a limit is met like a due time: no marker tells of it.
             if claimed.next_ms is not None and claimed.blocked in ("", "rate"):
                 self.waiter.note_due(claimed.queue, claimed.next_ms)
+            self._note_damage(claimed)
         return list(answers)
+
+    def _note_damage(self, claimed: Claimed) -> None:
+        """Tell once of a queue from which nothing can be taken, until that is repaired."""
+        queue = claimed.queue
+        if claimed.blocked != "damaged":
+            self._damaged.discard(queue)
+        elif queue not in self._damaged:
+            self._damaged.add(queue)
+            base = self.server.base(queue)
+            self._notice(
+                "store.damaged",
+                f"no job of queue {queue!r} is started, since a key of it holds another kind of "
+                f"value: look with TYPE at {base}wait, active, prioritized, delayed, marker, "
+                "events, meta and limiter",
+            )
 
     def announce(self, queue: str, worker: str | None) -> None:
         """Let BullMQ see this process among the workers of a queue."""

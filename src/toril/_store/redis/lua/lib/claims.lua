@@ -147,9 +147,25 @@ local function count(q, found, window)
   end
 end
 
+-- Read every key that is written to below: this fails where one holds another kind of value.
+local function touch(q)
+  call("LLEN", q.wait)
+  call("LLEN", q.active)
+  call("ZCARD", q.prioritized)
+  call("ZCARD", q.delayed)
+  call("ZCARD", q.marker)
+  call("XLEN", q.events)
+  call("HLEN", q.meta)
+  call("GET", q.limiter)
+end
+
 -- Take up to so many jobs; give them, the time of the next look (or nil), and what holds back.
+-- Nothing is taken from a damaged queue: an id that left one key might not arrive in the next.
 function claims.take(want, skip, now)
   local q = want.queue
+  if not pcall(touch, q) then
+    return { {}, false, "damaged" }
+  end
   claims.promote(q, now)
   local meta = call("HMGET", q.meta, "paused", "concurrency", "max", "duration")
   local limit, blocked, held = room(q, want, meta, now)
