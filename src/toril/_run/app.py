@@ -7,7 +7,7 @@ import inspect
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack, cast
+from typing import Any, Self, TypeVar, Unpack, cast, overload
 
 from toril._model.options import NAMES, JobOptions, Keep, Options, merge, unknown_option
 from toril._model.report import SettingsPatch, WorkerInfo
@@ -21,7 +21,7 @@ from .context import Context
 from .draft import NO_DATA, EnqueueOptions, Node
 from .events import Events
 from .flow import Childlike, Flow, Tree, add_flows, make_node, read_tree
-from .handlers import HandlerOptions, Registry, make_handler
+from .handlers import HandlerOptions, Registry, make_distant, make_handler
 from .job import Job, listen
 from .processors import Processor
 from .queue import Queue
@@ -53,6 +53,15 @@ class QueueOptions(Options, total=False):
     concurrency: int | None
     dead_letter: str | None
     events_limit: int
+
+
+class DistantOptions(HandlerOptions, total=False):
+    """What may be said of a processor that is given by its import path.
+
+    Shape    name: of the jobs that it handles; left out, every name not taken.
+    """
+
+    name: str | None
 
 
 class Toril:
@@ -182,19 +191,35 @@ class Toril:
 
     # What runs them.
 
-    def processor(self, queue: str, **options: Unpack[HandlerOptions]) -> Callable[[C], C]:
+    @overload
+    def processor(self, queue: str, /, **options: Unpack[HandlerOptions]) -> Callable[[C], C]: ...
+    @overload
+    def processor(self, queue: str, path: str, /, **options: Unpack[DistantOptions]) -> None: ...
+
+    def processor(self, queue: str, path: str | None = None, /, **options: Any) -> Any:
         """Let a class handle a queue: methods marked with `@handles`, or one `process` method.
+
+        With `isolation="process"` each child process makes an instance of its own. Given by a
+        path instead, "package.module:function" of a job or "package.module:Class", the handler
+        runs in child processes and is imported only there.
 
         `concurrency` is how many jobs of the queue run at once within a worker that does not say
         otherwise; the other options hold for each method that does not say otherwise. Its
         instance is made when a worker starts, with what `provide` and `Depends` give for its
         parameters.
 
-        Raises   ConfigError: the class handles nothing.
+        Raises   ConfigError: the class handles nothing; the path is none; no child process could
+                 import it.
         """
+        if path is not None:
+            name = options.pop("name", None)
+            given = cast("HandlerOptions", options)
+            self.registry.add(make_distant(path, queue=queue, name=name, options=given))
+            return None
 
         def register(kind: C) -> C:
-            processor = Processor(queue, kind, options)
+            given = cast("HandlerOptions", options)
+            processor = Processor(queue, kind, given, self.container)
             if processor.concurrency is not None:
                 self.registry.declare(queue, processor.concurrency)
             for handler in processor.handlers():
@@ -214,14 +239,15 @@ class Toril:
     def worker(
         self,
         on: Queues | None = None,
-        handler: Callable[[Job[Any]], object] | None = None,
+        handler: Callable[[Job[Any]], object] | str | None = None,
         /,
         **options: Unpack[WorkerOptions],
     ) -> Worker:
         """Make a worker for these queues, or for all that have a handler.
 
         With `handler`, that function runs every job of these queues that no other handler does:
-        `app.worker("emails", deliver, concurrency=5)`. `await worker.run()` works.
+        `app.worker("emails", deliver, concurrency=5)`. `await worker.run()` works. Given by its
+        import path, "package.module:function", it runs in child processes.
 
         Raises   ConfigError: a bad option, no queue, or a name with two handlers.
         """
@@ -230,13 +256,16 @@ class Toril:
         shift = Shift(self, self._alone(handler, options.get("queues") or ()))
         return Worker(shift, **options)
 
-    def _alone(self, handler: Callable[[Job[Any]], object] | None, queues: Queues) -> Registry:
+    def _alone(
+        self, handler: Callable[[Job[Any]], object] | str | None, queues: Queues
+    ) -> Registry:
         """Give the handlers of a worker: all there are, or this one for each of its queues."""
         if handler is None:
             return self.registry
         registry = Registry()
         for queue in (queues,) if isinstance(queues, str) else queues:
-            registry.add(make_handler(handler, queue=queue, name=None, options={}))
+            make: Any = make_distant if isinstance(handler, str) else make_handler
+            registry.add(make(handler, queue=queue, name=None, options={}))
         return registry
 
     async def prepare(self, queues: Collection[str]) -> None:
@@ -292,6 +321,10 @@ def _handling(options: TaskOptions) -> HandlerOptions:
         concurrency=options.get("concurrency"),
         timeout=options.get("timeout"),
         backoff=backoff if callable(backoff) else None,
+        isolation=options.get("isolation"),
+        init=options.get("init"),
+        max_rss=options.get("max_rss"),
+        recycle_after=options.get("recycle_after"),
     )
 
 

@@ -5,7 +5,7 @@ Never here: which classes are processors.
 
 import inspect
 import typing
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -45,9 +45,9 @@ class Container:
             raise ConfigError(f"{kind.__qualname__} is provided twice", field="provide", value=kind)
         self._provided[kind] = value
 
-    def scope(self) -> "Scope":
-        """Begin a scope, such as a worker: what is made in it is made once."""
-        return Scope(dict(self._provided))
+    def scope(self, more: Mapping[type, object] | None = None) -> "Scope":
+        """Begin a scope, such as a worker: what is made in it is made once; `more` goes first."""
+        return Scope({**self._provided, **(more or {})})
 
 
 class Scope:

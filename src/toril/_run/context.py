@@ -11,8 +11,8 @@ from toril._model.report import JobPatch
 from toril._store.protocol import LogLine, Store
 
 from .coalesce import Coalescer, PerLoop
+from .inside import HERE
 from .results import Results
-
 
 log = logging.getLogger("toril.store")
 
@@ -46,6 +46,7 @@ class Context:
         Raises   StoreUnavailable · StoreMismatch · StoreCorrupt · ConfigError: it cannot be used.
         """
         if not self._open:
+            HERE.refuse_memory(self.store.url)
             await self.store.open()
             self._open = True
         return self.store

@@ -6,13 +6,15 @@ Never here: running a handler.
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from functools import partial
+from typing import Any, NoReturn
 
 from toril._model.options import BackoffFunction, check_soft
 from toril._model.record import check_queue_name
 from toril._model.times import Duration, Millis, to_ms
-from toril.errors import ConfigError
+from toril.errors import ConfigError, TaskError
 
+from .isolation import Isolation, IsolationOptions, isolate, read_path, take_isolation
 from .job import Job
 from .payload import encode
 
@@ -22,8 +24,9 @@ class Handler:
     """What runs the jobs of one name in one queue; `name` None: of every name not taken.
 
     Shape    call gets the job, decodes its arguments itself, and returns the user's value: a
-             coroutine function where `is_async`, otherwise it is run in a thread. encode turns
-             that value into JSON text. concurrency caps this name within one worker. title is
+             coroutine function where `is_async`, otherwise it is run in a thread; with
+             `isolation` a child process finds the function itself. encode turns that value
+             into JSON text. concurrency caps this name within one worker. title is
              "module.name", for listings.
     """
 
@@ -37,10 +40,18 @@ class Handler:
     soft_timeout_ms: Millis | None = None
     backoff: BackoffFunction | None = None
     title: str = ""
+    isolation: Isolation | None = None
+
+    @property
+    def in_thread(self) -> bool:
+        """Say whether it runs in a thread, which cannot be stopped."""
+        return not self.is_async and self.isolation is None
 
 
-class HandlerOptions(TypedDict, total=False):
-    """What may be said of a handler: its cap within a worker, its time limits, its own backoff."""
+class HandlerOptions(IsolationOptions, total=False):
+    """What may be said of a handler: its cap within a worker, its time limits, its own backoff,
+    and that it runs in child processes.
+    """
 
     concurrency: int | None
     timeout: Duration | None
@@ -55,14 +66,44 @@ def make_handler(
     name: str | None,
     options: HandlerOptions,
     call: Callable[[Job[Any]], Any] | None = None,
+    isolation: Isolation | None = None,
 ) -> Handler:
     """Make the handler that runs a function; `call` prepares its arguments, else it gets the job.
 
-    Raises   ConfigError: no function, a bad queue name, a cap below 1, a bad time limit.
+    Raises   ConfigError: no function, a bad queue name, a cap below 1, a bad time limit; the
+             function is to run in a child process, and none could import it.
     """
     if not callable(function):
         raise ConfigError(f"{function!r} is no function", field="handler", value=function)
-    title = title_of(function)
+    return Handler(
+        name=name,
+        call=call or function,
+        is_async=_is_async(function),
+        isolation=isolation or take_isolation(options, function),
+        **_common(title_of(function), queue, options),
+    )
+
+
+def make_distant(path: str, *, queue: str, name: str | None, options: HandlerOptions) -> Handler:
+    """Make the handler that only child processes import: "package.module:function", or a class.
+
+    Raises   ConfigError: the path cannot be one, or a bad option.
+    """
+    target = read_path(path, field="processor")
+    return Handler(
+        name=name,
+        call=_elsewhere,
+        is_async=False,
+        isolation=isolate(target, options),
+        **_common(f"{target.module}.{target.name}", queue, options),
+    )
+
+
+def _elsewhere(job: Job[Any]) -> NoReturn:
+    raise TaskError(f"{job!r} runs only in a child process")
+
+
+def _common(title: str, queue: str, options: HandlerOptions) -> dict[str, Any]:
     cap = options.get("concurrency")
     if cap is not None and (isinstance(cap, bool) or cap < 1):
         raise ConfigError(
@@ -71,18 +112,15 @@ def make_handler(
     limit_ms = _limit("timeout", options.get("timeout"))
     soft_ms = _limit("soft_timeout", options.get("soft_timeout"))
     check_soft(soft_ms, limit_ms)
-    return Handler(
-        queue=check_queue_name(queue),
-        name=name,
-        call=call or function,
-        is_async=_is_async(function),
-        encode=lambda value: encode(value, where=f"result of {title}"),
-        concurrency=cap,
-        timeout_ms=limit_ms,
-        soft_timeout_ms=soft_ms,
-        backoff=options.get("backoff"),
-        title=title,
-    )
+    return {
+        "queue": check_queue_name(queue),
+        "encode": partial(encode, where=f"result of {title}"),
+        "concurrency": cap,
+        "timeout_ms": limit_ms,
+        "soft_timeout_ms": soft_ms,
+        "backoff": options.get("backoff"),
+        "title": title,
+    }
 
 
 def _limit(name: str, given: Duration | None) -> Millis | None:

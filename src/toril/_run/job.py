@@ -165,7 +165,7 @@ class Job(Generic[R]):
         (record,) = await self._context.store.get([self.ref])
         if record is None:
             raise self._not_found()
-        self._take(record)
+        self.take(record)
         return self
 
     async def state(self) -> State:
@@ -245,7 +245,7 @@ class Job(Generic[R]):
         """
         text = encode(data, where=f"data of job {self.id!r}")
         await self._patch(data=text)
-        self._take(msgspec.structs.replace(self.record, data=text))
+        self.take(msgspec.structs.replace(self.record, data=text))
 
     async def set_priority(self, priority: int, *, lifo: bool = False) -> None:
         """Change the priority; a job that waits moves, with `lifo` to the front of its equals."""
@@ -430,7 +430,8 @@ class Job(Generic[R]):
         if self.id in refused:
             raise refused[self.id]
 
-    def _take(self, record: Record) -> None:
+    def take(self, record: Record) -> None:
+        """Tell from now on what this record says; for the worker."""
         self.record = record
         if hasattr(self, "_data"):
             del self._data

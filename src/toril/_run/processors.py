@@ -6,13 +6,15 @@ as long as a worker. Never here: where dependencies come from (`container`).
 
 import inspect
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, Unpack, cast
 
 from toril.errors import ConfigError, TaskError
 
+from .container import Container
 from .handlers import Handler, HandlerOptions, make_handler
+from .isolation import take_isolation
 from .job import Job
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -20,9 +22,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 _MARK = "__toril_handles__"
 
 # What was marked with @handles, and which classes became processors of whatever app: so that a
-# class that was forgotten can be noticed.
+# class that was forgotten can be noticed, and a child process finds what one depends on.
 _marked: "weakref.WeakSet[Callable[..., Any]]" = weakref.WeakSet()
-_registered: "weakref.WeakSet[type[Any]]" = weakref.WeakSet()
+_registered: "weakref.WeakKeyDictionary[type[Any], Container]" = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,9 @@ def handles(name: str | None = None, **options: Unpack[HandlerOptions]) -> Calla
 class Processor:
     """A registered processor class: its queue, its methods, and the instance a worker makes."""
 
-    def __init__(self, queue: str, kind: type[Any], options: HandlerOptions) -> None:
+    def __init__(
+        self, queue: str, kind: type[Any], options: HandlerOptions, container: Container
+    ) -> None:
         self.queue = queue
         self.kind = kind
         # For the class it bounds the queue, for a method its name: so it is no method's default.
@@ -60,23 +64,42 @@ class Processor:
                 value=kind,
                 hint='mark its methods with @handles("name"), or write `async def process(self, job)`',
             )
-        _registered.add(kind)
+        _registered[kind] = container
 
     def handlers(self, instance: object = None) -> list[Handler]:
         """Give its methods as handlers: to run on this instance, or without one to be listed."""
-        return [
-            make_handler(
-                getattr(self.kind, method),
-                queue=self.queue,
-                name=handled.name,
-                options=cast("HandlerOptions", {**self._options, **handled.options}),
-                call=self._at_rest if instance is None else getattr(instance, method),
-            )
-            for method, handled in self.methods.items()
-        ]
+        return [self._handler(method, instance) for method in self.methods]
+
+    def _handler(self, method: str, instance: object) -> Handler:
+        handled = self.methods[method]
+        options = cast("HandlerOptions", {**self._options, **handled.options})
+        return make_handler(
+            getattr(self.kind, method),
+            queue=self.queue,
+            name=handled.name,
+            options=options,
+            call=self._at_rest if instance is None else getattr(instance, method),
+            # A child makes an instance of its own: what it has to find is the class.
+            isolation=take_isolation(options, self.kind),
+        )
+
+    @property
+    def isolated(self) -> bool:
+        """Say whether only child processes need an instance."""
+        return all(handler.isolation is not None for handler in self.handlers())
 
     def _at_rest(self, job: Job[Any]) -> Any:
         raise TaskError(f"{self.kind.__qualname__} runs {job!r} only in app.worker(...)")
+
+
+def methods_of(kind: type[Any]) -> Mapping[str, str | None]:
+    """Give the methods of a class that handle jobs, each with the job name it handles."""
+    return {method: handled.name for method, handled in _methods(kind)}
+
+
+def container_of(kind: type[Any]) -> Container | None:
+    """Give the container of the app that a class is a processor of."""
+    return _registered.get(kind)
 
 
 def unregistered() -> list[str]:

@@ -13,6 +13,7 @@ DEFAULT_URL = "sqlite:///toril.db"
 DEFAULT_PREFIX = "bull"
 KNOWN = ("TORIL_URL", "TORIL_PREFIX")
 
+EVERYTHING = ""
 _said: set[str] = set()
 
 log = logging.getLogger("toril.settings")
@@ -39,8 +40,13 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     )
 
 
+def hush() -> None:
+    """Let `announce` say nothing: another process has."""
+    _said.add(EVERYTHING)
+
+
 def announce(url: str) -> None:
     """Say on the error output where jobs are kept when nobody said where, once a process."""
-    if url not in _said:
+    if _said.isdisjoint((url, EVERYTHING)):
         _said.add(url)
         sys.stderr.write(f"toril: jobs are kept in {url}\n")

@@ -12,6 +12,7 @@ from toril._store.protocol import Store
 from .container import Container
 from .context import Context
 from .handlers import Handler, Registry
+from .isolation import check_target
 from .processors import Processor, unregistered
 
 log = logging.getLogger("toril.app")
@@ -50,13 +51,17 @@ class Shift:
     async def prepare(self, queues: Collection[str]) -> None:
         """Open the store, store what was declared, and make the processors of these queues.
 
-        Raises   ConfigError: nothing provides a parameter of a processor.
+        Raises   ConfigError: nothing provides a parameter of a processor, or a child process
+                 could not find a handler.
         """
         await self._app.prepare(queues)
         scope = self._app.container.scope()
         made: dict[tuple[str, str | None], Handler] = {}
+        for handler in self._listed.handlers():
+            if handler.isolation is not None:
+                check_target(handler.isolation.target)
         for processor in self._app.processors:
-            if processor.queue in queues:
+            if processor.queue in queues and not processor.isolated:
                 for handler in processor.handlers(await scope.make(processor.kind)):
                     made[handler.queue, handler.name] = handler
 

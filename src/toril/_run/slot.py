@@ -5,15 +5,17 @@ Never here: running it, or carrying what was decided to the store.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
 from toril._model.decide import End, Outcome, begins, cancelled, deadline_passed
 from toril._model.record import Claim
-from toril._model.times import Millis, describe
+from toril._model.times import Millis
 from toril.errors import JobFailed, SoftTimeout
 
 from .executors import Ended, raised
+from .executors.outcome import out_of_time
 from .handlers import Handler
 from .job import Job
 from .lanes import Lane
@@ -36,6 +38,9 @@ class Why(Enum):
 FOR_GOOD = frozenset({Why.DEADLINE, Why.CANCELLED})
 
 
+Interrupt = Callable[["Slot", Why], None]
+
+
 class Slot:
     """One job in hand; `now_ms` is what the store's clock said when it was claimed."""
 
@@ -56,7 +61,7 @@ class Slot:
         self._taken = asyncio.get_running_loop().time()
         self.handler: Handler | None = None
         self.task: asyncio.Task[Ended] | None = None
-        self.timers: list[asyncio.TimerHandle] = []
+        self.timers: dict[str, asyncio.TimerHandle] = {}
         self.limit_ms: Millis | None = None
         self.soft: SoftLimit | None = None
         self.why: Why | None = None
@@ -70,7 +75,12 @@ class Slot:
     @property
     def in_thread(self) -> bool:
         """Say whether its code can only be asked to stop."""
-        return self.handler is not None and not self.handler.is_async
+        return self.handler is not None and self.handler.in_thread
+
+    @property
+    def in_process(self) -> bool:
+        """Say whether its code runs in a child process, which can be killed."""
+        return self.handler is not None and self.handler.isolation is not None
 
     def now(self) -> Millis:
         """Say what the store's clock shows by now."""
@@ -81,29 +91,39 @@ class Slot:
         options = self.claim.record.options
         self.limit_ms = options.timeout_ms or handler.timeout_ms
         soft_ms = options.soft_timeout_ms or handler.soft_timeout_ms
-        if soft_ms is None or (self.limit_ms is not None and soft_ms >= self.limit_ms):
+        if soft_ms is not None and self.limit_ms is not None and soft_ms >= self.limit_ms:
+            soft_ms = None
+        if handler.isolation is not None:
+            # Its child tells it.
+            return replace(handler, soft_timeout_ms=soft_ms)
+        if soft_ms is None:
             return handler
         self.soft = SoftLimit(handler, soft_ms)
         return self.soft.handler
 
-    def wind(self, interrupt: Callable[["Slot", Why], None]) -> None:
-        """Start the clocks of a try that begins."""
-        loop = asyncio.get_running_loop()
+    def wind(self, interrupt: Interrupt) -> None:
+        """Start the clock that runs whether a try has begun or not."""
         record = self.claim.record
         deadline_ms = record.options.deadline_ms
-        if self.limit_ms is not None:
-            self.timers.append(
-                loop.call_later(self.limit_ms / 1000, interrupt, self, Why.TIMED_OUT)
-            )
         if deadline_ms is not None:
-            left = begins(record) + deadline_ms - self.now()
-            self.timers.append(loop.call_later(left / 1000, interrupt, self, Why.DEADLINE))
+            left_ms = begins(record) + deadline_ms - self.now()
+            self._ring("deadline", left_ms, interrupt, self, Why.DEADLINE)
+
+    def begin(self, interrupt: Interrupt) -> None:
+        """Start the clocks of a try that begins; called again, they start anew."""
+        if self.limit_ms is not None:
+            self._ring("limit", self.limit_ms, interrupt, self, Why.TIMED_OUT)
         if self.soft is not None:
-            self.timers.append(loop.call_later(self.soft.ms / 1000, self._tell, self.soft))
+            self._ring("soft", self.soft.ms, self._tell, self.soft)
+
+    def _ring(self, clock: str, ms: Millis, call: Callable[..., None], *args: object) -> None:
+        if clock in self.timers:
+            self.timers[clock].cancel()
+        self.timers[clock] = asyncio.get_running_loop().call_later(ms / 1000, call, *args)
 
     def stop_clocks(self) -> None:
         """Stop the clocks of a try."""
-        for timer in self.timers:
+        for timer in self.timers.values():
             timer.cancel()
         self.timers.clear()
 
@@ -122,9 +142,9 @@ class Slot:
         ended = _result(task)
         match self.why:
             case None if isinstance(ended.error, SoftTimeout):
-                return self._timed_out(ended, "soft timeout", self.soft.ms if self.soft else 0)
+                return out_of_time(ended, "soft timeout", self.soft.ms if self.soft else 0)
             case Why.TIMED_OUT:
-                return self._timed_out(ended, "timeout", self.limit_ms or 0)
+                return out_of_time(ended, "timeout", self.limit_ms or 0)
             case Why.DEADLINE:
                 return self.failure(deadline_passed(self.claim.record))
             case Why.CANCELLED:
@@ -133,11 +153,6 @@ class Slot:
                 return NOT_RUN
             case _:
                 return ended
-
-    def _timed_out(self, ended: Ended, which: str, limit_ms: Millis) -> Ended:
-        reason = f"it did not end within its {which} of {describe(limit_ms)}"
-        outcome = Outcome(end=End.TIMED_OUT, reason=reason, stack=ended.outcome.stack)
-        return Ended(outcome, error=TimeoutError(reason))
 
 
 def _result(task: asyncio.Task[Ended] | None) -> Ended:

@@ -8,7 +8,7 @@ the store.
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -34,7 +34,7 @@ from toril.errors import (
 )
 
 from .context import Context
-from .executors import Ended, Threads, perform
+from .executors import Ended, Executors, perform
 from .executors.outcome import custom_backoff, reason_of
 from .handlers import Handler, Registry
 from .heartbeat import lease_clock
@@ -79,9 +79,9 @@ class Slots:
     `outbox` holds the decisions that wait to be carried, in the order in which they were made.
     """
 
-    def __init__(self, means: Means, threads: Threads) -> None:
+    def __init__(self, means: Means, executors: Executors) -> None:
         self._means = means
-        self._threads = threads
+        self._executors = executors
         self._loop = asyncio.get_running_loop()
         self._running = 0
         self._crashy: deque[Slot] = deque()
@@ -159,12 +159,14 @@ class Slots:
         loop = self._loop
         slot.started = loop.time()
         if record.schedule is None and slot is not self._alone:
-            work = perform(handler, slot.job, self._threads)
+            work = self._perform(slot, handler)
         else:
             work = self._prepared(slot, handler)
         slot.task = loop.create_task(work)
         slot.task.add_done_callback(partial(self._done, slot))
         slot.wind(self.interrupt)
+        if handler.isolation is None:
+            slot.begin(self.interrupt)
         self._running += 1
         self._means.telling.started(slot.job)
 
@@ -181,7 +183,11 @@ class Slots:
             return NOT_RUN
         if slot.claim.record.schedule is not None:
             await self._means.prepare(slot.claim)
-        return await perform(handler, slot.job, self._threads)
+        return await self._perform(slot, handler)
+
+    def _perform(self, slot: Slot, handler: Handler) -> Coroutine[Any, Any, Ended]:
+        begin = partial(slot.begin, self.interrupt)
+        return perform(handler, slot.job, self._executors, begin)
 
     # From the handler to a decision.
 
@@ -348,7 +354,8 @@ class Slots:
     def interrupt(self, slot: Slot, why: Why) -> None:
         """Cancel a running handler; a thread cannot be stopped and is left to itself.
 
-        The thread of a cancelled job has a while to end.
+        The thread of a cancelled job has a while to end. A child process that does not end its
+        job is killed when that is cancelled again.
         """
         if slot.task is None or (slot.why is not None and why in FOR_GOOD):
             return
@@ -383,7 +390,7 @@ class Slots:
         if slot.task is None or slot not in self.held:
             return
         slot.insists += 1
-        if slot.insists == 1 and slot.why is not None:
+        if slot.insists == 1 and slot.why is not None and not slot.in_process:
             self._means.telling.unstoppable(
                 slot.job, f"{slot.why.value}, and it suppresses its cancellation"
             )
@@ -402,13 +409,13 @@ class Slots:
             self._settle(self._crashy.popleft(), NOT_RUN)
 
     def running(self, *, in_threads: bool) -> list[Slot]:
-        """List the jobs whose handlers run, on the loop or in threads."""
+        """List the jobs whose handlers run: in threads, or where they can be stopped."""
         return [
             slot
             for slot in self.held
             if slot.task is not None
             and slot.handler is not None
-            and slot.handler.is_async is not in_threads
+            and slot.handler.in_thread is in_threads
         ]
 
     def abandon(self) -> None:

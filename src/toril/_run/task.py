@@ -14,6 +14,7 @@ from toril.errors import BadArguments
 
 from .draft import Add, EnqueueOptions, Node, split_id
 from .handlers import Handler, HandlerOptions, make_handler, title_of
+from .isolation import IsolationOptions, take_isolation
 from .job import Job
 from .portal import run
 from .signature import Signature, reader
@@ -33,7 +34,7 @@ _RIVALS = {
 TASK_BACKOFF = Exponential("1s", jitter=0.5, maximum="10m")
 
 
-class TaskOptions(Options, total=False):
+class TaskOptions(Options, IsolationOptions, total=False):
     """What a task may be declared with: options of its jobs, its place, and when it runs by itself.
 
     Shape    concurrency caps how many of these jobs one worker runs at once.
@@ -115,13 +116,14 @@ class Task(Generic[P, R]):
 
     def handler(self, options: HandlerOptions) -> Handler:
         """Give what runs the jobs of this task."""
-        function, read = self.function, self.signature.read
-
-        def call(job: Job[Any]) -> Any:
-            args, kwargs = read(job.record.data, job)
-            return function(*args, **kwargs)
-
-        return make_handler(function, queue=self.queue, name=self.name, call=call, options=options)
+        return make_handler(
+            self.function,
+            queue=self.queue,
+            name=self.name,
+            call=caller(self.function, self.signature),
+            options=options,
+            isolation=take_isolation(options, self.function, "task"),
+        )
 
     def _call(self, index: int, call: tuple[Any, ...] | Mapping[str, Any]) -> Node:
         try:
@@ -139,6 +141,17 @@ class Task(Generic[P, R]):
             task_backoff=TASK_BACKOFF,
             decode=self._decode,
         )
+
+
+def caller(function: Callable[..., Any], signature: Signature) -> Callable[[Job[Any]], Any]:
+    """Give what calls a function with the arguments that stand in a job's data."""
+    read = signature.read
+
+    def call(job: Job[Any]) -> Any:
+        args, kwargs = read(job.record.data, job)
+        return function(*args, **kwargs)
+
+    return call
 
 
 class AsyncTask(Task[P, R], Generic[C, P, R]):

@@ -13,6 +13,7 @@ from toril.errors import ConfigError
 
 from .handlers import Registry
 from .hooks import Hooks, Listener, Listeners, LogHook
+from .inside import HERE
 from .telling import Telling
 from .worker_crew import Crew, Parts, only_say
 from .worker_options import WorkerOptions, read_options, share
@@ -127,6 +128,7 @@ class Worker:
         """
         if self._crew is not None:
             return
+        HERE.refuse_to_work()
         lanes = self.shares
         if not lanes:
             raise ConfigError(

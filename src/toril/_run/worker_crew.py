@@ -18,7 +18,10 @@ from toril.errors import TorilError
 
 from . import upkeep
 from .context import Context
-from .executors import Threads
+from .executors import Executors, Processes, Threads
+from .executors.answers import Answers
+from .executors.offspring import Means as ChildMeans
+from .executors.output import say
 from .handlers import Registry
 from .heartbeat import Heartbeat, Held, Reports
 from .lanes import Lane, Lanes, Terms
@@ -54,10 +57,11 @@ class Crew:
         self._store, self._settings, registry, self._telling = parts
         self._queues = tuple(queues)
         self._loop = asyncio.get_running_loop()
-        self._threads = Threads(f"toril-{self._settings.name}")
+        self._context = Context(self._store, loop=self._loop)
+        self._executors = _executors(self._settings, self._context)
         self._rearming = upkeep.Rearming(self._store, self._queues, self._telling)
         self._lanes = _lanes(self._settings, registry, queues)
-        self.slots = Slots(self._means(registry), self._threads)
+        self.slots = Slots(self._means(registry), self._executors)
         self._trips = Trips(self._store, self._lanes, self.slots, self._telling)
         self._hurry = asyncio.Event()
         self._gone = asyncio.Event()
@@ -71,7 +75,7 @@ class Crew:
 
     def _means(self, registry: Registry) -> Means:
         return Means(
-            context=Context(self._store, loop=self._loop),
+            context=self._context,
             registry=registry,
             telling=self._telling,
             prepare=self._rearming.advance,
@@ -296,10 +300,17 @@ class Crew:
             task.cancel()
         await asyncio.gather(*self._carriers, *self._tasks, return_exceptions=True)
         self._lanes.stop()
-        self._threads.close()
+        await self._executors.processes.close()
+        self._executors.threads.close()
         if self._heartbeat is not None:
             await self._heartbeat.stop()
         sys.setswitchinterval(self._interval)
+
+
+def _executors(settings: WorkerSettings, context: Context) -> Executors:
+    threads = Threads(f"toril-{settings.name}")
+    means = ChildMeans(answers=Answers(context), threads=threads, say=say)
+    return Executors(threads, Processes(means, settings.processes))
 
 
 def _lanes(settings: WorkerSettings, registry: Registry, queues: Mapping[str, int]) -> Lanes:

@@ -26,7 +26,9 @@ class WorkerOptions(TypedDict, total=False):
     Shape    queues: names, or how many jobs of each run at once; left out, every queue that has
              a handler. concurrency: for queues named without a number; left out, what their
              processors say, else 1. total: how many jobs run at once in all. rate: such as "10/1s", for queues that have no limit of their
-             own. unknown_limit: how long a job whose name has no handler is put back.
+             own. processes: how many child processes there are at most, for handlers with
+             isolation="process"; left out, as many as such jobs run at once. unknown_limit: how
+             long a job whose name has no handler is put back.
     Units    durations. lock: how long a job stays ours without a sign of life. grace: how long
              stopping waits for running jobs. block_warning: how long the event loop may stand
              still unnoticed. max_block: after which the worker gives itself up.
@@ -42,6 +44,7 @@ class WorkerOptions(TypedDict, total=False):
     max_stalls: int
     unknown_limit: Duration
     rate: str | None
+    processes: int | None
     backoff: BackoffFunction | None
     block_warning: Duration
     max_block: Duration
@@ -68,6 +71,7 @@ class WorkerSettings:
     max_stalls: int = 3
     unknown_limit_ms: Millis = 24 * 3_600_000
     rate: RateLimit | None = None
+    processes: int | None = None
     backoff: BackoffFunction | None = None
     block_warning_s: float = 1.0
     max_block_s: float = 600.0
@@ -84,7 +88,7 @@ def read_options(given: WorkerOptions) -> WorkerSettings:
             raise unknown_option(option, NAMES, where="a worker")
     host = socket.gethostname()
     name = given.get("name") or f"{host}-{os.getpid()}"
-    total = given.get("total")
+    total, processes = given.get("total"), given.get("processes")
     share(given, {})
     return WorkerSettings(
         # Two workers may share a name, and a process may have several.
@@ -94,6 +98,7 @@ def read_options(given: WorkerOptions) -> WorkerSettings:
         total=None if total is None else _count(total, "total", 1),
         max_stalls=_count(given.get("max_stalls", 3), "max_stalls", 0),
         rate=_rate(given.get("rate")),
+        processes=None if processes is None else _count(processes, "processes", 1),
         backoff=given.get("backoff"),
         hooks=tuple(given.get("hooks", ())),
         **_durations(given),

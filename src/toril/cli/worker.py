@@ -89,8 +89,9 @@ def describe_worker(app: Toril, worker: Worker) -> Iterator[str]:
 def _describe_handler(handler: Handler) -> str:
     name = handler.name if handler.name is not None else "(any name)"
     cap = f", {handler.concurrency} at once" if handler.concurrency else ""
-    thread = "" if handler.is_async else ", in a thread"
-    return f"{name}  →  {handler.title}{thread}{cap}"
+    where = ", in a thread" if handler.in_thread else ""
+    where = ", in a process" if handler.isolation is not None else where
+    return f"{name}  →  {handler.title}{where}{cap}"
 
 
 def _next_run(schedule: Schedule) -> str:

@@ -1,24 +1,42 @@
-"""Running a handler: on the event loop or in a thread, always ending in an `Ended`.
+"""Running a handler: on the loop, in a thread or in a child process; it ends in an `Ended`.
 
 One coroutine does it, and it is the only task a running job has. Whatever user code raises stays
 inside. Never here: what becomes of the job.
 """
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from toril._run.handlers import Handler
 from toril._run.job import CURRENT, Job
 
 from .outcome import Ended, raised, returned
+from .processes import Processes
 from .threads import Threads
 
-__all__ = ["Ended", "Threads", "perform", "raised", "returned"]
+__all__ = ["Ended", "Executors", "Processes", "Threads", "perform", "raised", "returned"]
 
 
-async def perform(handler: Handler, job: Job[Any], threads: Threads) -> Ended:
-    """Run one try of a job, and wait until what it reported on its way is stored."""
-    ended = await _attempt(handler, job, threads)
+class Executors(NamedTuple):
+    """Where handlers run that do not run on the loop."""
+
+    threads: Threads
+    processes: Processes
+
+
+async def perform(
+    handler: Handler, job: Job[Any], executors: Executors, begun: Callable[[], None]
+) -> Ended:
+    """Run one try of a job, and wait until what it reported on its way is stored.
+
+    `begun` is called when the handler itself begins, which may be later than this.
+    """
+    if handler.isolation is not None:
+        ended = await executors.processes.run(handler, job, begun)
+    else:
+        begun()
+        ended = await _attempt(handler, job, executors.threads)
     try:
         await job.written()
     except asyncio.CancelledError:

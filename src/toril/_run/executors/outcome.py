@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 
 from toril._model.decide import End, Outcome
 from toril._model.options import BackoffFunction
-from toril._model.times import Duration, Millis, to_ms
+from toril._model.times import Duration, Millis, describe, to_ms
 from toril._run.handlers import Handler
 from toril._run.job import Job
 from toril.errors import (
@@ -77,6 +77,13 @@ def _steered(signal: Signal) -> Outcome:
             return Outcome(end=End.AWAITS)
         case _:
             return _failure(End.RAISED, reason_of(signal), stack_of(signal))
+
+
+def out_of_time(ended: Ended, which: str, limit_ms: Millis) -> Ended:
+    """Say that a try ended because of a time limit, whatever it raised then."""
+    reason = f"it did not end within its {which} of {describe(limit_ms)}"
+    outcome = Outcome(end=End.TIMED_OUT, reason=reason, stack=ended.outcome.stack)
+    return Ended(outcome, error=TimeoutError(reason))
 
 
 def custom_backoff(

@@ -13,8 +13,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from toril._run.job import Job
-
+A = TypeVar("A")
 T = TypeVar("T")
 Work = Callable[[], None]
 
@@ -30,7 +29,7 @@ class Threads:
         self._count = 0
         self._closed = False
 
-    def run(self, call: Callable[[Job[Any]], T], job: Job[Any]) -> asyncio.Future[T]:
+    def run(self, call: Callable[[A], T], argument: A) -> asyncio.Future[T]:
         """Start a call in a thread, in the caller's context, and give what will hold its end.
 
         Cancelling that abandons the thread: it runs on, and nobody hears of its end.
@@ -38,7 +37,7 @@ class Threads:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         context = contextvars.copy_context()
-        self._hand(lambda: _call(loop, future, lambda: context.run(call, job)))
+        self._hand(lambda: _call(loop, future, lambda: context.run(call, argument)))
         return future
 
     def close(self) -> None:

@@ -1,0 +1,348 @@
+"""The program of a child process: one handler, imported once, and one job at a time.
+
+`python -m toril._run.executors.child`, started by a worker. The user's code has the main thread,
+as it would in a script of its own; a thread listens to the worker. Never here: what becomes of a
+job, and the store.
+"""
+
+import asyncio
+import contextvars
+import ctypes
+import faulthandler
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from toril._model.record import Claim
+from toril._model.times import Millis
+from toril._run import settings
+from toril._run.container import Container
+from toril._run.context import Context
+from toril._run.handlers import Handler, make_handler
+from toril._run.inside import HERE
+from toril._run.isolation import find, import_main
+from toril._run.job import CURRENT, Job
+from toril._run.portal import run as run_on_portal
+from toril._run.processors import container_of, methods_of
+from toril._run.signature import Signature
+from toril._run.soft import SoftLimit
+from toril._run.task import Task, caller
+from toril._store.protocol import Store
+from toril.errors import ConfigError, SoftTimeout, TaskError
+
+from . import memory
+from .frames import MARK, Broken, Cancel, Done, Grown, Hello, Ready, Run, ToChild, read_order
+from .link import Link, LinkStore
+from .outcome import Ended, out_of_time, raised, reason_of, returned, stack_of
+
+U = TypeVar("U")
+
+WATCH_S = 0.5
+# After the pipe has closed an idle child may end in an orderly way, but not for ever.
+END_S = 2.0
+MAX_LABEL = 300
+_PR_SET_PDEATHSIG = 1
+
+Find = Callable[[str], Handler]
+
+
+def main() -> None:
+    """Run jobs until the worker wants the end, or is gone."""
+    link, hello = _open_pipes()
+    HERE.child = True
+    settings.hush()
+    faulthandler.enable(all_threads=False)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # The worker decides when its children end. Not SIG_IGN, which programs that a handler
+        # starts would inherit.
+        signal.signal(number, _nothing)
+    _die_with(hello.parent)
+    sys.path[:], sys.argv[:] = hello.path, hello.argv
+    with asyncio.Runner() as runner:
+        handlers = _import(hello, runner, link)
+        if handlers is not None:
+            Child(link, handlers, runner).live(watch=hello.watch)
+
+
+def _nothing(*_: object) -> None:
+    """Let a signal pass."""
+
+
+def _open_pipes() -> tuple[Link, Hello]:
+    """Take the standard input and output for the worker; what is printed goes to the error output.
+
+    The descriptors are dup()ed, so programs that a handler starts do not inherit them.
+    """
+    read, write = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    for stream in (sys.stdout, sys.stderr):
+        cast("Any", stream).reconfigure(line_buffering=True, errors="backslashreplace")
+    file = os.fdopen(read, "rb", buffering=1 << 16)
+    hello = read_order(file.readline())
+    if not isinstance(hello, Hello):
+        sys.exit("this is started by a worker, to run jobs for it")
+    return Link(file, write), hello
+
+
+def _die_with(parent: int) -> None:
+    """Let the system end this process with its worker, where it can; the pipe tells too."""
+    if not sys.platform.startswith("linux"):
+        return
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+# The handler.
+
+
+def _import(hello: Hello, runner: asyncio.Runner, link: Link) -> Find | None:
+    """Import the handler and call the container factory, or tell the worker why that failed."""
+    HERE.importing = True
+    try:
+        if hello.main is not None:
+            import_main(hello.main)
+        handlers = _handlers(hello, runner)
+    except BaseException as error:
+        reason = f"{type(error).__name__}: {reason_of(error)}"
+        link.send(Broken(reason=reason, stack=stack_of(error)))
+        return None
+    finally:
+        HERE.importing = False
+    link.send(Ready(rss=memory.own()))
+    return handlers
+
+
+def _handlers(hello: Hello, runner: asyncio.Runner) -> Find:
+    made: Mapping[type, object] = {}
+    if hello.init is not None:
+        made = _provided(_await(runner, find(hello.init)()), str(hello.init))
+    found: object = find(hello.target)
+    if isinstance(found, type):
+        kind: type[Any] = found
+        scope = (container_of(kind) or Container()).scope(made)
+        return _of_class(kind, _await(runner, scope.make(kind)))
+    if isinstance(found, Task):
+        task = cast("Task[..., Any]", found)
+        return _only(_handler(task.function, caller(task.function, task.signature)))
+    function = cast("Callable[..., Any]", found)
+    if hello.target.kind == "task":
+        signature = Signature(function, title=hello.target.name)
+        return _only(_handler(function, caller(function, signature)))
+    return _only(_handler(function, function))
+
+
+def _provided(made: object, where: str) -> Mapping[type, object]:
+    if made is None:
+        return {}
+    if isinstance(made, Mapping):
+        return cast("Mapping[type, object]", made)
+    raise ConfigError(
+        f"init={where!r} returned a {type(made).__name__}",
+        field="init",
+        value=made,
+        hint="return a mapping of types to values, or nothing",
+    )
+
+
+def _await(runner: asyncio.Runner, value: Any) -> Any:
+    return runner.run(value) if asyncio.iscoroutine(value) else value
+
+
+def _handler(function: Callable[..., Any], call: Callable[..., Any]) -> Handler:
+    return make_handler(function, queue="child", name=None, options={}, call=call)
+
+
+def _only(handler: Handler) -> Find:
+    return lambda _: handler
+
+
+def _of_class(kind: type[Any], instance: object) -> Find:
+    by_name = {
+        name: _handler(getattr(kind, method), getattr(instance, method))
+        for method, name in methods_of(kind).items()
+    }
+
+    def find_method(job_name: str) -> Handler:
+        handler = by_name.get(job_name) or by_name.get(None)
+        if handler is None:
+            raise TaskError(f"{kind.__qualname__} has no method for jobs named {job_name!r}")
+        return handler
+
+    return find_method
+
+
+# Its jobs.
+
+
+class ChildJob(Job[Any]):
+    """The job as its handler sees it in a child: what it asks and tells goes to the worker."""
+
+    __slots__ = ("told",)
+
+    def __init__(self, context: Context, claim: Claim) -> None:
+        super().__init__(context, claim.record, claim)
+        self.told = False
+
+    def _send_over(self, send: "Callable[[], asyncio.Future[U]]") -> Awaitable[U]:
+        self.told = True
+        return super()._send_over(send)
+
+
+class Child:
+    """Run the jobs that the worker sends, one after another."""
+
+    def __init__(self, link: Link, handlers: Find, runner: asyncio.Runner) -> None:
+        self._link = link
+        self._handlers = handlers
+        self._runner = runner
+        self._loop = runner.get_loop()
+        self._orders: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
+        self._over = threading.Event()
+        self._number = 0
+        self._job: ChildJob | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._soft: SoftLimit | None = None
+        loop = run_on_portal(_this_loop())
+        self._context = Context(cast("Store", LinkStore(link)), loop=loop)
+
+    def live(self, *, watch: bool) -> None:
+        """Run jobs until the pipe closes."""
+        threading.Thread(target=self._listen, name="toril-pipe", daemon=True).start()
+        if watch:
+            threading.Thread(target=self._watch, name="toril-memory", daemon=True).start()
+        while (order := self._orders.get()) is not None:
+            self._run(order)
+        self._over.set()
+
+    def _run(self, order: Run) -> None:
+        record = order.record
+        label = f"{record.queue}:{record.id}"[:MAX_LABEL]
+        shown = label if label.isprintable() else ascii(label)
+        os.write(2, MARK + f"{order.number} {shown}\n".encode(errors="replace"))
+        job = ChildJob(self._context, Claim(record, order.token, 0))
+        self._job, self._number = job, order.number
+        ended = contextvars.copy_context().run(self._attempt, job, order.soft_ms)
+        self._job, self._task, self._soft = None, None, None
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        self._link.send(Done(number=order.number, outcome=ended.outcome, rss=memory.own()))
+
+    def _attempt(self, job: ChildJob, soft_ms: Millis | None) -> Ended:
+        CURRENT.set(job)
+        try:
+            handler = self._handlers(job.name)
+            if handler.is_async:
+                return self._runner.run(self._attempt_async(handler, job, soft_ms))
+            with _alarm(job, soft_ms):
+                ended = returned(handler, handler.call(job))
+        except BaseException as error:
+            ended = raised(error)
+        if job.told:
+            run_on_portal(job.written())
+        return ended
+
+    async def _attempt_async(
+        self, handler: Handler, job: ChildJob, soft_ms: Millis | None
+    ) -> Ended:
+        CURRENT.set(job)
+        self._task = task = asyncio.current_task()
+        if soft_ms is not None and task is not None:
+            soft = self._soft = SoftLimit(handler, soft_ms)
+            handler = soft.handler
+            self._loop.call_later(soft_ms / 1000, self._tell, soft, job)
+        if job.cancelled.is_set():
+            self._cancel_task(job)
+        try:
+            ended = returned(handler, await handler.call(job))
+        except BaseException as error:
+            ended = raised(error)
+        with suppress(asyncio.CancelledError):
+            await job.written()
+        if isinstance(ended.error, SoftTimeout) and soft_ms is not None:
+            return out_of_time(ended, "soft timeout", soft_ms)
+        return ended
+
+    # In the thread that listens.
+
+    def _listen(self) -> None:
+        while (frame := self._read()) is not None:
+            if isinstance(frame, Run):
+                self._orders.put(frame)
+            elif isinstance(frame, Cancel):
+                self._cancel(frame)
+        if self._job is not None:
+            # The worker is gone: whatever this job does now, somebody else will do again.
+            os._exit(1)
+        self._orders.put(None)
+        time.sleep(END_S)
+        os._exit(0)
+
+    def _read(self) -> ToChild | None:
+        try:
+            return self._link.read()
+        except (OSError, ValueError, msgspec.DecodeError):
+            return None
+
+    def _cancel(self, order: Cancel) -> None:
+        job = self._job
+        if job is not None and order.number == self._number:
+            if order.reason is not None:
+                job.told_to_end(order.reason)
+            job.cancelled.set()
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._cancel_task, job)
+
+    def _cancel_task(self, job: ChildJob) -> None:
+        if self._task is not None and job is self._job:
+            if self._soft is not None:
+                self._soft.spare()
+            self._task.cancel()
+
+    def _tell(self, soft: SoftLimit, job: ChildJob) -> None:
+        if self._task is not None and job is self._job and not job.cancelled.is_set():
+            soft.tell(self._task, job)
+
+    # In the thread that watches the memory.
+
+    def _watch(self) -> None:
+        while not self._over.wait(WATCH_S):
+            used = memory.own()
+            if self._job is not None and used is not None:
+                self._link.send(Grown(rss=used))
+
+
+@contextmanager
+def _alarm(job: ChildJob, soft_ms: Millis | None) -> Generator[None, None, None]:
+    """Set the flag of a job in blocking code when its soft time limit passes."""
+    if soft_ms is None:
+        yield
+        return
+    timer = threading.Timer(soft_ms / 1000, job.cancelled.set)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+async def _this_loop() -> asyncio.AbstractEventLoop:
+    return asyncio.get_running_loop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""Child processes for handlers that are isolated: started when needed, reused, replaced.
+
+Each runs one job at a time. A child that dies takes that try with it and nothing else. Never here:
+what a child does.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any
+
+from toril._model.decide import End, Outcome
+from toril._model.times import Millis
+from toril._run.handlers import Handler
+from toril._run.isolation import Isolation
+from toril._run.job import Job
+
+from .offspring import Child, Means, failed
+from .outcome import Ended
+
+# How often the memory of children at work is looked at.
+WATCH_S = 0.5
+# After a child that could not start, the next is tried so much later; doubled each time.
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
+# An idle child that died is noticed when it gets a job: so often another one is tried.
+TRIES = 3
+# How long children have to end when the worker does.
+END_S = 2.0
+
+Begun = Callable[[], None]
+
+
+class _Pool:
+    """The children of one handler, or of those that share them."""
+
+    __slots__ = ("failures", "gate", "idle", "open_at")
+
+    def __init__(self) -> None:
+        self.idle: list[Child] = []
+        self.failures = 0
+        self.open_at = 0.0
+        self.gate = asyncio.Lock()
+
+
+class Processes:
+    """Run jobs in child processes.
+
+    Shape    most: so many children at once, whatever they run; None: as many as jobs run.
+    """
+
+    def __init__(self, means: Means, most: int | None = None) -> None:
+        self._means = means
+        self._most = most
+        self._loop = asyncio.get_running_loop()
+        self._pools: defaultdict[Isolation, _Pool] = defaultdict(_Pool)
+        self._children: set[Child] = set()
+        self._places: AbstractAsyncContextManager[object] = (
+            nullcontext() if most is None else asyncio.Semaphore(most)
+        )
+        self._watching: asyncio.TimerHandle | None = None
+
+    async def run(self, handler: Handler, job: Job[Any], begun: Begun) -> Ended:
+        """Run one try of a job in a child, and give how it ended; `begun` when it begins.
+
+        Cancelled, the child is asked to let the job end; cancelled once more, it is killed.
+        """
+        isolation = handler.isolation
+        if isolation is None:
+            raise TypeError(f"{handler.title} is not isolated")
+        async with self._places:
+            for _ in range(TRIES):
+                child = await self._child(isolation, job)
+                if isinstance(child, Ended):
+                    return child
+                begun()
+                ended = await self._run_in(child, job, handler.soft_timeout_ms)
+                if ended is not None:
+                    return ended
+        return failed(job, f"{TRIES} child processes for {handler.title} died before it began")
+
+    async def close(self) -> None:
+        """End every child; what runs in them by now nobody waits for."""
+        if self._watching is not None:
+            self._watching.cancel()
+        children = tuple(self._children)
+        for child in children:
+            child.retire(END_S)
+        if children:
+            await asyncio.wait([child.gone for child in children], timeout=2 * END_S)
+
+    # A child for a job.
+
+    async def _child(self, isolation: Isolation, job: Job[Any]) -> Child | Ended:
+        pool = self._pools[isolation]
+        if not pool.idle and pool.failures:
+            # One at a time: what fails to start must not be tried in a hot loop.
+            async with pool.gate:
+                await asyncio.sleep(max(0.0, pool.open_at - self._loop.time()))
+                return await self._taken(pool, isolation, job)
+        return await self._taken(pool, isolation, job)
+
+    async def _taken(self, pool: _Pool, isolation: Isolation, job: Job[Any]) -> Child | Ended:
+        while pool.idle:
+            child = pool.idle.pop()
+            if child.usable:
+                return child
+        self._make_room()
+        child = Child(isolation, self._means)
+        self._children.add(child)
+        child.gone.add_done_callback(lambda _: self._buried(child))
+        try:
+            broken = await asyncio.shield(child.ready)
+        except asyncio.CancelledError:
+            child.kill("it was not needed any more")
+            raise
+        if broken is None:
+            pool.failures = 0
+            return child
+        pool.failures += 1
+        pause = min(FIRST_PAUSE_S * 2 ** (pool.failures - 1), LONGEST_PAUSE_S)
+        pool.open_at = self._loop.time() + pause
+        text = f"the process for {isolation.target} could not start: {broken.reason}"
+        return failed(job, text, broken.stack)
+
+    def _make_room(self) -> None:
+        """Let an idle child of another handler go where only so many may be."""
+        alive = sum(child.usable for child in self._children)
+        if self._most is None or alive < self._most:
+            return
+        for pool in self._pools.values():
+            if pool.idle:
+                pool.idle.pop(0).retire(END_S)
+                return
+
+    def _buried(self, child: Child) -> None:
+        self._children.discard(child)
+        idle = self._pools[child.isolation].idle
+        if child in idle:
+            idle.remove(child)
+
+    # A job in a child.
+
+    async def _run_in(self, child: Child, job: Job[Any], soft_ms: Millis | None) -> Ended | None:
+        """Run a job; None: the child had died before it began."""
+        end = child.start(job, soft_ms)
+        self._watch()
+        try:
+            return await asyncio.shield(end)
+        except asyncio.CancelledError:
+            child.interrupt()
+            return await _at_last(end, child) or Ended(Outcome(end=End.RELEASED))
+        finally:
+            if child.usable and not child.spent:
+                self._pools[child.isolation].idle.append(child)
+            else:
+                child.retire(END_S)
+
+    def _watch(self) -> None:
+        if self._watching is None:
+            self._watching = self._loop.call_later(WATCH_S, self._look)
+
+    def _look(self) -> None:
+        busy = [child for child in self._children if child.busy]
+        for child in busy:
+            child.look()
+        self._watching = self._loop.call_later(WATCH_S, self._look) if busy else None
+
+
+async def _at_last(end: "asyncio.Future[Ended | None]", child: Child) -> Ended | None:
+    """Wait for the end of a job that was told to end; being cancelled again makes it certain."""
+    while not end.done():
+        try:
+            await asyncio.wait([end])
+        except asyncio.CancelledError:
+            child.kill("the job did not end when it was told to")
+    return end.result()
