@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from tests.servers import RedisServer
 from toril import Fixed
 from toril.demo import flashcards
 from toril.demo.run import run
@@ -33,10 +34,12 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flashcards, "BACKOFF", Fixed("20ms"))
 
 
-def play(images: Path, *, terminal: bool = False, deadline_s: float = 15) -> tuple[int, list[str]]:
+def play(
+    images: Path, *, terminal: bool = False, deadline_s: float = 15, url: str | None = None
+) -> tuple[int, list[str]]:
     shown = io.StringIO()
     console = Console(file=shown, force_terminal=terminal, width=150, height=50)
-    code = run(images, console=console, deadline_s=deadline_s)
+    code = run(images, url=url, console=console, deadline_s=deadline_s)
     return code, shown.getvalue().splitlines()
 
 
@@ -47,6 +50,19 @@ def test_exactly_the_two_that_must_fail_do(images: Path) -> None:
     closing = re.fullmatch(CLOSING, lines[-1])
     assert closing is not None, lines
     assert closing.groups() == ("5", "16", "4")
+
+
+def test_on_a_server_it_is_the_same_and_leaves_nothing_behind(
+    images: Path, redis_server: RedisServer
+) -> None:
+    code, lines = play(images, url=redis_server.url)
+
+    assert code == 0, lines
+    closing = re.fullmatch(CLOSING, lines[-1])
+    assert closing is not None, lines
+    assert closing.groups() == ("5", "16", "4")
+    left = list(redis_server.client().scan_iter(match="toril-demo-*"))
+    assert [key for key in left if ":toril:" not in key] == []
 
 
 @pytest.mark.timeout(90)

@@ -4,6 +4,7 @@ Never here: where pictures come from, and showing how it goes.
 """
 
 import asyncio
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -110,7 +111,8 @@ class Upload:
 
 def make_app(url: str, workshop: Workshop, cards: Cards) -> Toril:
     """Make the app: its processors, and what they are given."""
-    app = Toril(url)
+    # On a server that others use too, the demo keeps to queues of its own.
+    app = Toril(url, prefix=f"toril-demo-{os.getpid()}")
     app.queue(OPTIMIZE, attempts=ATTEMPTS, backoff=BACKOFF)
     app.provide(Workshop, workshop)
     app.provide(Cards, cards)

@@ -49,12 +49,14 @@ class Stage:
 def run(
     images: Path | None = None,
     *,
+    url: str | None = None,
     console: Console | None = None,
     deadline_s: float = DEADLINE_S,
 ) -> int:
     """Run the demo on the pictures in a folder, or on photographs that a package brings.
 
-    Returns 0 when exactly those cards failed that had to, otherwise 1.
+    The jobs live in a file of their own, or on the server that `url` names, from which they are
+    taken away at the end. Returns 0 when exactly those cards failed that had to, otherwise 1.
 
     Raises   ConfigError: there are no pictures.
     """
@@ -63,12 +65,15 @@ def run(
         screen.width = max(screen.width, PLAIN_WIDTH)
     photos = find_photos(images)
     with tempfile.TemporaryDirectory(prefix="toril-demo-") as folder, _quiet_log():
-        return asyncio.run(_demo(Path(folder), photos, screen, deadline_s))
+        place = url or f"sqlite:///{Path(folder) / 'toril.db'}"
+        return asyncio.run(_demo(Path(folder), photos, screen, (place, deadline_s)))
 
 
-async def _demo(folder: Path, photos: list[Path], console: Console, deadline_s: float) -> int:
+async def _demo(
+    folder: Path, photos: list[Path], console: Console, terms: tuple[str, float]
+) -> int:
+    url, deadline_s = terms
     plans = await asyncio.to_thread(make_plans, photos, folder)
-    url = f"sqlite:///{folder / 'toril.db'}"
     title = f"{len(plans)} cards, {JOBS_A_CARD} jobs each, in {url}"
     with closing(Cards(folder / "cards.db")) as cards:
         stage = Stage(console, make_app(url, _workshop(folder), cards), cards, title)
@@ -76,7 +81,14 @@ async def _demo(folder: Path, photos: list[Path], console: Console, deadline_s: 
             await _add_cards(stage, plans)
             in_time = await _work(stage, deadline_s)
             scene = await _scene(stage)
+            await _leave(stage.app)
     return _judge(stage, scene, None if in_time else f"it was not done within {deadline_s:.0f} s")
+
+
+async def _leave(app: Toril) -> None:
+    """Take everything away again: a server goes on."""
+    for name in await app.queues():
+        await app.queue(name).obliterate(force=True)
 
 
 def _workshop(folder: Path) -> Workshop:
