@@ -186,9 +186,11 @@ async def test_it_fails_for_good_however_its_try_ends(
     assert await kit.claim_order() == []
 
 
-async def test_it_fails_for_good_instead_of_waiting_for_children(kit: Kit) -> None:
+@pytest.mark.parametrize("children", [0, 1])
+async def test_it_fails_for_good_instead_of_waiting_for_children(kit: Kit, children: int) -> None:
     claim = await told(kit)
-    await kit.add_group(kid(parent=ref_of(claim)))
+    for _ in range(children):
+        await kit.add_group(kid(parent=ref_of(claim)))
 
     assert await kit.settle(await_children(claim)) == "failed"
 

@@ -190,6 +190,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "finish complete-forget": {"keep_completed": Keep(count=0)},
     "finish fail-forget": {"keep_failed": Keep(count=0)},
     "finish fail-early": {"attempts": 5},
+    "finish cancelled-forget": {"keep_failed": Keep(count=0)},
     "update cancel-forget": {"keep_failed": Keep(count=0)},
 }
 
@@ -440,6 +441,7 @@ ACTS: dict[str, Act] = {
     "update cancel-asked": update(cancel="not needed any more"),
     "update cancel-forget": update(cancel="not needed any more"),
     "finish cancelled": finish_cancelled,
+    "finish cancelled-forget": finish_cancelled,
     "log": log,
     "remove": remove,
     "drain": sweep("drain"),

@@ -35,6 +35,7 @@ class Job:
     stalls: int = 0
     token: str = ""
     lock_until: int = 0
+    asked: bool = False
     open: list["Job"] = field(default_factory=list["Job"])
     broken: list["Job"] = field(default_factory=list["Job"])
 
@@ -184,6 +185,14 @@ class Model:
         """Carry out a decision; give its word, or the name of the error."""
         if job.state is not State.ACTIVE or job.token != token:
             return "LockLost"
+        if (
+            job.asked
+            and action is not Action.COMPLETE
+            and not (action is Action.AWAIT and job.broken)
+        ):
+            counted = action in (Action.FAIL, Action.RETRY)
+            self._finish(job, State.FAILED, "finish cancelled", counted=counted)
+            return "failed"
         match action:
             case Action.COMPLETE:
                 return self._complete(job)
@@ -217,12 +226,13 @@ class Model:
         self._finish(job, State.COMPLETED, "finish complete")
         return "completed"
 
-    def _finish(self, job: Job, state: State, case: str) -> None:
+    def _finish(self, job: Job, state: State, case: str, *, counted: bool = True) -> None:
         options = job.options.options
         keep = options.keep_completed if state is State.COMPLETED else options.keep_failed
         forget = keep is not None and keep.count == 0
         self._step(job, f"{case}-forget" if forget else case, None if forget else state)
-        job.attempts_made += 1
+        job.attempts_made += counted
+        job.asked = False
         self._free(job, finished=True)
         parent = job.parent
         if parent is None or job not in parent.open:
@@ -282,6 +292,15 @@ class Model:
         if job.state is not State.DELAYED:
             return "WrongState"
         self._delay(job, "update delay", delay_ms)
+        return None
+
+    def cancel(self, job: Job) -> str | None:
+        if job.state in FINISHED:
+            return "WrongState"
+        if job.state is State.ACTIVE:
+            job.asked = True
+        else:
+            self._finish(job, State.FAILED, "update cancel", counted=False)
         return None
 
     def prioritize(self, job: Job, priority: int) -> None:

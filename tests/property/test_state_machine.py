@@ -273,6 +273,7 @@ class StoreMachine(RuleBasedStateMachine):
         verbs: list[Callable[[Job], None]] = [
             self.promote,
             self.retry,
+            self.cancel,
             lambda job: self.change_delay(job, delay_ms),
         ]
         if job.state in (*READY, State.DELAYED):
@@ -287,6 +288,9 @@ class StoreMachine(RuleBasedStateMachine):
         answer = self.run(self.store.retry(self.one(job), now=self.now))
         self.selected(answer, job, self.model.retry(job))
 
+    def cancel(self, job: Job) -> None:
+        assert self.change(job, cancel="") == self.model.cancel(job)
+
     def change_delay(self, job: Job, delay_ms: int) -> None:
         assert self.change(job, delay_ms=delay_ms) == self.model.delay(job, delay_ms)
 
@@ -294,7 +298,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.change(job, priority=priority) is None
         self.model.prioritize(job, priority)
 
-    def change(self, job: Job, **what: int) -> str | None:
+    def change(self, job: Job, **what: int | str) -> str | None:
         self.last = None
         patch = JobPatch(queue=job.ref.queue, id=job.ref.id, **what)  # type: ignore[arg-type]
         [error] = self.run(self.store.update([patch], now=self.now))

@@ -22,7 +22,7 @@ from tests.scenarios.helpers import (
     tally,
     until,
 )
-from toril import Job, JobLocked, Queue, State, Toril
+from toril import Job, JobFailed, JobLocked, Queue, State, Toril
 from toril.events import Active
 
 # S000-11  Rate limit is global.
@@ -277,6 +277,23 @@ class TestPauseAndResume:
             with pytest.raises(JobLocked):
                 await job.remove()
             valve.let(1)
+
+    async def test_cancel_is_there_for_an_active_job(self, app: Toril, other_app: Toril) -> None:
+        queue, valve = app.queue(IMAGES), Valve()
+
+        async def gated(job: Job[Any]) -> None:
+            await valve.wait()
+
+        job = await queue.add("optimize-size", CARD, attempts=3)
+        async with app.worker(IMAGES, gated):
+            await stands(queue, A=1)
+            same = await other_app.queue(IMAGES).job(job.id)
+            assert same is not None
+            await same.cancel("the card was withdrawn")
+            with pytest.raises(JobFailed, match="cancelled: the card was withdrawn"):
+                await job.result(5)
+
+        assert await tally(queue) == {"F": 1}
 
     async def test_pause_survives_the_restart_of_every_process(
         self, app: Toril, url: str, tmp_path: Path

@@ -112,6 +112,7 @@ TABLE: tuple[Row, ...] = (
     _row("update cancel-asked", (A,), (A,)),
     _row("update cancel-forget", (W, P, D, WC), (), "failed | not a schedule's next run"),
     _row("finish cancelled", (A,), (F,), "failed | lock, its cancellation was asked for"),
+    _row("finish cancelled-forget", (A,), (), "failed | lock, its cancellation was asked for"),
     _row("log", EVERY, EVERY),
     _row("remove", (W, P, D, WC, C, F), (), "removed | not locked, no child locked, no schedule's"),
     _row("drain", (W, P), (), "| no schedule's"),

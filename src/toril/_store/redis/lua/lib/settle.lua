@@ -166,7 +166,7 @@ local function refusal(d, fields, lock)
     local pending = call("EXISTS", key .. ":dependencies") == 1
     if pending and d.action == "complete" then
       return "pending"
-    elseif not pending and d.action == "await-children" then
+    elseif not pending and d.action == "await-children" and not is_asked(fields) then
       return "active"
     end
   end
