@@ -1,8 +1,10 @@
 """Ending jobs that are not wanted any more: those that wait, those that run, and whole families."""
 
 import asyncio
+import os
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.kit import Gate, Heard
+from tests.runtime.kit import Gate, Heard, until
 from tests.servers import fresh_prefix, servers_here, shared_server
 from toril import Job, JobFailed, JobNotFound, Toril, WrongState
 from toril._run import slots
@@ -170,6 +172,39 @@ async def test_code_in_a_thread_that_does_not_look_is_reported_and_left(
 
     (line,) = [line for line in caplog.records if line.message.startswith("job.unstoppable")]
     assert "it was cancelled, and Python cannot stop the thread it runs in" in line.message
+
+
+# In a child process.
+
+
+def hold(job: Job[Any]) -> None:
+    job.log(str(os.getpid()))
+    time.sleep(60)
+
+
+async def test_a_child_process_that_does_not_end_is_killed(
+    app: Toril, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "CLEANUP_S", 0.05)
+    app.processor("q", f"{__name__}:hold")
+    job = await app.queue("q").add("x", attempts=5)
+
+    async def pid() -> int:
+        return int("".join((await job.logs()).lines) or 0)
+
+    async with app.worker("q"):
+        child = await until(pid, within=10)
+        await job.cancel("nobody needs it")
+        assert await failure(job) == "cancelled: nobody needs it"
+        await until(lambda: _is_gone(child))
+
+
+async def _is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 # From elsewhere, and before it runs.
