@@ -6,6 +6,7 @@ does.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from weakref import WeakKeyDictionary
 
 from toril._model.decide import Decision
@@ -136,7 +137,13 @@ class RedisStore:
 
     def renewer(self) -> Renewer:
         """Give what renews locks from a thread."""
-        return RedisRenewer(self._address, renewing(self._prefix))
+        return RedisRenewer(self._address, renewing(self._prefix), self._retire)
+
+    def _retire(self, worker: str) -> None:
+        for loop, site in dict(self._sites).items():
+            # A loop that was closed took its connections along.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(site.retire, worker)
 
     async def finish(
         self,
