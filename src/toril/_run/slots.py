@@ -107,7 +107,8 @@ class Slots:
         self.held.add(slot)
         self.empty.clear()
         lane.enter(record.name)
-        if self.closing:
+        # A claim that was under way when a job began to run alone must not give it company.
+        if self.closing or self._alone is not None:
             self._settle(slot, NOT_RUN)
         elif record.deferred is not None:
             outcome = Outcome(end=End.FAILED, reason=record.deferred)
