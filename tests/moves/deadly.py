@@ -49,14 +49,14 @@ class Death:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def main(source: str, prefix: str, target: str, to_prefix: str, calls: int) -> None:
+async def main(source: str, prefix: str, target: str, to_prefix: str, calls: str) -> None:
     move = Move(source, target, prefixes=(prefix, to_prefix), patience_s=5)
-    due = Death(calls)
+    due = Death(int(calls))
     async with move:
-        move.source = Mortal(move.source, due)  # type: ignore[assignment]
-        move.target = Mortal(move.target, due)  # type: ignore[assignment]
+        move.source = Mortal(move.source, due)
+        move.target = Mortal(move.target, due)
         await move.run(await move.plan())
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:5], int(sys.argv[5])))
+    asyncio.run(main(*sys.argv[1:]))

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from dataclasses import asdict
+from typing import Any
 
 from tests.contract.helpers import Kit
 from toril import Fail, Job, Toril
@@ -39,7 +40,7 @@ def handlers(app: Toril, ran: list[str]) -> None:
         return 1
 
     @app.task(name="sum", queue="work")
-    async def total(job: Job) -> None:
+    async def total(job: Job[Any]) -> None:
         results = await job.children_values()
         ran.append(f"sum of {sum(results.values())}")
 
