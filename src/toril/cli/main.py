@@ -16,8 +16,9 @@ import typer
 from toril._run.worker_options import WorkerOptions
 from toril.errors import ConfigError, TorilError
 
+from .commands import command
 from .load import load_app
-from .move import move
+from .move import MoveWords, move
 from .worker import describe_worker, make_worker, run_worker
 
 MISUSED = 2
@@ -122,7 +123,7 @@ def demo(
     raise typer.Exit(play.run(images))
 
 
-cli.command()(move)
+command(cli, MoveWords, name="move")(move)
 
 
 def _log_to_stderr(level: str) -> None:

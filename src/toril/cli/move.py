@@ -7,7 +7,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import msgspec
@@ -21,58 +21,60 @@ from toril.errors import ConfigError, TorilError
 INCOMPLETE = 1
 
 
-def move(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveWords:
+    """What may be typed after `toril move`."""
+
     source: Annotated[
         str, typer.Argument(metavar="SRC", help="Where the jobs are: a URL as in TORIL_URL.")
-    ],
-    target: Annotated[str, typer.Argument(metavar="DST", help="Where they shall be.")],
-    queues: Annotated[str, typer.Option(help="Queues to move, as in a,b; all if not given.")] = "",
+    ]
+    target: Annotated[str, typer.Argument(metavar="DST", help="Where they shall be.")]
+    queues: Annotated[str, typer.Option(help="Queues to move, as in a,b; all if not given.")] = ""
     prefix: Annotated[
         str, typer.Option(help="The prefix of the queues; that of TORIL_PREFIX if not given.")
-    ] = "",
+    ] = ""
     to_prefix: Annotated[
         str, typer.Option(help="Their prefix where they are moved to, if it is another one.")
-    ] = "",
-    wait: Annotated[str, typer.Option(help="How long jobs that run may take to end.")] = "30s",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be moved.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Tell the outcome as JSON.")] = False,
-) -> None:
+    ] = ""
+    wait: Annotated[str, typer.Option(help="How long jobs that run may take to end.")] = "30s"
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be moved.")] = (
+        False
+    )
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+    as_json: Annotated[bool, typer.Option("--json", help="Tell the outcome as JSON.")] = False
+
+
+def move(words: MoveWords) -> None:
     """Move queues to another store: jobs in every state, flows, schedules and settings.
 
-    Stop the workers first, or let them run out of work: nothing may run at the source. When it
+    Nothing may run at the source: stop the workers first, or let them run out of work. When it
     is cut off, run it again: it goes on, and loses or doubles nothing.
     """
-    here = prefix or read_settings(os.environ).prefix
-    screen = Screen(quiet=as_json)
+    here = words.prefix or read_settings(os.environ).prefix
+    screen = Screen(quiet=words.as_json)
     moving = Move(
-        source,
-        target,
-        prefixes=(here, to_prefix or here),
-        patience_s=to_ms(wait, field="wait") / 1000,
+        words.source,
+        words.target,
+        prefixes=(here, words.to_prefix or here),
+        patience_s=to_ms(words.wait, field="wait") / 1000,
         tell=screen.progress,
     )
-    names = [name.strip() for name in queues.split(",") if name.strip()]
-    sure = yes or dry_run
-    outcome = asyncio.run(_move(moving, names, screen, sure=sure, dry_run=dry_run))
-    if as_json:
+    outcome = asyncio.run(_move(moving, words, screen))
+    if words.as_json:
         typer.echo(msgspec.json.encode(outcome).decode())
     if any(queue.get("left") or queue.get("problems") for queue in outcome["queues"]):
         raise typer.Exit(INCOMPLETE)
 
 
-async def _move(
-    moving: Move, names: Sequence[str], screen: "Screen", *, sure: bool, dry_run: bool
-) -> dict[str, Any]:
+async def _move(moving: Move, words: MoveWords, screen: "Screen") -> dict[str, Any]:
+    names = [name for each in words.queues.split(",") if (name := each.strip())]
     async with moving:
         stores = {"source": moving.source.url, "target": moving.target.url}
         plans = await moving.plan(names)
         screen.plans(plans, stores)
-        if dry_run:
+        if words.dry_run:
             return {**stores, "queues": [_planned(plan) for plan in plans]}
-        if not sure:
+        if not words.yes:
             _ask(plans)
         try:
             moved = await moving.run(plans)
