@@ -14,6 +14,7 @@ from tests.contract.helpers import (
     new,
     ref_of,
 )
+from toril._model.options import Dedup
 from toril._model.record import Try
 from toril._model.states import State
 from toril._store.protocol import Recovered
@@ -238,3 +239,94 @@ async def test_attempts_and_stalls_are_counted_apart(kit: Kit) -> None:
     record = await kit.record(await kit.run())
 
     assert (record.attempts_made, record.stalls, record.runs) == (1, 1, 2)
+
+
+# A worker that is known to have died.
+
+HOW = "worker w-1 was killed by SIGKILL"
+
+
+async def test_the_jobs_of_a_dead_worker_are_taken_back_though_their_locks_stand(kit: Kit) -> None:
+    await kit.add()
+    claim = await kit.claim(worker="w-1")
+
+    taken = await kit.store.recover([QUEUE], dead={"w-1": HOW}, now=kit.now)
+
+    assert taken == [Recovered(queue=QUEUE, id=claim.record.id, stalls=1)]
+    assert await kit.state(ref_of(claim)) == State.WAITING
+
+
+async def test_the_jobs_of_other_workers_are_left_alone(kit: Kit) -> None:
+    await kit.add_many(2)
+    dead, other = await kit.claim(worker="w-1"), await kit.claim(worker="w-2")
+
+    taken = await kit.store.recover([QUEUE], dead={"w-1": HOW}, now=kit.now)
+
+    assert [one.id for one in taken] == [dead.record.id]
+    assert await kit.settle(complete(other)) == "completed"
+
+
+async def test_the_lock_of_a_dead_worker_holds_nobody_off(kit: Kit) -> None:
+    await kit.add()
+    late = await kit.claim(worker="w-1")
+    await kit.store.recover([QUEUE], dead={"w-1": HOW}, now=kit.now)
+    again = await kit.claim(worker="w-2")
+
+    with pytest.raises(LockLost):
+        await kit.settle(complete(late))
+    assert await kit.settle(complete(again)) == "completed"
+
+
+async def test_how_a_worker_died_is_the_reason_of_the_try_that_was_lost(kit: Kit) -> None:
+    await kit.add()
+    claim = await kit.claim(worker="w-1")
+    await kit.store.recover([QUEUE], dead={"w-1": HOW}, now=kit.now)
+
+    [lost] = (await kit.record(ref_of(claim))).tries
+    assert (lost.end, lost.worker, lost.reason) == ("stalled", "w-1", HOW)
+
+
+async def test_how_a_worker_died_stands_in_the_final_failure(kit: Kit) -> None:
+    await kit.add()
+    await kit.claim(worker="w-1")
+    await kit.store.recover([QUEUE], max_stalls=0, dead={"w-1": HOW}, now=kit.now)
+
+    claim = await kit.claim()
+    assert claim.record.deferred == f"job stalled more than allowable limit: {HOW}"
+
+
+async def test_of_a_worker_that_let_its_lock_lapse_that_is_said(kit: Kit) -> None:
+    await kit.add()
+    claim = await kit.claim(worker="w-1")
+    kit.tick(LOCK + 1)
+    await kit.recover(QUEUE)
+
+    [lost] = (await kit.record(ref_of(claim))).tries
+    assert lost.reason == "worker w-1 was not heard of: it died, or stood still"
+
+
+# Jobs that must not run twice.
+
+
+async def test_a_job_that_fails_on_a_crash_is_to_fail_at_its_first(kit: Kit) -> None:
+    await kit.add(on_crash="fail")
+    await kit.claim(worker="w-1")
+
+    taken = await kit.store.recover([QUEUE], dead={"w-1": HOW}, now=kit.now)
+
+    assert [(one.stalls, one.fatal) for one in taken] == [(1, True)]
+    assert HOW in ((await kit.claim()).record.deferred or "")
+
+
+async def test_a_job_that_fails_on_a_crash_does_so_when_its_lock_ran_out(kit: Kit) -> None:
+    await kit.add(on_crash="fail")
+    await kit.crash()
+
+    assert (await kit.claim()).record.deferred is not None
+
+
+async def test_options_in_a_jobs_data_are_not_taken_for_its_own(kit: Kit) -> None:
+    await kit.add(dedup=Dedup('"on_crash":"fail"'), data='{"on_crash":"fail"}')
+    await kit.crash()
+
+    assert (await kit.claim()).record.deferred is None

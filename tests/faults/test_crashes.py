@@ -178,7 +178,7 @@ async def test_a_job_that_kills_its_workers_fails_and_the_others_complete(
         crashes = len(lines(ledger, "start", poison))
         reason = (await poison.refresh()).error
         assert crashes <= 3 + 1
-        assert reason == "job stalled more than allowable limit"
+        assert (reason or "").startswith("job stalled more than allowable limit: worker ")
         assert (await queue.counts()).completed == 40
 
 

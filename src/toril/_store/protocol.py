@@ -6,7 +6,7 @@ only `toril.errors`; in a batch the error stands in the answer's place. `now` is
 tests: the store's own clock. Never here: how a store does it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,6 +33,8 @@ from toril._model.schedule import Rule
 from toril._model.times import Millis
 from toril.errors import TorilError
 from toril.events import Event
+
+NOBODY: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +180,11 @@ class Store(Protocol):
         """Say where the jobs are, without secrets, for people to read."""
         ...
 
-    async def open(self) -> None:
+    async def open(self, *, anew: bool = False) -> None:
         """Connect, check and prepare; calling it again does nothing.
+
+        With `anew` this event loop's connections are dropped first, whatever state they are in:
+        calls under way may fail as if the store were out of reach.
 
         Raises   StoreUnavailable · StoreMismatch · StoreCorrupt · ConfigError: cannot be used.
         """
@@ -256,13 +261,20 @@ class Store(Protocol):
         ...
 
     async def recover(
-        self, queues: Sequence[str], *, max_stalls: int = 3, now: Millis | None = None
+        self,
+        queues: Sequence[str],
+        *,
+        max_stalls: int = 3,
+        dead: Mapping[str, str] = NOBODY,
+        now: Millis | None = None,
     ) -> list[Recovered]:
         """Take active jobs back whose lock is gone or whose owner is known to be dead.
 
         They go to the front of waiting and count a stall. A job over `max_stalls` whose last
         crash was alone (or that was never tried alone when max_stalls is 0) is to fail at its
-        next claim. Empty queues: every queue.
+        next claim, and so is one whose options say so of its first crash. Empty queues: every
+        queue. `dead`: workers known to have died, and how: their locks count no more, they are
+        forgotten, and how they died is the reason of the try that was lost.
 
         Atomic   each job.    Emits    waiting, stalled.
         """

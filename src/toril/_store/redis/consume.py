@@ -3,7 +3,7 @@
 Never here: what becomes of a job (the Lua does it), or which decision is taken (`_model.decide`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -82,13 +82,20 @@ async def finish(
 
 
 async def recover(
-    server: Server, queues: Sequence[str], max_stalls: int, now: Millis | None
+    server: Server,
+    queues: Sequence[str],
+    max_stalls: int,
+    dead: Mapping[str, str],
+    now: Millis | None,
 ) -> list[Recovered]:
     """Carry out the verb recover."""
     if not queues:
         return []
     numbers = places(queues)
-    each = {"look": [(number,) for number in numbers.values()]}
+    each: dict[str, list[Any]] = {
+        "look": [(number,) for number in numbers.values()],
+        "dead": list(dead.items()),
+    }
     names = list(numbers)
     taken: list[tuple[int, str, int, int]] = await server.run(
         "recover", names, each, now=now, limit=max_stalls, alone_from=alone_from(max_stalls)

@@ -5,6 +5,7 @@ seen. A worker of BullMQ is known by the name of its connection.
 """
 
 from base64 import b64decode
+from collections.abc import Iterable
 from dataclasses import replace
 
 import msgspec
@@ -97,6 +98,13 @@ async def _connected(server: Server, own: list[WorkerInfo]) -> list[WorkerInfo]:
             continue
         found.append(_node_worker(*who, facts, now))
     return found
+
+
+async def forget(server: Server, workers: Iterable[str]) -> None:
+    """Take workers off the list that are known to be dead."""
+    gone = tuple(workers)
+    notes = ("DEL", *[note_key(server.prefix, worker) for worker in gone])
+    await server.link.many([notes, ("ZREM", index_key(server.prefix), *gone)])
 
 
 def read_name(prefix: str, name: str) -> tuple[str, str] | None:

@@ -5,7 +5,7 @@ does.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from weakref import WeakKeyDictionary
 
@@ -29,6 +29,7 @@ from toril._model.report import (
 )
 from toril._model.times import Millis
 from toril._store.protocol import (
+    NOBODY,
     Added,
     Claimed,
     ClaimRequest,
@@ -41,11 +42,14 @@ from toril._store.protocol import (
 from toril.errors import StoreUnavailable, TorilError
 from toril.events import Event
 
-from . import add, configure, consume, edit, moving, read, removal, schedule, stream
+from . import add, configure, consume, edit, moving, presence, read, removal, schedule, stream
 from .address import Address
 from .renew import renewing
 from .renewal import RedisRenewer
 from .site import Site
+
+# How long connections that are dropped may take to say good-bye.
+CLOSING_S = 2.0
 
 
 class RedisStore:
@@ -76,9 +80,11 @@ class RedisStore:
         """Give what the keys of every queue begin with."""
         return self._prefix
 
-    async def open(self) -> None:
+    async def open(self, *, anew: bool = False) -> None:
         """Connect and check the server; see the protocol."""
         self._open = True
+        if anew:
+            await self._drop()
         await self._site()
 
     async def close(self) -> None:
@@ -88,6 +94,15 @@ class RedisStore:
         self._sites.clear()
         for loop, site in sites.items():
             await site.close(loop)
+
+    async def _drop(self) -> None:
+        loop = asyncio.get_running_loop()
+        site = self._sites.pop(loop, None)
+        if site is not None:
+            # What hangs must not hold up the new one.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSING_S):
+                    await site.close(loop)
 
     async def _site(self) -> Site:
         loop = asyncio.get_running_loop()
@@ -159,12 +174,20 @@ class RedisStore:
         return finished
 
     async def recover(
-        self, queues: Sequence[str], *, max_stalls: int = 3, now: Millis | None = None
+        self,
+        queues: Sequence[str],
+        *,
+        max_stalls: int = 3,
+        dead: Mapping[str, str] = NOBODY,
+        now: Millis | None = None,
     ) -> list[Recovered]:
         """Take jobs back from workers that are gone; see the protocol."""
         site = await self._site()
         names = queues or await read.queues(site.server)
-        return await consume.recover(site.server, names, max_stalls, now)
+        found = await consume.recover(site.server, names, max_stalls, dead, now)
+        if dead:
+            await presence.forget(site.server, dead)
+        return found
 
     async def trim(self, queues: Sequence[str] = (), *, now: Millis | None = None) -> int:
         """Remove what is kept for too long; see the protocol."""

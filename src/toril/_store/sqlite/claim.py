@@ -3,12 +3,13 @@
 Never here: what becomes of a job that has run (finish).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from toril._model.crashes import STALLED_REASON, charge
+from toril._model.crashes import charge, stalled_reason
 from toril._model.record import Claim, Record, Ref
 from toril._model.times import Millis
 from toril._store.protocol import Claimed, ClaimRequest, Recovered
@@ -129,25 +130,40 @@ def renew(unit: Unit, held: Sequence[tuple[Ref, str]], lock_ms: Millis, now: Mil
     return [ref for number, (ref, _) in enumerate(held) if number not in found]
 
 
-def recover(
-    unit: Unit,
-    queues: Sequence[str],
-    now: Millis,
-    *,
-    max_stalls: int,
-    dead: Sequence[int] = (),
-) -> list[Recovered]:
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """Who is known to be dead, and how often a job may crash.
+
+    Shape    processes: their keys. workers: their ids, and how they died.
+    """
+
+    max_stalls: int
+    processes: Sequence[int] = ()
+    workers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def how(self, worker: str | None, host: str | None, pid: int | None) -> str:
+        """Say what is known of a job's last worker, the holder of its lock."""
+        told = self.workers.get(worker or "")
+        if told is not None:
+            return told
+        if pid is not None:
+            return f"worker {worker} died: its process {pid} on {host} is gone"
+        return f"worker {worker} was not heard of: it died, or stood still"
+
+
+def recover(unit: Unit, queues: Sequence[str], now: Millis, dead: Dead) -> list[Recovered]:
     """Take jobs back whose lock is gone, or whose owner is one of the `dead`."""
-    names = to_json(list(queues))
-    found = unit.rows("claim.stalled", (now, to_json(list(dead)), names, MAX_CLAIM))
+    asked = (to_json(list(dead.processes)), to_json(list(queues)), to_json(list(dead.workers)))
+    found = unit.rows("claim.stalled", (now, *asked, MAX_CLAIM))
     recovered: list[Recovered] = []
     taken: list[list[Any]] = []
     tries: list[list[Any]] = []
-    for key, name, id, stalls, alone, run, worker, started in found:
+    for key, name, id, stalls, alone, run, worker, started, once, host, pid in found:
         queue = unit.queue(name)
-        stalls, fatal = charge(stalls, alone=bool(alone), limit=max_stalls)
-        taken.append([key, queue.front(), STALLED_REASON if fatal else None, stalls])
-        tries.append([key, run, worker, started, now, "stalled", None])
+        how = dead.how(worker, host, pid)
+        stalls, fatal = charge(stalls, alone=bool(alone), limit=dead.max_stalls, once=bool(once))
+        taken.append([key, queue.front(), stalled_reason(how) if fatal else None, stalls])
+        tries.append([key, run, worker, started, now, "stalled", how])
         queue.emit(
             now,
             {"kind": "waiting", "job_id": id, "prev": "active"},
@@ -155,6 +171,8 @@ def recover(
         )
         unit.ready.add(name)
         recovered.append(Recovered(queue=name, id=id, stalls=stalls, fatal=fatal))
+    for worker in dead.workers:
+        unit.run("presence.worker_leave", (worker,))
     if taken:
         unit.run_each("claim.take_back", taken)
         unit.run_each("finish.tries", tries)

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -21,7 +22,7 @@ from toril.errors import StoreError, StoreUnavailable
 
 from . import claim
 from .db import Call, Lane, connect, migrate, prepare_file
-from .presence import Presence, clear_bell
+from .presence import Presence, clear_bell, process_of
 from .read import Reading, peek
 from .sql import Connection
 from .statements import statements
@@ -32,6 +33,8 @@ T = TypeVar("T")
 U = TypeVar("U")
 MEMORY = ":memory:"
 ANSWER_S = 90.0
+# Whoever knows how a process died tells within this, or its jobs go back without that.
+WORD_S = 0.4
 # Jobs taken back that nobody asked about yet; a queue may have no worker here who will.
 MAX_UNTOLD = 1_000
 
@@ -114,6 +117,9 @@ class Engine:
         self.max_stalls: int | None = None
         self.taken_back: deque[Recovered] = deque(maxlen=MAX_UNTOLD)
         self.on_taken_back: set[Callable[[], None]] = set()
+        # Processes of whose end somebody will tell, who knows how they ended.
+        self.awaited: frozenset[int] = frozenset()
+        self._missed: dict[int, float] = {}
         self._level = level
         self._memory = path == MEMORY
         self._watch: Watch | None = None
@@ -171,7 +177,15 @@ class Engine:
             return [], False
         others = dict(reading.rows("presence.others", (self._work.owner,)))
         dead = [key for key in owners if key not in others or presence.is_dead(others[key])]
-        return dead, len(owners) > len(dead)
+        due = [key for key in dead if self._is_due(key, others.get(key, ""))]
+        return due, len(owners) > len(due)
+
+    def _is_due(self, key: int, lock: str) -> bool:
+        """Say whether word of how this process died has come, or is waited for no longer."""
+        if process_of(lock) not in self.awaited:
+            return True
+        missed = self._missed.setdefault(key, time.monotonic())
+        return time.monotonic() - missed > WORD_S
 
     def _look_after_others(self, db: Connection) -> bool:
         """Take the jobs of dead processes back for a worker here; say if living ones hold any."""
@@ -196,7 +210,7 @@ class Engine:
         """Take the jobs of dead processes back, and forget those processes."""
         if self.max_stalls is None:
             return []
-        found = claim.recover(unit, (), unit.now, max_stalls=self.max_stalls, dead=dead)
+        found = claim.recover(unit, (), unit.now, claim.Dead(self.max_stalls, dead))
         if len(found) < claim.MAX_CLAIM:
             self._clear(unit, dead)
         return found

@@ -114,6 +114,12 @@ class Presence:
             self.folder.rmdir()
 
 
+def process_of(lock: str) -> int | None:
+    """Give the id of the process that has a lock of this name; None where it has no name."""
+    number = lock.partition("-")[0]
+    return int(number) if number.isdigit() else None
+
+
 def _lock(path: Path, *, create: bool) -> int | None:
     """Open and lock a file without waiting; None when somebody holds it or it is not there."""
     flags = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)

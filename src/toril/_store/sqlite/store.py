@@ -6,7 +6,7 @@ Never here: SQL, or what a verb does (each group of verbs has a module of its ow
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from toril._model.decide import Decision
@@ -29,6 +29,7 @@ from toril._model.report import (
 )
 from toril._model.times import Millis
 from toril._store.protocol import (
+    NOBODY,
     Added,
     Claimed,
     ClaimRequest,
@@ -42,6 +43,7 @@ from toril.errors import ConfigError, StoreUnavailable, TorilError
 from toril.events import Event
 
 from . import add, claim, configure, edit, finish, moving, read, removal, retention, schedule
+from .claim import Dead
 from .engine import MEMORY, Engine
 from .renewal import SQLiteRenewer
 from .unit import Unit, clock
@@ -72,6 +74,7 @@ class SQLiteStore:
         self._path = str(path) if str(path) == MEMORY else str(Path(path).absolute())
         self._level = synchronous
         self._engine: Engine | None = None
+        self._awaited: frozenset[int] = frozenset()
         self._opening = threading.Lock()
         self.on_taken_back: set[Callable[[], None]] = set()
         self.on_notice: set[Callable[[str, str], None]] = set()
@@ -86,8 +89,11 @@ class SQLiteStore:
         """Give the absolute path of the file, or `:memory:`."""
         return self._path
 
-    async def open(self) -> None:
-        """Open the file, creating it when there is none; see the protocol."""
+    async def open(self, *, anew: bool = False) -> None:
+        """Open the file, creating it when there is none; see the protocol.
+
+        Nothing lies between a process and its file that could be had anew.
+        """
         if self._engine is None:
             await asyncio.to_thread(self._open)
 
@@ -96,6 +102,7 @@ class SQLiteStore:
             if self._engine is None:
                 self._engine = Engine(self._path, self._level)
                 self._engine.on_taken_back = self.on_taken_back
+                self._engine.awaited = self._awaited
 
     async def close(self) -> None:
         """Let the file go; see the protocol."""
@@ -173,8 +180,22 @@ class SQLiteStore:
         )
         return Finished(words=tuple(words), claimed=tuple(claimed or ()))
 
+    def await_word(self, processes: Collection[int]) -> None:
+        """Leave the jobs of these processes alone for a moment when they die.
+
+        Somebody will call `recover` and say how they died.
+        """
+        self._awaited = frozenset(processes)
+        if self._engine is not None:
+            self._engine.awaited = self._awaited
+
     async def recover(
-        self, queues: Sequence[str], *, max_stalls: int = 3, now: Millis | None = None
+        self,
+        queues: Sequence[str],
+        *,
+        max_stalls: int = 3,
+        dead: Mapping[str, str] = NOBODY,
+        now: Millis | None = None,
     ) -> list[Recovered]:
         """Take jobs back from workers that are gone; see the protocol.
 
@@ -182,13 +203,15 @@ class SQLiteStore:
         """
         engine = self._open_engine()
         engine.max_stalls = max_stalls
-        dead, _ = await engine.read(engine.dead)
-        if dead:
-            engine.note_taken_back(await engine.write(engine.bury, dead))
         found = await engine.write(
-            lambda unit, names: claim.recover(unit, names, _now(unit, now), max_stalls=max_stalls),
+            lambda unit, names: claim.recover(
+                unit, names, _now(unit, now), Dead(max_stalls, workers=dead)
+            ),
             tuple(queues),
         )
+        gone, _ = await engine.read(engine.dead)
+        if gone:
+            engine.note_taken_back(await engine.write(engine.bury, gone))
         return [*engine.tell_taken_back(queues), *found]
 
     async def trim(self, queues: Sequence[str] = (), *, now: Millis | None = None) -> int:

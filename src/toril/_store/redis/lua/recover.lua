@@ -1,14 +1,27 @@
--- Take jobs back whose lock is gone; they are next, and the stall is counted.
+-- Take jobs back whose lock is gone, or whose worker is dead; they are next, the stall is counted.
 --
 -- keys   queue...
 -- args   caller number now limit alone_from
 -- each   look: queue
+-- each   dead: worker how
 -- use    clock event once tries wake
 -- emits  waiting stalled
 -- wire   W-54
 -- reply  for each job: place of its queue, id, stalls, whether its next claim fails it
 local A_CALL = 250
 local REASON = "job stalled more than allowable limit"
+local RUN_ONCE = '"on_crash":"fail"'
+
+-- How each worker died that is known to be dead.
+local died = {}
+for i = 1, #each.dead do
+  died[each.dead[i].worker] = each.dead[i].how
+end
+
+-- Say whether the lock of a job counts no more, for its worker is dead.
+local function ownerless(key)
+  return next(died) and died[call("HGET", key, "pb") or ""]
+end
 
 -- Find the active ids whose lock is gone, the oldest first.
 local function lockless(q)
@@ -19,7 +32,7 @@ local function lockless(q)
   end
   local locks = #keys > 0 and call("MGET", unpack(keys)) or {}
   for i = #ids, 1, -1 do
-    if not locks[i] and #found < A_CALL then
+    if #found < A_CALL and (not locks[i] or ownerless(q.base .. ids[i])) then
       found[#found + 1] = ids[i]
     end
   end
@@ -27,35 +40,45 @@ local function lockless(q)
 end
 
 -- Count the stall of a job. A bystander of a crash is not to blame, only who ran by itself;
--- who was held to run by itself, and had not begun, did not crash anything.
-local function charge(key, fields)
+-- who was held to run by itself, and had not begun, did not crash anything. Who must not run twice
+-- fails whoever is to blame.
+local function charge(key, fields, how)
   local limit, stalls = tonumber(arg.limit), tonumber(fields[1]) or 0
   local alone = fields[2] == "1"
   if alone or stalls < tonumber(arg.alone_from) then
     stalls = stalls + 1
   end
-  local fatal = stalls > limit and (alone or limit == 0)
+  local once = string.find(fields[7] or "", RUN_ONCE, 1, true)
+  local fatal = once or stalls > limit and (alone or limit == 0)
   call("HSET", key, "stc", stalls)
   call("HDEL", key, "toril:alone")
   if fatal then
-    call("HSET", key, "defa", REASON)
+    call("HSET", key, "defa", REASON .. ": " .. how)
   end
   return stalls, fatal
 end
 
+-- Say what is known of a worker that let its lock lapse.
+local function silent(worker)
+  return "worker " .. (worker or "of another kind") .. " was not heard of: it died, or stood still"
+end
+
 local function take_back(q, id, now)
   local key = q.base .. id
-  local fields = call("HMGET", key, "stc", "toril:alone", "ats", "pb", "processedOn", "name")
+  local fields = call("HMGET", key, "stc", "toril:alone", "ats", "pb", "processedOn", "name", "opts")
   call("LREM", q.active, -1, id)
+  call("DEL", key .. ":lock")
   call("SREM", q.stalled, id)
   if not fields[6] then
     return
   end
   call("RPUSH", q.wait, id)
   wake.soon(q)
-  local stalls, fatal = charge(key, fields)
   local worker = fields[4] and cjson.encode(fields[4]) or "null"
-  local tail = "[" .. worker .. "," .. (fields[5] or "null") .. ',"stalled",null]'
+  local how = died[fields[4] or ""] or silent(fields[4])
+  local stalls, fatal = charge(key, fields, how)
+  local rest = (fields[5] or "null") .. ',"stalled",' .. cjson.encode(how)
+  local tail = "[" .. worker .. "," .. rest .. "]"
   tries.add(key, tonumber(fields[3]) or 0, now, tail)
   event.emit(q, "waiting", "jobId", id, "prev", "active")
   event.emit(q, "stalled", "jobId", id)

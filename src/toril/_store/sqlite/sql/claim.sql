@@ -62,18 +62,28 @@ WHERE
     jobs.state = 'active' AND jobs.token = asked.value ->> 2 AND jobs.cancelled IS NOT NULL;
 
 -- claim.stalled: Active jobs without a living lock: its time is over, or its owner is dead.
-SELECT json_group_array(json_array(key, name, id, stalls, alone, runs, worker, started_ms))
+-- The process is named where it is known to be dead.
+SELECT json_group_array(json_array(
+    key, name, id, stalls, alone, runs, worker, started_ms, once, host, pid
+))
 FROM (
     SELECT
         jobs.key, queues.name, jobs.id, jobs.stalls, jobs.alone, jobs.runs, jobs.worker,
-        jobs.started_ms
+        jobs.started_ms, jobs.opts ->> '$.toril.on_crash' = 'fail' AS once,
+        processes.host, processes.pid
     FROM jobs
     JOIN queues ON queues.key = jobs.queue
+    LEFT JOIN processes
+        ON processes.key = jobs.owner AND jobs.owner IN (SELECT value FROM json_each(?2))
     WHERE
         jobs.state = 'active'
-        AND (jobs.lock_until <= ?1 OR jobs.owner IN (SELECT value FROM json_each(?2)))
+        AND (
+            jobs.lock_until <= ?1
+            OR jobs.owner IN (SELECT value FROM json_each(?2))
+            OR jobs.worker IN (SELECT value FROM json_each(?4))
+        )
         AND (?3 = '[]' OR queues.name IN (SELECT value FROM json_each(?3)))
-    LIMIT ?4
+    LIMIT ?5
 );
 
 -- claim.take_back: Put stalled jobs to the front of waiting: key, position, deferred failure, stalls.
