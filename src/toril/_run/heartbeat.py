@@ -85,6 +85,11 @@ class Heartbeat:
         self._complained = False
 
     @property
+    def last(self) -> float:
+        """Give when (by the monotonic clock) the store last took what it was told."""
+        return self._last
+
+    @property
     def alive(self) -> bool:
         """Say whether the thread runs."""
         return self._thread is not None and self._thread.is_alive()

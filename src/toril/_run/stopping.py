@@ -10,8 +10,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -24,20 +24,27 @@ LAST_RESORT_S = 12.0
 
 log = logging.getLogger("toril.worker")
 
+Attend = Callable[["Ending"], AbstractAsyncContextManager[object]]
 
-async def serve(workers: Sequence[Worker]) -> int:
+
+async def serve(workers: Sequence[Worker], attend: Attend | None = None) -> int:
     """Run workers until a signal comes, and give the exit code.
 
     The first SIGTERM or SIGINT lets running jobs end within their grace, a second one puts them
     back at once. 0: every job ended in time. 1: some were put back.
 
+    Shape    attend: what goes on beside them from before their start until they have ended; it
+             may ask for the end too.
     Raises   what starting a worker raises; those that had started are stopped.
     """
-    ending = _Ending(workers)
+    ending = Ending(workers)
     for worker in workers:
         worker.leaving = True
         worker.given_up = _give_up
-    with _handled(ending):
+    async with AsyncExitStack() as beside:
+        beside.enter_context(_handled(ending))
+        if attend is not None:
+            await beside.enter_async_context(attend(ending))
         try:
             for worker in workers:
                 await worker.start()
@@ -58,8 +65,8 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-class _Ending:
-    """What the signals of one process have asked for."""
+class Ending:
+    """What the signals of one process, or whoever supervises it, have asked for."""
 
     def __init__(self, workers: Sequence[Worker]) -> None:
         self._workers = workers
@@ -73,15 +80,29 @@ class _Ending:
         """Act on a signal, in the main thread, perhaps in the middle of a handler's code."""
         self._count += 1
         if self._count == 1:
-            grace = max(worker.settings.grace_s for worker in self._workers)
-            self._loop.call_soon_threadsafe(self.asked.set)
-            self._end_after(grace + LAST_RESORT_S)
+            self.ask()
         else:
-            self._loop.call_soon_threadsafe(self._hurry)
-            self._end_after(LAST_RESORT_S)
+            self.hurry()
         log.info(
             "worker.signal signal=%s", signal.Signals(number).name, extra={"times": self._count}
         )
+
+    def ask(self) -> None:
+        """End within the grace, from any thread; asked again it changes nothing."""
+        if self._timer is None:
+            grace = max(worker.settings.grace_s for worker in self._workers)
+            self._end_after(grace + LAST_RESORT_S)
+        self._tell(self.asked.set)
+
+    def hurry(self) -> None:
+        """End now, from any thread: what runs is put back."""
+        self._end_after(LAST_RESORT_S)
+        self._tell(self._hurry)
+
+    def _tell(self, call: Callable[[], object]) -> None:
+        # A closed loop has ended already.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call)
 
     def called_off(self) -> None:
         """Everything has ended by itself."""
@@ -89,6 +110,7 @@ class _Ending:
             self._timer.cancel()
 
     def _hurry(self) -> None:
+        self.asked.set()
         self._stops = [asyncio.ensure_future(worker.stop(grace=0)) for worker in self._workers]
 
     def _end_after(self, seconds: float) -> None:
@@ -100,7 +122,7 @@ class _Ending:
 
 
 @contextmanager
-def _handled(ending: _Ending) -> Generator[None, None, None]:
+def _handled(ending: Ending) -> Generator[None, None, None]:
     before = {number: signal.signal(number, ending.signalled) for number in SIGNALS}
     try:
         yield

@@ -5,6 +5,7 @@ the next trip, and the same call claims for the places that they free. Never her
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 from toril._model.decide import Decision
@@ -29,7 +30,8 @@ class Trips:
     """Carry decisions to the store, and bring jobs back while `claiming`.
 
     `bell` is rung when there may be something to carry. `fruitful` is when (by the loop's clock)
-    a claim last brought a job.
+    a claim last brought a job. `answered` is when (by the monotonic clock) the store last answered
+    a trip, and `fault` why it does not.
     """
 
     def __init__(self, store: Store, lanes: Lanes, slots: Slots, telling: Telling) -> None:
@@ -46,6 +48,8 @@ class Trips:
         self.bell = asyncio.Event()
         self.claiming = True
         self.fruitful = self._loop.time()
+        self.answered: float | None = None
+        self.fault: StoreError | None = None
 
     async def round(self) -> None:
         """Wait until there is something to carry, and carry it."""
@@ -105,6 +109,7 @@ class Trips:
                 self._slots.unsend(batch)
                 self.bell.set()
         self._failures = 0
+        self.answered, self.fault = time.monotonic(), None
         return finished
 
     async def _call(
@@ -115,6 +120,7 @@ class Trips:
         return Finished(words=(), claimed=tuple(await self._store.claim(requests)))
 
     async def _suffer(self, error: StoreError) -> None:
+        self.fault = error
         if not self._failures:
             self._telling.trouble("reaching the store", error)
         pause = min(FIRST_PAUSE_S * 2.0 ** min(self._failures, 10), LONGEST_PAUSE_S)
@@ -166,6 +172,12 @@ class Trips:
         if wanted:
             self._watched = wanted
             self._watch = self._loop.create_task(self._wait(wanted))
+
+    def start_over(self) -> None:
+        """Forget what is waited for, and claim from every queue at once."""
+        self.deafen()
+        self._lanes.wake(self._lanes.queues)
+        self.bell.set()
 
     def deafen(self) -> None:
         """Stop waiting for jobs."""

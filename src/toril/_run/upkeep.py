@@ -4,7 +4,7 @@ A round returns the seconds until the next one, so that a test calls it once. Ne
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from toril._model.record import Claim, Record, Ref
 from toril._model.report import QueueSettings, ScheduleInfo, WorkerInfo
@@ -22,6 +22,9 @@ TRIM_AGAIN_S = 0.5
 REPAIR_S = 30.0
 RATES_S = 10.0
 UNANNOUNCED_S = 0.25
+# Fewer jobs than this in an answer: there are no more. No worker holds as many as all rounds take.
+A_ROUND = 250
+MOST_ROUNDS = 100
 
 # A run in one of these states has not started: it is armed.
 _ARMED = (State.WAITING, State.PRIORITIZED, State.DELAYED, State.WAITING_CHILDREN)
@@ -39,6 +42,18 @@ async def recover(
     for recovered in await store.recover(queues, max_stalls=max_stalls):
         telling.stalled(recovered)
     return every
+
+
+async def bury(
+    store: Store, queues: Sequence[str], telling: Telling, max_stalls: int, dead: Mapping[str, str]
+) -> None:
+    """Take back every job of workers that are known to be dead; `dead` says how they died."""
+    for _ in range(MOST_ROUNDS):
+        found = await store.recover(queues, max_stalls=max_stalls, dead=dead)
+        for recovered in found:
+            telling.stalled(recovered)
+        if len(found) < A_ROUND:
+            return
 
 
 async def trim(store: Store, queues: Sequence[str]) -> float:

@@ -4,7 +4,7 @@ Never here: how. The parts of a worker that works are a `Crew`, made anew at eac
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol, Self, TypeVar, Unpack
 
 from toril._model.times import Duration, to_ms
@@ -12,9 +12,11 @@ from toril._store.protocol import Store
 from toril.errors import ConfigError
 
 from .handlers import Registry
+from .health import Health
 from .hooks import Hooks, Listener, Listeners, LogHook
 from .inside import HERE
 from .telling import Telling
+from .upkeep import bury
 from .worker_crew import Crew, Parts, only_say
 from .worker_options import WorkerOptions, read_options, share
 
@@ -92,6 +94,12 @@ class Worker:
     def running(self) -> int:
         """Count the jobs in hand."""
         return len(self._crew.slots.held) if self._crew is not None else 0
+
+    def health(self) -> Health:
+        """Say whether it claims jobs, and what is wrong if it does not."""
+        if self._crew is None:
+            return Health(ready=False, reason="it does not work yet, or no more")
+        return self._crew.health()
 
     def on(self, event: str) -> Callable[[L], L]:
         """Decorate a listener, sync or async, of what happens in this worker.
@@ -200,6 +208,15 @@ class Worker:
     def paused(self) -> bool:
         """Say whether this worker was paused."""
         return self._paused
+
+    async def bury(self, dead: Mapping[str, str], queues: Sequence[str]) -> None:
+        """Take back the jobs of workers that died, whatever their locks say.
+
+        Shape    dead: ids of workers that somebody saw die, and how they did. queues: theirs.
+        Raises   StoreUnavailable: nothing is known; try again.
+        """
+        most = self.settings.max_stalls
+        await bury(self._app.store, queues, self._telling, most, dead)
 
     # For tests, scripts and benchmarks.
 

@@ -6,6 +6,7 @@ Never here: what any of them does.
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple, cast
@@ -23,6 +24,7 @@ from .executors.answers import Answers
 from .executors.offspring import Means as ChildMeans
 from .executors.output import say
 from .handlers import Registry
+from .health import Health, cut_off
 from .heartbeat import Heartbeat, Held, Reports
 from .lanes import Lane, Lanes, Terms
 from .looplag import LoopWatch
@@ -71,6 +73,7 @@ class Crew:
         self._given_up: Callable[[str], None] = only_say
         self._interval = sys.getswitchinterval()
         self._heartbeat: Heartbeat | None = None
+        self._watchdog: Watchdog | None = None
         self._lingering: asyncio.Task[None] | None = None
 
     def _means(self, registry: Registry) -> Means:
@@ -164,7 +167,7 @@ class Crew:
 
     def _rounds(self) -> list[tuple[str, Callable[[], Awaitable[float]]]]:
         settings, store, queues = self._settings, self._store, self._queues
-        watchdog = Watchdog(store, self._trips, self._telling, self._given_up)
+        watchdog = self._watchdog = Watchdog(store, self._trips, self._telling, self._given_up)
         rates = upkeep.Rates(store, queues, settings.id, self._telling)
         return [
             ("taking back stalled jobs", self._recover),
@@ -224,6 +227,27 @@ class Crew:
             self._wake()
         else:
             self._trips.deafen()
+
+    def health(self) -> Health:
+        """Say whether this worker does what it is there for."""
+        running = len(self.slots.held)
+        if self.slots.closing:
+            return Health(ready=False, reason="it is stopping", running=running)
+        concern = self._watchdog.concern if self._watchdog is not None else None
+        if concern is not None:
+            return Health(live=False, ready=False, reason=concern, running=running)
+        reason = self._cut_off()
+        return Health(ready=reason is None, reason=reason, running=running)
+
+    def _cut_off(self) -> str | None:
+        answered = self._trips.answered
+        if answered is None:
+            return "it has not claimed yet"
+        fault = self._trips.fault
+        # A worker that is full does not claim, but renews. One that cannot claim may still renew.
+        if fault is None and self._heartbeat is not None:
+            answered = max(answered, self._heartbeat.last)
+        return cut_off(time.monotonic() - answered, None if fault is None else str(fault))
 
     # Stopping.
 

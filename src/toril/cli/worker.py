@@ -1,6 +1,6 @@
 """`toril worker`: says what it serves, serves it, and stops when it is told to.
 
-Never here: how jobs are run, and what signals do.
+Never here: how jobs are run, what signals do, and several processes (fleet).
 """
 
 import asyncio
@@ -8,9 +8,13 @@ import difflib
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any
+
+import typer
 
 from toril._model.times import describe
 from toril._run.app import Toril
@@ -20,6 +24,9 @@ from toril._run.stopping import leave, serve
 from toril._run.worker import Worker
 from toril._run.worker_options import WorkerOptions
 from toril.errors import ConfigError
+
+from .health import Address, Verdict, probes
+from .load import load_app
 
 
 def make_worker(app: Toril, options: WorkerOptions) -> Worker:
@@ -52,23 +59,87 @@ def _unhandled(queue: str, handled: Sequence[str]) -> ConfigError:
     )
 
 
-def run_worker(app: Toril, worker: Worker, ready: Callable[[], None]) -> int:
-    """Work until a signal comes, and give the exit code: 0 when every job ended in time.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a worker is asked to be; it goes from a supervisor to its processes as it is.
 
-    Shape    ready is called when the store is open.
+    Shape    target: where the app is. queues: those that have a handler if there are none.
+             concurrency None: what the processors of each queue say, else 10.
     """
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        code = runner.run(_work(app, worker, ready))
-        if code:
-            # Code that does not end must not keep the process; its jobs were put back.
-            leave(code)
+
+    target: str
+    queues: Sequence[str] = ()
+    concurrency: int | None = None
+    grace: str = "25s"
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.concurrency is not None and self.concurrency < 1:
+            raise ConfigError(
+                f"concurrency={self.concurrency} must be at least 1",
+                field="concurrency",
+                value=self.concurrency,
+            )
+
+
+def load_worker(asked: Asked) -> tuple[Toril, Worker]:
+    """Load the app, and make the worker that was asked for.
+
+    Raises   ConfigError: there is no such app, it has nothing to do, or a bad option.
+    """
+    app = load_app(asked.target)
+    known = app.registry.places()
+    options = WorkerOptions(grace=asked.grace)
+    options["queues"] = {
+        queue: known.get(queue) or 10 if asked.concurrency is None else asked.concurrency
+        for queue in asked.queues or list(known)
+    }
+    if asked.name:
+        options["name"] = asked.name
+    return app, make_worker(app, options)
+
+
+def run_worker(asked: Asked, health: Address | None) -> int:
+    """Work until a signal comes, and give the exit code: 0 when every job ended in time."""
+    app, worker = load_worker(asked)
+    code = looped(_work(app, worker, health))
+    if code:
+        # Code that does not end must not keep the process; its jobs were put back.
+        leave(code)
     return code
 
 
-async def _work(app: Toril, worker: Worker, ready: Callable[[], None]) -> int:
+def looped(work: Coroutine[object, object, int]) -> int:
+    """Run this on an event loop of its own, uvloop's where that is installed."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(work)
+
+
+async def _work(app: Toril, worker: Worker, health: Address | None) -> int:
     async with app:
-        ready()
-        return await serve([worker])
+        typer.echo("\n".join(describe_worker(app, worker)))
+        if health is None:
+            return await serve([worker])
+        look = partial(_verdict, worker)
+        return await serve([worker], lambda _: probes(health, look, say_health))
+
+
+def say_health(url: str) -> None:
+    """Say where probes are answered."""
+    typer.echo(f"health: {url}/live and {url}/ready")
+
+
+def _verdict(worker: Worker, path: str) -> Verdict:
+    health = worker.health()
+    well = health.live if path == "/live" else health.ready
+    facts: dict[str, object] = {
+        "ok": well,
+        "reason": None if well else health.reason,
+        "worker": worker.id,
+        "queues": worker.queues,
+        "running": health.running,
+    }
+    return Verdict(well, facts)
 
 
 def describe_worker(app: Toril, worker: Worker) -> Iterator[str]:
