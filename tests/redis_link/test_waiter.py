@@ -11,7 +11,7 @@ from tests.redis_link.kit import Linked, until
 from tests.redis_link.test_places import url_of
 from tests.servers import HOST, RedisCluster, RedisServer, fresh_prefix
 from toril._store.redis import blocker
-from toril._store.redis.waiter import Waiter, worker_name
+from toril._store.redis.waiter import Waiter
 from toril.errors import ConfigError, StoreCorrupt
 
 LONG = 10_000
@@ -45,12 +45,9 @@ class Room:
         return list(self.server.call("ZRANGE", self.marker(queue), 0, -1, "WITHSCORES"))
 
     def blocked_clients(self) -> int:
-        """Count the clients that block on these queues, by the name of their connection."""
+        """Count the clients of this test's server that block."""
         listed = str(self.server.call("CLIENT", "LIST"))
-        return sum(
-            f"name={self.prefix}" in line and "cmd=bzpopmin" in line and "flags=b" in line
-            for line in listed.splitlines()
-        )
+        return sum("cmd=bzpopmin" in line and "flags=b" in line for line in listed.splitlines())
 
     async def blocked(self, *, since: int = 0) -> None:
         """Wait until the blocking call is under way."""
@@ -62,7 +59,6 @@ async def room(proxy: FaultProxy, server: RedisServer, linked: Linked) -> AsyncI
     link = await linked.open(proxy)
     prefix = fresh_prefix()
     waiter = Waiter(link, prefix, server_now=now)
-    waiter.announce = worker_name(f"{prefix}:a", "mine")
     yield Room(waiter, server, prefix)
     await waiter.close()
 
@@ -291,13 +287,6 @@ async def test_waiting_costs_one_command_each_time_that_the_call_ends(
     waiting.cancel()
 
 
-async def test_the_connection_bears_the_name_of_a_worker(room: Room) -> None:
-    room.wait("a", timeout_ms=100)
-    await room.blocked()
-    listed = str(room.server.call("CLIENT", "LIST"))
-    assert f"name={room.prefix}:YQ==:w:mine" in listed
-
-
 async def test_who_waits_is_sent_to_look_when_a_connection_was_lost(
     room: Room, proxy: FaultProxy
 ) -> None:
@@ -405,8 +394,3 @@ async def test_a_blocking_call_follows_its_keys(cluster: RedisCluster, linked: L
     await link.read("ZADD", "bull:{a}:marker", 0, "0")
     assert await waiting == {"a"}
     await waiter.close()
-
-
-def test_a_name_is_read_as_bullmq_reads_it() -> None:
-    assert worker_name("bull:q1", "myworker") == "bull:cTE=:w:myworker"
-    assert worker_name("bull:image:optimize") == "bull:image:b3B0aW1pemU="

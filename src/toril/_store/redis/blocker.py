@@ -26,11 +26,6 @@ _LAST_S = 0.5
 class Markers(Protocol):
     """Who wants markers, and is handed those that are popped."""
 
-    @property
-    def announce(self) -> str:
-        """Give the client name that the connection shall have."""
-        ...
-
     def wanted(self, group: str) -> list[str]:
         """Give the markers that somebody waits for now."""
         ...
@@ -70,7 +65,6 @@ class Blocker:
         self._ending = False
         self._scheduled = False
         self._turn = 0
-        self._named: tuple[Connection, str] | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._refused: asyncio.TimerHandle | None = None
         self._set_aside: dict[str, float] = {}
@@ -101,8 +95,6 @@ class Blocker:
             return
         wanted = self._wanted()
         if not wanted:
-            if self._call is None and self._line.connection is not None:
-                self._introduce(self._line.connection)
             return
         if self._call is not None:
             if not self._ending and not set(wanted) <= set(self._covered):
@@ -123,7 +115,6 @@ class Blocker:
         return wanted
 
     def _begin(self, connection: Connection, wanted: list[str]) -> None:
-        self._introduce(connection)
         # The first key that holds something is popped: each comes first in its turn.
         self._turn = (self._turn + 1) % len(wanted)
         wanted = wanted[self._turn :] + wanted[: self._turn]
@@ -132,20 +123,6 @@ class Blocker:
         control = self._markers.control(wanted[0])
         self._call = connection.call("BZPOPMIN", control, *wanted, BLOCK_S)
         self._call.add_done_callback(self._ended)
-
-    def introduce(self) -> None:
-        """Give the connection its name now, or take it off."""
-        if self._call is not None:
-            self._markers.end_call(self._covered[0])
-        elif self._line.connection is not None:
-            self._introduce(self._line.connection)
-
-    def _introduce(self, connection: Connection) -> None:
-        name = self._markers.announce
-        had = self._named[1] if self._named and self._named[0] is connection else ""
-        if name != had:
-            self._named = (connection, name)
-            connection.call("CLIENT", "SETNAME", name)
 
     def _ended(self, call: asyncio.Future[Reply]) -> None:
         self._call = None

@@ -47,14 +47,10 @@ class Renewing:
 
 
 class RedisRenewer:
-    """Renews locks for one worker from one thread, and takes its name off the list at the end.
+    """Renews locks for one worker from one thread, and takes its name off the list at the end."""
 
-    `gone` is called, in that thread, when the worker it announced has stopped.
-    """
-
-    def __init__(self, address: Address, renewing: Renewing, gone: Callable[[str], None]) -> None:
+    def __init__(self, address: Address, renewing: Renewing) -> None:
         self._address = address
-        self._gone = gone
         self._renewing = renewing
         self._client: Any = None
         self._timeout_s = LEAST_TIMEOUT_S
@@ -103,8 +99,6 @@ class RedisRenewer:
         worker, self._worker = self._worker, None
         client = self._client
         try:
-            if worker is not None:
-                self._gone(worker)
             if worker is not None and client is not None:
                 self._call(self._renewing.forget(worker))
         finally:

@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack, suppress
 from toril._model.times import Millis
 from toril._store.protocol import Claimed
 
-from . import keys
 from .address import Address
 from .checks import inspect
 from .cluster import ClusterLink
@@ -41,7 +40,6 @@ class Site:
         self._damaged: set[str] = set()
         self._ahead = 0.0
         self._heard = 0.0
-        self._announced: str | None = None
         self.readers = Readers(server.link)
         self.waiter = Waiter(server.link, server.prefix, server_now=self.server_now)
 
@@ -105,19 +103,6 @@ class Site:
                 f"value: look with TYPE at {base}wait, active, prioritized, delayed, marker, "
                 "events, meta and limiter",
             )
-
-    def announce(self, queue: str, worker: str | None) -> None:
-        """Let BullMQ see this process among the workers of a queue."""
-        if worker is not None and self._announced is None:
-            self._announced = worker
-            name = keys.client_name(self.server.prefix, queue)
-            self.waiter.announce = f"{name}:w:{worker}"
-
-    def retire(self, worker: str) -> None:
-        """Let BullMQ see it there no longer: the worker has stopped."""
-        if worker == self._announced:
-            self._announced = None
-            self.waiter.fall_silent()
 
     async def wait(self, queues: Sequence[str], timeout_ms: Millis) -> frozenset[str]:
         """Carry out the verb wait."""

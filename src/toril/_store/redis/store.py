@@ -152,13 +152,7 @@ class RedisStore:
 
     def renewer(self) -> Renewer:
         """Give what renews locks from a thread."""
-        return RedisRenewer(self._address, renewing(self._prefix), self._retire)
-
-    def _retire(self, worker: str) -> None:
-        for loop, site in dict(self._sites).items():
-            # A loop that was closed took its connections along.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(site.retire, worker)
+        return RedisRenewer(self._address, renewing(self._prefix))
 
     async def finish(
         self,

@@ -5,7 +5,6 @@ kept here and met by timers. Never here: claiming, or deciding whether there is 
 """
 
 import asyncio
-import base64
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -26,16 +25,6 @@ _MARGIN_S = 0.0003
 _FIRST_REST_S = 0.002
 _LONGEST_REST_S = 5.0
 _LEFTOVER_MS = 60_000
-
-
-def worker_name(base: str, worker: str | None = None) -> str:
-    """Give the client name by which a queue's workers are found.
-
-    Shape    base: what the queue's keys begin with, such as `bull:mail`.
-    """
-    prefix, _, queue = base.rstrip(":").rpartition(":")
-    name = f"{prefix}:{base64.b64encode(queue.encode()).decode()}"
-    return name if worker is None else f"{name}:w:{worker}"
 
 
 class _Listener:
@@ -70,10 +59,7 @@ class _Due:
 
 
 class Waiter:
-    """Lets many wait for queues, over one blocking connection (in a cluster one a slot).
-
-    `announce` is the client name of that connection; it may change at any time.
-    """
+    """Lets many wait for queues, over one blocking connection (in a cluster one a slot)."""
 
     def __init__(self, link: Link, prefix: str, *, server_now: Callable[[], int]) -> None:
         self._link = link
@@ -88,7 +74,6 @@ class Waiter:
         self._told: dict[str, tuple[int, int]] = {}
         self._blockers: dict[str, Blocker] = {}
         self._sending: set[asyncio.Task[None]] = set()
-        self.announce = ""
 
     async def wait(self, queues: Mapping[str, str], timeout_ms: int) -> frozenset[str]:
         """Wait until one of these queues may have work; empty after the timeout.
@@ -127,12 +112,6 @@ class Waiter:
             if times:
                 rest = min(_FIRST_REST_S * 4.0 ** min(times, 8), _LONGEST_REST_S)
         self._remember(queue, due_ms, None, rest)
-
-    def fall_silent(self) -> None:
-        """Take the client name off the blocking connections, now."""
-        self.announce = ""
-        for blocker in self._blockers.values():
-            blocker.introduce()
 
     async def close(self) -> None:
         """Wake everybody, put back what was popped and not used, and disconnect."""
