@@ -120,8 +120,9 @@ async def test_a_cancelled_job_gives_its_dedup_key_back(kit: Kit) -> None:
     assert second != first
 
 
-async def test_a_cancelled_job_is_kept_as_long_as_its_own_options_say(kit: Kit) -> None:
-    refs = [await kit.add(keep_failed=Keep(count=1)) for _ in range(3)]
+@pytest.mark.parametrize("keep", [Keep(count=1), Keep(count=1, age_ms=HOUR)])
+async def test_a_cancelled_job_is_kept_as_long_as_its_own_options_say(kit: Kit, keep: Keep) -> None:
+    refs = [await kit.add(keep_failed=keep) for _ in range(3)]
     for ref in refs:
         await kit.update(ref, cancel="")
 

@@ -240,6 +240,23 @@ async def update_a_child_that_leaves(kit: Kit) -> Act:
 
 
 @case
+async def update_that_cancels(kit: Kit) -> Act:
+    _, child = await kit.add_flow(
+        new("root", queue="roots"), new("kid", parent_on_fail="fail", dedup=Dedup("key"))
+    )
+    active = await kit.make(State.ACTIVE, queue="busy")
+    changes = [JobPatch(queue=ref.queue, id=ref.id, cancel="why") for ref in (child, active)]
+    return lambda: kit.store.update(changes, now=kit.now)
+
+
+@case
+async def finish_one_that_is_to_end(kit: Kit) -> Act:
+    ref = await kit.make(State.ACTIVE)
+    await kit.update(ref, cancel="why")
+    return lambda: kit.finish(again(kit.held[ref], HOUR))
+
+
+@case
 async def log(kit: Kit) -> Act:
     job = await kit.add()
     lines = [LogLine(queue=QUEUE, id=job.id, text=f"line {n}", keep=3) for n in range(5)]

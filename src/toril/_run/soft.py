@@ -4,7 +4,7 @@ Never here: when it is told, or what becomes of a handler that does not listen.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import replace
 from types import coroutine
 from typing import Any
@@ -32,7 +32,11 @@ class SoftLimit:
         if not self._handler.is_async:
             return self._handler
         call: Callable[[Job[Any]], Coroutine[Any, Any, Any]] = self._handler.call
-        return replace(self._handler, call=lambda job: self._steer(call(job)))
+
+        def steered(job: Job[Any]) -> Awaitable[Any]:
+            return self._steer(call(job))
+
+        return replace(self._handler, call=steered)
 
     def tell(self, task: asyncio.Task[Any], job: Job[Any]) -> None:
         """Tell the handler that runs in this task."""

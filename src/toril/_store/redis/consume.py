@@ -184,11 +184,6 @@ def _options(opts: str) -> tuple[JobOptions, str, str]:
     return options, keep_text(options.keep_completed), keep_text(options.keep_failed)
 
 
-def keep_failed(opts: str | None) -> str:
-    """Write how long a job with these stored options wants to be kept when it has failed."""
-    return _options(opts or "{}")[2]
-
-
 def _decision(numbers: dict[str, int], decision: Decision) -> tuple[Any, ...]:
     handle: Handle | None = decision.handle
     record = handle.record if handle else None

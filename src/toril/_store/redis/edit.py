@@ -11,7 +11,6 @@ from toril._store.protocol import LogLine
 from toril.errors import TorilError
 
 from .choosing import Choice, Refused, act, calls
-from .consume import keep_failed
 from .refusals import lock_lost, missing, owned, wrong_state
 from .server import Server
 
@@ -43,12 +42,8 @@ async def _change(
 async def _cancel(
     server: Server, patches: Sequence[JobPatch], now: Millis | None
 ) -> list[TorilError | None]:
-    """End jobs; how long each is kept then, its own options say."""
-    asked = [("HGET", f"{server.base(patch.queue)}{patch.id}", "opts") for patch in patches]
-    keeps = [keep_failed(opts) for opts in await server.link.many(asked)]
-
     async def send(places: Mapping[str, int], numbers: Sequence[int]) -> Sequence[str]:
-        rows = [_wish_row(places, patches[number], keeps[number]) for number in numbers]
+        rows = [_wish_row(places, patches[number]) for number in numbers]
         words: list[str] = await server.run(
             "cancel", list(places), {"wish": rows}, now=now, prefix=server.prefix
         )
@@ -74,10 +69,10 @@ async def _each(
     return answers
 
 
-def _wish_row(places: Mapping[str, int], patch: JobPatch, keep: str) -> tuple[Any, ...]:
+def _wish_row(places: Mapping[str, int], patch: JobPatch) -> tuple[Any, ...]:
     # In the order of the script's `each wish`.
     why = "" if isinstance(patch.cancel, Unset) else patch.cancel
-    return (places[patch.queue], patch.id, patch.token, cancel_reason(why), keep)
+    return (places[patch.queue], patch.id, patch.token, cancel_reason(why))
 
 
 def _patch_row(places: Mapping[str, int], patch: JobPatch) -> tuple[Any, ...]:

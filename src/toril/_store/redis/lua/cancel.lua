@@ -2,7 +2,7 @@
 --
 -- keys   queue...
 -- args   caller number now prefix
--- each   wish: queue id token reason keep
+-- each   wish: queue id token reason
 -- use    clock event finished once schedule settle wake where
 -- emits  failed
 -- makes  the queues of parents and of dead letters

@@ -29,6 +29,20 @@ function keep.rule(q, state, own)
   return tonumber(count), tonumber(age), text
 end
 
+-- Read the rule that a job's own stored options have for its end in `state`; "": none.
+function keep.own(opts, state)
+  local fine, options = pcall(cjson.decode, opts or "{}")
+  local rule = fine and type(options) == "table" and options[OPTIONS[state]]
+  if rule == nil or rule == cjson.null or not fine then
+    return ""
+  elseif type(rule) ~= "table" then
+    rule = { count = rule == true and 0 or tonumber(rule) }
+  end
+  local count, age = tonumber(rule.count), tonumber(rule.age)
+  return (count and count >= 0 and string.format("%.0f", count) or "") .. ":"
+    .. (age and string.format("%.0f", age * 1000) or "")
+end
+
 -- Give the queue that final failures of this one go to, or nil.
 function keep.letters(q)
   return of_queue(q).dead_letter

@@ -1,6 +1,6 @@
 -- Carry out one decision on an active job.
 --
--- use    clock dedup event family finished letters place tries
+-- use    clock dedup event family finished keep letters place tries
 -- emits  completed failed retries-exhausted delayed waiting waiting-children
 -- wire   W-100 W-101 W-102 W-103 W-134
 local settle = {}
@@ -119,9 +119,10 @@ end
 function settle.cancel(wish, prev, now)
   local q, key = wish.queue, wish.queue.base .. wish.id
   local fields = call("HMGET", key, unpack(FIELDS))
+  local own = keep.own(call("HGET", key, "opts"), "failed")
   call("HSET", key, "toril:cancel", wish.reason:sub(#"cancelled: " + 1))
   fail({
-    queue = q, id = wish.id, reason = wish.reason, keep = wish.keep, prev = prev, counted = "0",
+    queue = q, id = wish.id, reason = wish.reason, keep = own, prev = prev, counted = "0",
     exhausted = "0", text = "",
   }, fields, now)
 end
