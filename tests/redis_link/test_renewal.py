@@ -45,7 +45,6 @@ def renewing(prefix: str, script: Lua = EXTEND) -> Renewing:
         unpack=unpack,
         base=lambda queue: f"{prefix}:{queue}:",
         wishes=lambda queue: f"{prefix}:{queue}:wishes",
-        wishes=lambda queue: f"{prefix}:{queue}:wishes",
         announce=lambda worker: [("SET", f"{prefix}:worker:{worker.id}", worker.active)],
         forget=lambda worker: [("DEL", f"{prefix}:worker:{worker}")],
     )
@@ -91,26 +90,6 @@ def test_nothing_to_renew_still_announces_the_worker(server: RedisServer, opened
     renewer = opened(server.url, prefix)
     assert renewer.renew([], 30_000, WORKER) == []
     assert server.call("GET", f"{prefix}:worker:w") == "0"
-
-
-def test_who_is_to_end_is_told_by_its_queue_and_by_the_job_itself(
-    server: RedisServer, opened: Opener
-) -> None:
-    prefix = fresh_prefix()
-    server.call("HSET", f"{prefix}:q:wishes", "1", "not needed", "2", "of a job of that id before")
-    server.call("HSET", f"{prefix}:q:1", "toril:cancel", "not needed")
-    server.call("HSET", f"{prefix}:q:2", "name", "another")
-    held = [(Ref(queue, id), "t") for queue, id in (("q", "1"), ("q", "2"), ("q", "3"), ("p", "1"))]
-    assert opened(server.url, prefix).asked(held) == {Ref("q", "1"): "not needed"}
-
-
-def test_where_nobody_is_to_end_one_command_says_so(proxy: FaultProxy, opened: Opener) -> None:
-    renewer = opened(f"redis://{HOST}:{proxy.port}", fresh_prefix())
-    held = [(Ref(queue, id), "t") for queue in ("q", "p") for id in ("1", "2")]
-    renewer.asked(held)
-    sent = len(proxy.sent)
-    assert renewer.asked(held) == {}
-    assert [command.name for command in proxy.sent[sent:]] == ["EXISTS"]
 
 
 def test_who_is_to_end_is_told_by_its_queue_and_by_the_job_itself(
@@ -227,17 +206,6 @@ def test_in_a_cluster_each_queue_is_renewed_where_it_is(opened: Opener) -> None:
         gone = (Ref(queues[1], "2"), "t")
         renewer = opened(url_of(cluster), "p")
         assert renewer.renew([*held, gone], 30_000, WORKER) == [gone[0]]
-
-
-def test_in_a_cluster_each_queue_is_asked_where_it_is(opened: Opener) -> None:
-    with RedisCluster() as cluster:
-        queues = tags()
-        for queue in queues[1:]:
-            cluster.node_of(queue).call("HSET", f"p:{queue}:wishes", "1", "")
-            cluster.node_of(queue).call("HSET", f"p:{queue}:1", "toril:cancel", "")
-        held = [(Ref(queue, "1"), "t") for queue in queues]
-        asked = opened(url_of(cluster), "p").asked(held)
-        assert asked == {Ref(queue, "1"): "" for queue in queues[1:]}
 
 
 def test_in_a_cluster_each_queue_is_asked_where_it_is(opened: Opener) -> None:
