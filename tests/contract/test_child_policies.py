@@ -105,6 +105,16 @@ async def test_remove_forgets_the_child(kit: Kit) -> None:
     assert await values(kit, root) == [("b", "completed", "null")]
 
 
+async def test_a_child_without_a_policy_blocks_and_says_why(kit: Kit) -> None:
+    root, child = await kit.add_flow(new(), kid("a"))
+    await kit.run_to_failure(KIDS)
+
+    assert await kit.state(root) == State.WAITING_CHILDREN
+    assert await values(kit, root) == [("a", "pending", "boom")]
+    await kit.retry(child)
+    assert await values(kit, root) == [("a", "pending", None)]
+
+
 @pytest.mark.parametrize("policy", ["ignore", "remove", "continue"])
 async def test_a_last_child_that_fails_releases_the_parent(kit: Kit, policy: str) -> None:
     root, _ = await kit.add_flow(new(), kid(parent_on_fail=policy))

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tests.contract.helpers import QUEUE, SECOND, Kit, ids
+from toril._model.options import Keep
 from toril._model.record import Ref
 from toril._model.report import Counts, Page, Query
 from toril._model.states import State
@@ -109,6 +110,17 @@ async def test_options_that_nobody_can_read_make_the_job_fail_later(
     [listed] = (await kit.store.find(Query(queue=QUEUE))).jobs
 
     assert "options cannot be read" in (listed.deferred or "")
+
+
+async def test_a_queue_that_bullmq_made_keeps_what_has_finished(
+    store: Store, keys: Any, prefix: str
+) -> None:
+    keys.hset(f"{prefix}:cards:meta", "opts.maxLenEvents", "10000")
+
+    theirs, ours = await store.settings(["cards", "nobody's"])
+
+    assert (theirs.keep_completed, theirs.keep_failed) == (Keep(), Keep())
+    assert (ours.keep_completed, ours.keep_failed) == (None, None)
 
 
 # Listings that take more than one call.
