@@ -145,6 +145,23 @@ def grow(job: Job[Any]) -> int:
     return os.getpid()
 
 
+kept: list[bytearray] = []
+
+
+def keep(job: Job[Any]) -> int:
+    kept.append(bytearray(job.data["bytes"]))
+    kept[-1][::1024] = b"x" * len(kept[-1][::1024])
+    return os.getpid()
+
+
+def take(job: Job[Any]) -> int:
+    return os.getpid()
+
+
+def listen(job: Job[Any]) -> None:
+    job.log("told" if job.cancelled.wait(10) else "not told")
+
+
 def talk(job: Job[Any]) -> None:
     sys.stdout.write(f"from print {job.id}\n")
     sys.stderr.write("no end of line")

@@ -206,7 +206,7 @@ class Child:
         try:
             process = Process(str(self.isolation.target))
         except (OSError, ConfigError) as error:
-            self._post(self._over, None, str(error))
+            self._post(self._over, None, str(error), True)
             return
         with self._lock:
             self._process = process
@@ -223,23 +223,27 @@ class Child:
             process.kill()
         death = process.bury()
         output.join(OUTPUT_S)
-        if not output.is_alive():
+        read = not output.is_alive()
+        if read:
             process.release()
-        self._post(self._over, death, None)
+        self._post(self._over, death, None, read)
 
     def _post(self, call: Callable[..., None], *args: object) -> None:
         # A closed loop has nobody left to tell.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call, *args)
 
-    def _over(self, death: Death | None, error: str | None) -> None:
-        """Nothing is left of it: whoever waits for it hears so."""
+    def _over(self, death: Death | None, error: str | None, read: bool) -> None:
+        """Nothing is left of it: whoever waits for it hears so.
+
+        Shape    read: its output was read to the end, and so it is known which jobs it began.
+        """
         self.usable = False
         if death is not None and death.rss is None and self.rss:
             death = Death(code=death.code, rss=self.rss)
         how = f"was killed: {self._why}" if self._why else f"{death or error}"
         self._started(Broken(reason=error or f"it {how}"))
-        began = self._output.began >= self._number
+        began = self._output.began >= self._number or not read
         self._ended(self._died(how) if began else None)
         if not self.gone.done():
             self.gone.set_result(None)
