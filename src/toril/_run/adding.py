@@ -18,6 +18,7 @@ from toril._model.states import State
 from toril._store.protocol import Added
 from toril.errors import ConfigError, PartlyAdded, TorilError
 
+from .audience import Audience
 from .coalesce import Coalescer, PerLoop
 from .context import Context
 from .draft import Node
@@ -47,8 +48,11 @@ class _Declared:
 class Adder:
     """Add the jobs of one app."""
 
-    def __init__(self, context: Context, defaults: JobOptions) -> None:
+    def __init__(
+        self, context: Context, defaults: JobOptions, *, warn_unserved: bool = False
+    ) -> None:
         self.context = context
+        self.audience = Audience(context, warn=warn_unserved)
         self._defaults = defaults
         self._queues: dict[str, _Declared] = {}
         self._trips = PerLoop(lambda: Coalescer[Group, tuple[Added, ...]](self._store, limit=CHUNK))
@@ -104,7 +108,9 @@ class Adder:
         Atomic   chunks of 250.
         Raises   what the store refused them for; PartlyAdded when chunks before it were stored.
         """
-        await self.ready({node.queue for node in nodes})
+        queues = {node.queue for node in nodes}
+        await self.ready(queues)
+        self.audience.added(queues)
         if len(nodes) == 1:
             (new,) = news = (self.new_job(nodes[0]),)
             (added,) = await self.put(news)

@@ -71,12 +71,18 @@ class Toril:
     `async with app:` closes it, and so does `await app.close()`.
 
     Shape    url: see `toril._store.connect`; None: $TORIL_URL, else toril.db in the current
-             directory. defaults are options of every job.
+             directory. warn_unserved: log a warning, once a queue, when jobs are added to one
+             that no live worker serves. defaults are options of every job.
     Raises   ConfigError: the URL names no store, or a default is no option.
     """
 
     def __init__(
-        self, url: str | None = None, *, prefix: str | None = None, **defaults: Unpack[Options]
+        self,
+        url: str | None = None,
+        *,
+        prefix: str | None = None,
+        warn_unserved: bool = True,
+        **defaults: Unpack[Options],
     ) -> None:
         settings = read_settings(os.environ)
         self.url = url or settings.url
@@ -87,7 +93,8 @@ class Toril:
         self.registry = Registry()
         self.container = Container()
         self.processors: list[Processor] = []
-        self._adder = Adder(self.context, merge(JobOptions(), defaults))
+        base = merge(JobOptions(), defaults)
+        self._adder = Adder(self.context, base, warn_unserved=warn_unserved)
         self.schedules = Schedules(self._adder)
         self._queues: dict[str, Queue] = {}
         self._declared: dict[str, QueueOptions] = {}
@@ -270,6 +277,7 @@ class Toril:
 
     async def prepare(self, queues: Collection[str]) -> None:
         """Open the store, and store what was declared for these queues: settings and schedules."""
+        self._adder.audience.serves(queues)
         await self._adder.ready(queues)
         await self.schedules.put_declared(queues)
 

@@ -77,7 +77,9 @@ async def add_flows(
     """
     roots = [_numbered(flow.node) for flow in flows]
     nodes = [node for root in roots for node in _each(root)]
-    await adder.ready({node.queue for node in nodes})
+    queues = {node.queue for node in nodes}
+    await adder.ready(queues)
+    adder.audience.added(queues)
     plans = [plan(_plan(adder, root), _new_id, parent=parent) for root in roots]
     jobs = tuple(chain.from_iterable(plans))
     added = await adder.put(jobs) if jobs else ()

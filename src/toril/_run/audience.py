@@ -1,0 +1,74 @@
+"""Whether anybody works on the queues that an app adds to; who adds is told when nobody does.
+
+Looked at in the background, some time after an add and then seldom. Never here: adding.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Set
+from contextlib import suppress
+
+from toril.errors import TorilError
+
+from .context import Context
+
+# A worker that is started together with what adds has announced itself by then.
+FIRST_S = 2.0
+AGAIN_S = 30.0
+
+log = logging.getLogger("toril.queue")
+
+
+class Audience:
+    """Warn once of each queue that is added to and that no live worker serves."""
+
+    __slots__ = ("_asked", "_context", "_looks", "_quiet", "_settled", "_warn")
+
+    def __init__(self, context: Context, *, warn: bool) -> None:
+        self._context = context
+        self._warn = warn
+        # Of these nothing is asked at the moment, and of the settled ones never.
+        self._quiet: set[str] = set()
+        self._settled: set[str] = set()
+        self._asked: set[str] = set()
+        self._looks: set[asyncio.Task[None]] = set()
+
+    def serves(self, queues: Iterable[str]) -> None:
+        """Note that a worker of this very app serves these."""
+        self._settled.update(queues)
+        self._quiet |= self._settled
+
+    def added(self, queues: Set[str]) -> None:
+        """Note that jobs were added to these; nearly always that is all that happens."""
+        if queues <= self._quiet or not self._warn:
+            return
+        if not self._asked:
+            loop = asyncio.get_running_loop()
+            loop.call_later(FIRST_S, self._start, loop)
+        self._asked |= queues - self._quiet
+        self._quiet |= queues
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        asked, self._asked = self._asked, set()
+        look = loop.create_task(self._look(asked))
+        # The loop keeps only weak references to its tasks.
+        self._looks.add(look)
+        look.add_done_callback(self._looks.discard)
+        loop.call_later(AGAIN_S, self._ask_again, asked)
+
+    def _ask_again(self, asked: set[str]) -> None:
+        self._quiet -= asked - self._settled
+
+    async def _look(self, asked: set[str]) -> None:
+        # A store that is closed or out of reach by now is others' trouble.
+        with suppress(TorilError):
+            workers = await self._context.store.workers()
+            served = {queue for each in workers if each.alive for queue in each.queues}
+            for queue in sorted(asked - served - self._settled):
+                self._settled.add(queue)
+                log.warning(
+                    "queue.unserved queue=%r: no live worker serves it, so what was added waits "
+                    "(start one with: toril worker; or say Toril(..., warn_unserved=False))",
+                    queue,
+                    extra={"queue": queue},
+                )
