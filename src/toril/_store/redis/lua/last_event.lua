@@ -1,7 +1,7 @@
 -- Give the id of the newest event, also when no event is kept any more.
 --
 -- keys   queue
--- wire   W-42
+-- wire   W-40
 -- reply  an id
 local events = queue[1].events
 local newest = call("XREVRANGE", events, "+", "-", "COUNT", 1)[1]
