@@ -81,8 +81,10 @@ class Trips:
         self._tell_when_drained()
 
     def _share(self) -> int:
-        share = -(-len(self._slots.held) // self._store.trips)
-        return MOST if share < LEAST_SHARE else min(MOST, share)
+        trips = self._store.trips
+        share = -(-len(self._slots.held) // trips)
+        # Small ones are as quick in all, and let others between them.
+        return MOST if share < LEAST_SHARE else min(MOST // trips, share)
 
     def _requests(self) -> list[ClaimRequest]:
         if not self.claiming or self._slots.solitary:
