@@ -199,7 +199,11 @@ class Release(Signal):
 
 
 class AwaitChildren(Signal):
-    """Run this job again when the children that it added have settled, without counting it."""
+    """Run this job again when the children that it added have settled, without counting it.
+
+    Children may have settled before this is raised: the job then runs again at once, as the same
+    run. Look at `await job.children()` before adding, not at `job.run`.
+    """
 
 
 class RateLimited(Signal):
