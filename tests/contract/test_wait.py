@@ -213,3 +213,50 @@ async def test_a_wait_can_be_cancelled(kit: Kit) -> None:
         await waiting
     async with woken(kit):
         await kit.add()
+
+
+# A look.
+
+
+async def look(kit: Kit, *queues: str) -> frozenset[str]:
+    return await kit.store.wait(queues or (QUEUE,), timeout_ms=0)
+
+
+async def test_a_look_names_every_queue_with_a_job_to_claim(kit: Kit) -> None:
+    await kit.add(queue="a")
+    await kit.add(queue="b", priority=3)
+
+    assert await look(kit, "a", "b", "c") == {"a", "b"}
+
+
+async def test_a_look_finds_the_same_again(kit: Kit) -> None:
+    await kit.add()
+
+    assert [await look(kit), await look(kit)] == [{QUEUE}, {QUEUE}]
+
+
+async def test_a_look_finds_what_is_due(kit: Kit) -> None:
+    await kit.add(delay_ms=1)
+    await asyncio.sleep(0.02)
+
+    assert await look(kit) == {QUEUE}
+
+
+async def test_a_look_finds_nothing_that_is_not_due_or_is_active(kit: Kit) -> None:
+    await kit.add()
+    await kit.claim()
+    await kit.add(delay_ms=60_000)
+
+    assert await look(kit) == frozenset()
+
+
+async def test_a_look_finds_nothing_in_a_queue_that_lets_nobody_start(kit: Kit) -> None:
+    for queue in ("paused", "full", "limited"):
+        await kit.add_many(2, queue=f"look-{queue}")
+    await kit.pause("look-paused")
+    await kit.configure(queue="look-full", concurrency=1)
+    await kit.claim("look-full")
+    await kit.configure(queue="look-limited", rate=(1, 60_000))
+    await kit.claim("look-limited")
+
+    assert await look(kit, "look-paused", "look-full", "look-limited") == frozenset()

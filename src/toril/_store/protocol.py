@@ -231,6 +231,7 @@ class Store(Protocol):
         """Block until one of these queues may have a job to claim; empty after the timeout.
 
         A job that becomes due ends the wait in time. A hint, never a promise: claim decides.
+        With a timeout of 0 it only looks, and names every queue that lets a job be claimed now.
         """
         ...
 

@@ -106,6 +106,13 @@ async def recover(
     ]
 
 
+async def peek(server: Server, queues: Sequence[str]) -> frozenset[str]:
+    """Name the queues of which a job could be claimed now."""
+    names = list(places(queues))
+    found = await server.run("peek", names, now=None) if names else []
+    return frozenset(name for name, claimable in zip(names, found, strict=True) if claimable)
+
+
 async def trim(server: Server, queues: Sequence[str], now: Millis | None) -> int:
     """Carry out the verb trim."""
     if not queues:

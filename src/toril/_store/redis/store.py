@@ -148,7 +148,10 @@ class RedisStore:
 
     async def wait(self, queues: Sequence[str], *, timeout_ms: Millis) -> frozenset[str]:
         """Wait for jobs to claim; see the protocol."""
-        return await (await self._site()).wait(queues, timeout_ms)
+        site = await self._site()
+        if not timeout_ms:
+            return await consume.peek(site.server, queues)
+        return await site.wait(queues, timeout_ms)
 
     def renewer(self) -> Renewer:
         """Give what renews locks from a thread."""
