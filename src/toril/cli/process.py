@@ -14,8 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from toril.errors import ConfigError
-
 from .channel import LONGEST_LINE, Message, decode, encode
 
 MODULE = "toril.cli.member"
@@ -56,16 +54,7 @@ class Process:
         heard: Callable[["Process", Message], None],
         environment: Mapping[str, str],
     ) -> "Process":
-        """Start one: a new interpreter, never a fork of this one.
-
-        Raises   ConfigError: not on this system.
-        """
-        if sys.platform == "win32":
-            raise ConfigError(
-                "several processes are not supported on Windows",
-                field="processes",
-                hint="start toril worker several times instead",
-            )
+        """Start one: a new interpreter, never a fork of this one."""
         ours, theirs = socket.socketpair()
         with theirs:
             # Not in the terminal's group: Ctrl-C is for the supervisor, which passes it on once.

@@ -4,6 +4,7 @@ Never here: working (worker), and keeping processes going (fleet).
 """
 
 import asyncio
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -82,6 +83,13 @@ def worker(words: WorkerWords) -> None:
     health = Address.of(words.health) if words.health else None
     if words.processes is None and not words.reload:
         raise typer.Exit(run_worker(asked, health))
+    if sys.platform == "win32":
+        raise ConfigError(
+            "several processes, and --reload, do not work on Windows",
+            field="processes",
+            value=words.processes,
+            hint="leave them out, and start toril worker several times",
+        )
     plan = Plan(
         asked=asked,
         processes=_count(1 if words.processes is None else words.processes),
