@@ -40,7 +40,8 @@ class IsolationOptions(TypedDict, total=False):
              before its first job; what it returns, a mapping of types to values, is what
              processors are made with. recycle_after: so many jobs, and a child is replaced.
     Units    max_rss in bytes or text such as "200MB": the memory that a child may use. Above it
-             after a job, the child is replaced; above it during a job, that try fails.
+             after a job, the child is replaced; above it during a job, that try fails. (Not on
+             Windows, which does not tell.)
     """
 
     isolation: Literal["process"] | None
