@@ -162,7 +162,8 @@ class Heartbeat:
     def _failed(self, held: Sequence[Held], error: TorilError) -> None:
         """Try again at the next tick, anew; what has lapsed by now is lost."""
         self._disconnect()
-        if not self._complained:
+        # With nothing in hand nothing is in danger, and whoever claims tells of the same fault.
+        if held and not self._complained:
             self._complained = True
             self._post(self._reports.trouble, error)
         now = lease_clock()
