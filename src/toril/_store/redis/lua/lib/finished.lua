@@ -6,6 +6,7 @@ local finished = {}
 
 local MINUTE = 60000
 local MINUTES = 20160
+local A_PUSH = 1000
 
 -- Note a job that has ended; give whether it is kept at all.
 function finished.add(q, state, id, own)
@@ -22,6 +23,18 @@ function finished.add(q, state, id, own)
   return true
 end
 
+-- Put in the minutes in which nothing ended: after a long silence they are many.
+local function pad(key, count)
+  while count > 0 do
+    local zeros = {}
+    for i = 1, math.min(count, A_PUSH) do
+      zeros[i] = "0"
+    end
+    call("LPUSH", key, unpack(zeros))
+    count = count - #zeros
+  end
+end
+
 -- Count what ended in the minute's place, as BullMQ does when many end in one moment.
 local function measure(q, state, count, now)
   local key = q.base .. "metrics:" .. state
@@ -36,9 +49,7 @@ local function measure(q, state, count, now)
     return
   end
   call("LPUSH", key .. ":data", before - last[2])
-  for _ = 2, math.min(passed, MINUTES) do
-    call("LPUSH", key .. ":data", 0)
-  end
+  pad(key .. ":data", math.min(passed, MINUTES) - 1)
   call("LTRIM", key .. ":data", 0, MINUTES - 1)
   call("HSET", key, "prevTS", now, "prevCount", before)
 end
