@@ -401,6 +401,41 @@ async def test_a_script_that_starts_its_worker_unguarded_is_told_so(tmp_path: Pa
     assert "put what the script does under: if __name__ ==" in err
 
 
+ADDING = """
+import asyncio, os
+from toril import Toril
+
+app = Toril("sqlite:///{db}")
+
+@app.task(isolation="process")
+def first() -> str:
+    return second.enqueue_sync(os.getpid()).id
+
+@app.task(isolation="process")
+async def also_first() -> str:
+    return (await second.enqueue(os.getpid())).id
+
+@app.task
+async def second(pid: int) -> bool:
+    return pid != os.getpid()
+
+async def main() -> None:
+    async with app, app.worker():
+        for task in (first, also_first):
+            added = await (await task.enqueue()).result(timeout=10)
+            print(await (await app.queue("default").job(added)).result(timeout=10))
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+async def test_code_in_a_child_adds_jobs_through_its_own_app(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(ADDING.format(db=tmp_path / "jobs.db"))
+
+    assert await _script(tmp_path, ["script.py"]) == ("True\nTrue\n", "")
+
+
 async def _script(folder: Path, command: list[str]) -> tuple[str, str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, *command, cwd=folder, stdout=-1, stderr=-1

@@ -135,3 +135,19 @@ class Images:
 app.provide(Cards, connect)
 app.provide(Cards, Cards())
 assert_type(Images(Cards()), Images)
+
+
+@app.task(isolation="process", init="app.boot:make", max_rss="1GB", recycle_after=100)
+def render(path: str) -> bytes:
+    return path.encode()
+
+
+@app.task(isolation="thread")  # type: ignore[call-overload]
+def nowhere() -> None: ...
+
+
+async def isolated_tasks_are_typed_as_others_are() -> None:
+    assert_type(await render.enqueue("cat.jpg"), Job[bytes])
+    app.processor("image:optimize", "app.images:optimize", name="small", max_rss=200_000_000)
+    app.processor("image:optimize", "app.images:optimize", max_mem=1)  # type: ignore[call-overload]
+    app.worker("image:optimize", "app.images:optimize", processes=2)

@@ -7,8 +7,8 @@ job, and the store.
 
 import asyncio
 import contextvars
-import ctypes
 import faulthandler
+import importlib
 import os
 import queue
 import signal
@@ -99,8 +99,9 @@ def _die_with(parent: int) -> None:
     """Let the system end this process with its worker, where it can; the pipe tells too."""
     if not sys.platform.startswith("linux"):
         return
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    with suppress(ImportError, OSError, AttributeError):
+        # Some builds of Python have no ctypes.
+        importlib.import_module("ctypes").CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 

@@ -19,7 +19,7 @@ from toril._model.decide import End, Outcome
 from toril._model.times import Millis
 from toril._run.isolation import MAIN, Isolation, find_main
 from toril._run.job import Job
-from toril.errors import ConfigError, JobFailed
+from toril.errors import JobFailed
 
 from . import memory
 from .answers import Answers
@@ -202,23 +202,27 @@ class Child:
     # In its thread.
 
     def _live(self) -> None:
-        """Start the process, read what it says to the end, and bury it."""
+        """Have a process from its start to its end, and say how that was; never end in silence."""
         try:
-            process = Process(str(self.isolation.target))
-        except (OSError, ConfigError) as error:
-            self._post(self._over, None, str(error), True)
-            return
+            death, read = self._attend(Process(str(self.isolation.target)))
+        except Exception as error:
+            self._post(self._over, None, f"{type(error).__name__}: {error}", True)
+        else:
+            self._post(self._over, death, None, read)
+
+    def _attend(self, process: Process) -> tuple[Death, bool]:
+        """Hear what a process says to the end, and bury it; say whether its output was read too."""
         with self._lock:
             self._process = process
             if self._unwanted:
                 process.kill()
         output = threading.Thread(target=self._output.follow, args=(process.output,), daemon=True)
         output.start()
-        process.write(_hello(self.isolation))
         try:
+            process.write(_hello(self.isolation))
             for frame in process.reports():
                 self._post(self._hear, frame)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, TypeError, ValueError):
             # Somebody else wrote into the pipe: nothing that follows can be trusted.
             process.kill()
         death = process.bury()
@@ -226,7 +230,7 @@ class Child:
         read = not output.is_alive()
         if read:
             process.release()
-        self._post(self._over, death, None, read)
+        return death, read
 
     def _post(self, call: Callable[..., None], *args: object) -> None:
         # A closed loop has nobody left to tell.
