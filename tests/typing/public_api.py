@@ -142,7 +142,7 @@ def render(path: str) -> bytes:
     return path.encode()
 
 
-@app.task(isolation="thread")  # type: ignore[call-overload]
+@app.task(isolation="thread")  # type: ignore[call-overload, untyped-decorator]
 def nowhere() -> None: ...
 
 
