@@ -74,7 +74,10 @@ class Audit:
             return [*found, f"{key} is {states[0]} and has no hash"]
         fields = self._client.hgetall(key)
         finished = states[0] in ("completed", "failed")
-        if finished and not {"finishedOn", "processedOn"} <= fields.keys():
+        never_ran = fields.get("failedReason", "").startswith("cancelled")
+        if finished and not ({"finishedOn"} if never_ran else {"finishedOn", "processedOn"}) <= {
+            *fields
+        }:
             found.append(f"{key} is {states[0]} without its times")
         if finished and self._client.exists(f"{key}:dependencies") and states[0] == "completed":
             found.append(f"{key} completed before its children")

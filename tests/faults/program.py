@@ -43,8 +43,10 @@ async def main(url: str, prefix: str, ledger: Ledger, options: dict[str, str]) -
 
     @jobs.handler("zombie")
     async def zombie(job: Job[Any]) -> str:
+        seconds = begin(job)
         try:
-            await asyncio.sleep(begin(job))
+            # Whoever takes it over has it done soon.
+            await asyncio.sleep(seconds if job.run == 1 else 0.1)
         except asyncio.CancelledError:
             ledger.note("cancelled", job.queue, job.id, job.run)
             raise

@@ -185,4 +185,5 @@ async def test_a_key_of_the_wrong_kind_loses_no_job(
             # It tries, and cannot; then somebody repairs the key.
             await asyncio.sleep(0.3)
             server.call("DEL", f"{prefix}:{QUEUE}:{key}")
+            jobs.append(await queue.add("x"))
             await asyncio.gather(*(job.result(timeout=6) for job in jobs))

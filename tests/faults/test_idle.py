@@ -12,7 +12,6 @@ SECONDS = 20
 QUEUES = [f"queue-{n}" for n in range(50)]
 
 
-@pytest.mark.serial
 @pytest.mark.timeout(60)
 async def test_fifty_idle_queues_cost_one_command_a_second_and_three_connections(
     server: RedisServer, proxy: FaultProxy
@@ -30,7 +29,7 @@ async def test_fifty_idle_queues_cost_one_command_a_second_and_three_connections
 
         # Not for being fast asleep: a job is still taken at once.
         job = await app.queue("queue-33").add("x")
-        await runs.until_ended(job.id, within=1)
+        await runs.until_ended(job.id, within=3)
 
     assert asked <= SECONDS, counted
     assert proxy.connections <= 3 + 1

@@ -52,10 +52,14 @@ def server() -> RedisServer:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a call answered, what stood in Redis then, and how often the fault struck."""
+    """What a call answered, what stood in Redis then, and how many commands it took.
+
+    Shape    struck: how often the fault did.
+    """
 
     answer: str
     keyspace: dict[str, Any]
+    commands: int
     struck: int
 
 
@@ -92,10 +96,22 @@ async def carry_out(
                 times=times,
             )
         said = repr(await act())
+        commands = len(proxy.sent) - before
         proxy.clear()
     with server.client() as client:
         struck = trap.hits if trap else 0
-        return Seen(said.replace(prefix, "P"), keyspace(client, prefix), struck)
+        return Seen(said.replace(prefix, "P"), keyspace(client, prefix), commands, struck)
+
+
+RIGHT: dict[str, Seen] = {}
+
+
+async def without_fault(proxy: FaultProxy, server: RedisServer, name: str) -> Seen:
+    """Carry out a case as it should be, on a server that knows its scripts."""
+    if name not in RIGHT:
+        await carry_out(proxy, server, name)
+        RIGHT[name] = await carry_out(proxy, server, name)
+    return RIGHT[name]
 
 
 def test_every_verb_that_writes_has_a_case() -> None:
@@ -109,16 +125,17 @@ def test_every_verb_that_writes_has_a_case() -> None:
 async def test_a_verb_is_carried_out_once_though(
     proxy: FaultProxy, server: RedisServer, name: str, fault: str
 ) -> None:
-    right = await carry_out(proxy, server, name)
+    right = await without_fault(proxy, server, name)
     what, times = FAULTS[fault]
-    for nth in range(1, 100):
+    struck = 0
+    for nth in range(1, right.commands + 1):
         seen = await carry_out(proxy, server, name, (what, times, nth))
 
         assert (seen.answer, seen.keyspace) == (right.answer, right.keyspace)
-        if not seen.struck:
-            break
-        assert seen.struck == times
-    assert nth > 1, "it never struck"
+        # Some are not sent again: what only wakes somebody is made up for by his next look.
+        assert seen.struck <= times
+        struck += seen.struck
+    assert struck, "it never struck"
 
 
 async def test_calls_that_share_a_broken_connection_are_each_carried_out_once(

@@ -85,7 +85,6 @@ async def test_a_node_of_a_cluster_is_not_taken_for_a_server(cluster: RedisClust
     await app.close()
 
 
-@pytest.mark.serial
 @pytest.mark.parametrize("kill", [True, False])
 @pytest.mark.timeout(60)
 async def test_a_worker_follows_its_primary(kill: bool) -> None:

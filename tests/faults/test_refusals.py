@@ -12,7 +12,7 @@ import redis
 from tests.faults.proxy import FaultProxy, Sent, answer
 from tests.faults.rig import QUEUE, Runs, app_on, until
 from tests.servers import RedisServer
-from toril.errors import StoreFull, StoreUnavailable
+from toril.errors import StoreFull
 
 SPIN = """
 local function now() local t = redis.call('TIME') return t[1] * 1000 + t[2] / 1000 end
@@ -39,11 +39,10 @@ def is_script(sent: Sent) -> bool:
     return sent.name in ("EVAL", "EVALSHA")
 
 
-@pytest.mark.serial
 @pytest.mark.parametrize("seconds", [1.5, 4.0])
 async def test_a_busy_server_makes_no_job_run_twice(server: RedisServer, seconds: float) -> None:
     runs = Runs()
-    async with app_on(server) as app, app.worker(QUEUE, runs, concurrency=3, lock="6s"):
+    async with app_on(server) as app, app.worker(QUEUE, runs, concurrency=3, lock="8s"):
         jobs = await app.queue(QUEUE).add_many([("x", {"ms": 300})] * 3)
         await runs.until_started(*(job.id for job in jobs))
         with busy(server, seconds):
@@ -53,7 +52,6 @@ async def test_a_busy_server_makes_no_job_run_twice(server: RedisServer, seconds
         assert sorted(runs.started) == sorted(job.id for job in jobs)
 
 
-@pytest.mark.serial
 async def test_an_add_to_a_busy_server_is_done_when_it_is_free(server: RedisServer) -> None:
     async with app_on(server) as app:
         await app.queue(QUEUE).add("warm")
@@ -163,7 +161,6 @@ async def test_a_refusal_that_passes_is_waited_out(
     assert sorted(runs.started) == sorted(["1", *(job.id for job in jobs)])
 
 
-@pytest.mark.serial
 async def test_a_primary_that_is_a_replica_for_a_while_is_waited_for(server: RedisServer) -> None:
     runs = Runs()
     with RedisServer() as other:
@@ -197,15 +194,3 @@ async def test_a_server_without_enough_replicas_gets_its_writes_later(server: Re
         server.call("CONFIG", "SET", "min-replicas-to-write", 0)
 
         assert (await adding).created
-
-
-@pytest.mark.timeout(40)
-async def test_a_refusal_that_does_not_pass_is_told_by_the_deadline(server: RedisServer) -> None:
-    async with app_on(server) as app:
-        await app.queue(QUEUE).add("warm")
-        server.call("CONFIG", "SET", "min-replicas-to-write", 1)
-
-        began = time.monotonic()
-        with pytest.raises(StoreUnavailable, match="too few replicas"):
-            await app.queue(QUEUE).add("x")
-        assert time.monotonic() - began <= 12

@@ -25,7 +25,9 @@ from tests.contract.helpers import (
     release,
     snooze,
 )
+from tests.contract.shipping import ORIGIN, parcel
 from toril._model.options import Dedup, Keep
+from toril._model.parcel import Shipment
 from toril._model.record import NewJob, Ref
 from toril._model.report import JobPatch, Selection, SettingsPatch
 from toril._model.schedule import Rule
@@ -47,6 +49,7 @@ READS = frozenset(
         "last_event",
         "logs",
         "metrics",
+        "pack",
         "queues",
         "schedules",
         "settings",
@@ -71,7 +74,7 @@ def verb_of(name: str) -> str:
 
 VERBS = (
     "add", "claim", "finish", "recover", "trim", "update", "log", "retry", "promote", "remove",
-    "configure", "put_schedule", "advance", "drop_schedule",
+    "configure", "put_schedule", "advance", "drop_schedule", "restore",
 )  # fmt: skip
 
 
@@ -342,3 +345,12 @@ async def advance(kit: Kit) -> Act:
 async def drop_schedule(kit: Kit) -> Act:
     await kit.store.put_schedule(draft(FIRST), now=kit.now)
     return lambda: kit.store.drop_schedule(QUEUE, "hourly", now=kit.now)
+
+
+@case
+async def restore(kit: Kit) -> Act:
+    await kit.add()
+    states = (State.WAITING, State.PRIORITIZED, State.DELAYED, State.COMPLETED, State.FAILED)
+    jobs = tuple(parcel(state, id=f"moved-{state}") for state in states)
+    sent = Shipment(queue=QUEUE, origin=ORIGIN, number=1, jobs=jobs, last_id=70)
+    return lambda: kit.store.restore(sent, now=kit.now)
