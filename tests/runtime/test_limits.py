@@ -10,6 +10,9 @@ import pytest
 
 from tests.runtime.kit import Heard
 from toril import ConfigError, Job, JobFailed, SoftTimeout, Toril
+from toril._model.options import JobOptions, to_text
+from toril._model.schedule import Rule
+from toril._store.protocol import ScheduleDraft
 
 # What a test that works never waits for.
 NEVER = 60
@@ -264,3 +267,24 @@ async def test_a_job_that_is_started_in_time_does_not_expire(app: Toril) -> None
         return job.attempt
 
     assert await (await run(app, handler, expires="10m", attempts=3)).result() == 3
+
+
+async def test_a_schedule_goes_on_after_a_run_that_was_not_started_in_time(app: Toril) -> None:
+    ran = threading.Event()
+    now = round(datetime.now(UTC).timestamp() * 1000)
+    rule = Rule(every_ms=3_600_000)
+    late = ScheduleDraft(
+        queue="q", id="hourly", name="x", rule=rule, next_ms=now - 1_800_000,
+        opts=to_text(JobOptions(expires_ms=60_000)),
+    )  # fmt: skip
+    armed = await app.context.store.put_schedule(late, now=now - 1_800_001)
+    job = await app.queue("q").job(armed.job_id or "")
+    assert job is not None
+
+    async with app.worker("q", lambda job: ran.set()):
+        with pytest.raises(JobFailed, match="expired: not started within 1 min"):
+            await job.result(timeout=5)
+
+    assert not ran.is_set()
+    (info,) = await app.context.store.schedules("q")
+    assert (info.next_ms or 0) > now

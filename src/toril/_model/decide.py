@@ -101,6 +101,8 @@ def begins(record: Record) -> Millis:
 def too_late(record: Record, now: Millis) -> Outcome | None:
     """Say how a claimed job ends without being run because its time is over; None: it may run."""
     options = record.options
+    if options.deadline_ms is None and options.expires_ms is None:
+        return None
     age = now - begins(record)
     if options.deadline_ms is not None and age >= options.deadline_ms:
         return deadline_passed(record)

@@ -65,7 +65,7 @@ class Means:
     context: Context
     registry: Registry
     telling: Telling
-    prepare: Callable[[Claim], Awaitable[None]]
+    prepare: Callable[[Claim], Coroutine[Any, Any, None]]
     alone: Callable[[Claim], Awaitable[None]]
     wake: Callable[[], None]
     unknown_limit_ms: Millis
@@ -86,6 +86,7 @@ class Slots:
         self._running = 0
         self._crashy: deque[Slot] = deque()
         self._alone: Slot | None = None
+        self._preparing: set[asyncio.Task[None]] = set()
         self.held: set[Slot] = set()
         self.outbox: list[tuple[Slot, Decision]] = []
         self.closing = False
@@ -113,13 +114,29 @@ class Slots:
         elif record.deferred is not None:
             outcome = Outcome(end=End.FAILED, reason=record.deferred)
             why = record.cancelled
-            self._settle(slot, slot.failure(outcome if why is None else cancelled(why)))
+            self._pass_over(slot, outcome if why is None else cancelled(why))
         elif self._readable(slot):
             late = too_late(record, now_ms)
             if late is None:
                 self._admit(slot)
             else:
-                self._settle(slot, slot.failure(late))
+                self._pass_over(slot, late)
+
+    def _pass_over(self, slot: Slot, outcome: Outcome) -> None:
+        """Fail a job without running it; its schedule goes on."""
+        ended = slot.failure(outcome)
+        if slot.claim.record.schedule is None:
+            self._settle(slot, ended)
+            return
+        task = self._loop.create_task(self._means.prepare(slot.claim))
+        # The loop keeps only weak references to its tasks.
+        self._preparing.add(task)
+        task.add_done_callback(partial(self._passed_over, slot, ended))
+
+    def _passed_over(self, slot: Slot, ended: Ended, task: asyncio.Task[None]) -> None:
+        self._preparing.discard(task)
+        if slot in self.held:
+            self._settle(slot, ended)
 
     def _readable(self, slot: Slot) -> bool:
         """Check the stored options once, so that nothing later stumbles over them."""
