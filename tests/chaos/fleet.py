@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[2]
 def environment() -> dict[str, str]:
     """Give the environment of a child: what steers the tests would only make toril wonder."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("TORIL_")}
-    return {**own, "PYTHONPATH": str(ROOT)}
+    paths = filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))
+    return {**own, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 class Fleet:
