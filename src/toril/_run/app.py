@@ -9,10 +9,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast, overload
 
+from toril._model.finding import Finding
 from toril._model.options import NAMES, JobOptions, Keep, Options, merge, unknown_option
 from toril._model.report import SettingsPatch, WorkerInfo
 from toril._model.times import parse_rate
-from toril._store.connect import connect
+from toril._store.connect import connect, is_kept, is_there
 from toril.errors import ConfigError
 
 from .adding import Adder
@@ -20,9 +21,11 @@ from .container import Container
 from .context import Context
 from .draft import NO_DATA, EnqueueOptions, Node
 from .events import Events
+from .examine import examine
 from .flow import Childlike, Flow, Tree, add_flows, make_node, read_tree
 from .handlers import HandlerOptions, Registry, make_distant, make_handler
 from .job import Job, listen
+from .overview import QueueView, view_queues
 from .processors import Processor
 from .queue import Queue
 from .schedule import Schedule, ScheduleOptions, Schedules
@@ -292,6 +295,18 @@ class Toril:
         """Name the queues that are stored."""
         store = await self.context.ready()
         return await store.queues()
+
+    async def overview(self, *queues: str) -> list[QueueView]:
+        """Look at these queues, or at all that are stored: counts, settings, living workers."""
+        return await view_queues(await self.context.ready(), queues)
+
+    def is_there(self) -> bool:
+        """Say whether opening the store would find something; of a server only asking it tells."""
+        return is_kept(self.context.store) and is_there(self.context.store)
+
+    async def examine(self) -> list[Finding]:
+        """Look at what endangers jobs, or keeps them from running; nothing is changed."""
+        return await examine(self.context)
 
     async def workers(self, queue: str | None = None) -> list[WorkerInfo]:
         """List the workers of a queue, or of all, in every process."""

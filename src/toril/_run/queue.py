@@ -33,6 +33,7 @@ from .job import Job, find_job, listen
 from .portal import run
 from .replay import replay_all, replay_some
 from .schedule import Schedule, ScheduleOptions, Schedules
+from .sweep import DEFAULT_HOW, How, Steered, Wanted, steer, sweep
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -295,6 +296,20 @@ class Queue:
     def cancel_sync(self, *ids: str, reason: str = "", children: bool = True) -> list[str]:
         """Do what `cancel` does, from code that blocks (see `toril.sync`)."""
         return run(self.cancel(*ids, reason=reason, children=children))
+
+    async def steer(self, verb: str, *ids: str, how: How = DEFAULT_HOW) -> Steered:
+        """Let a verb (retry, promote, remove, cancel) act on jobs; say why each other was refused.
+
+        Atomic   each job.    Raises   ConfigError: there is no such verb.
+        """
+        return await steer(self._context, self.name, verb, ids, how)
+
+    async def sweep(self, verb: str, wanted: Wanted, how: How = DEFAULT_HOW) -> Steered:
+        """Do what `steer` does with the jobs that are such now, each once, however many they are.
+
+        Atomic   each job.    Raises   ConfigError: there is no such verb.
+        """
+        return await sweep(self._context, self.name, verb, wanted, how)
 
     async def drain(self, *, delayed: bool = False) -> int:
         """Take away every job that waits, delayed ones too if asked; return how many."""

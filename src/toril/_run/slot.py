@@ -46,7 +46,7 @@ class Slot:
 
     __slots__ = (
         "_taken", "claim", "ended", "handler", "insists", "job", "lane", "lease_until",
-        "limit_ms", "now_ms", "reruns", "seconds", "sent", "soft", "started", "task", "timers",
+        "limit_ms", "now_ms", "placed", "reruns", "seconds", "sent", "soft", "started", "task", "timers",
         "why",
     )  # fmt: skip
 
@@ -71,6 +71,20 @@ class Slot:
         self.insists = 0
         self.reruns = 0
         self.sent = False
+        self.placed = False
+
+    def enter(self) -> None:
+        """Take a place of its lane, unless it has one."""
+        if not self.placed:
+            self.placed = True
+            self.lane.enter(self.claim.record.name)
+
+    def leave(self) -> bool:
+        """Free its place; say whether it had one."""
+        had, self.placed = self.placed, False
+        if had:
+            self.lane.leave(self.claim.record.name)
+        return had
 
     @property
     def in_thread(self) -> bool:

@@ -17,7 +17,7 @@ import msgspec
 
 from toril._model.backoff import Custom
 from toril._model.crashes import alone_from
-from toril._model.decide import Decision, End, Outcome, cancelled, decide, too_late
+from toril._model.decide import Action, Decision, End, Outcome, cancelled, decide, too_late
 from toril._model.options import BackoffFunction
 from toril._model.record import Claim
 from toril._model.times import Millis
@@ -107,7 +107,7 @@ class Slots:
         slot = Slot(claim, job, lane, lease_until, now_ms)
         self.held.add(slot)
         self.empty.clear()
-        lane.enter(record.name)
+        slot.enter()
         # A claim that was under way when a job began to run alone must not give it company.
         if self.closing or self._alone is not None:
             self._settle(slot, NOT_RUN)
@@ -159,7 +159,11 @@ class Slots:
             self._settle(slot, Ended(outcome, error=UnknownTask(no_handler(record))))
             return
         slot.handler = handler = slot.bound(handler)
-        if record.stalls >= alone_from(self._means.max_stalls):
+        self._run(slot, handler)
+
+    def _run(self, slot: Slot, handler: Handler) -> None:
+        """Run a job now, or by itself when that may be."""
+        if slot.claim.record.stalls >= alone_from(self._means.max_stalls):
             self._crashy.append(slot)
             # Later, so that the rest of the same claim is running by then.
             self._loop.call_soon(self._next_alone)
@@ -271,15 +275,16 @@ class Slots:
                 self.drop(slot)
                 continue
             slot.sent = True
-            slot.lane.leave(slot.claim.record.name)
+            # A job that may have to run on at once must not find its place taken.
+            if decision.action is not Action.AWAIT:
+                slot.leave()
             sound.append((slot, decision))
         return sound
 
     def unsend(self, batch: Sequence[tuple[Slot, Decision]]) -> None:
         """Take back the decisions of a trip that did not arrive; they go first next time."""
         for slot, _ in batch:
-            slot.sent = False
-            slot.lane.enter(slot.claim.record.name)
+            self._reenter(slot)
         self.outbox[:0] = batch
         if batch:
             self._means.wake()
@@ -298,13 +303,13 @@ class Slots:
         """Run on: the job wanted to wait for its children, and none is pending."""
         self._reenter(slot)
         slot.reruns += 1
-        if self.closing or slot.handler is None:
+        if self.closing or slot.handler is None or self._alone is not None:
             self._settle(slot, NOT_RUN)
         elif slot.reruns > MAX_RERUNS:
             reason = f"it asked {slot.reruns} times to wait for children, and none was pending"
             self._settle(slot, slot.failure(Outcome(end=End.RAISED, reason=reason)))
         else:
-            self._launch(slot, slot.handler)
+            self._run(slot, slot.handler)
 
     def _refused(self, slot: Slot, decision: Decision, error: TorilError) -> None:
         if isinstance(error, PendingChildren | FailedChildren):
@@ -324,17 +329,16 @@ class Slots:
 
     def _reenter(self, slot: Slot) -> None:
         slot.sent = False
-        slot.lane.enter(slot.claim.record.name)
+        slot.enter()
 
     def drop(self, slot: Slot) -> None:
         """Let go of a job without a decision: it is not this worker's any more."""
-        if slot in self.held and not slot.sent:
-            slot.lane.leave(slot.claim.record.name)
-            self._means.wake()
         self._forget(slot)
 
     def _forget(self, slot: Slot) -> None:
         self.held.discard(slot)
+        if slot.leave():
+            self._means.wake()
         if not self.held:
             self.empty.set()
 

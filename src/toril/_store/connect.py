@@ -5,9 +5,11 @@ The only module that names the stores. Never here: opening one.
 
 import difflib
 import re
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+from toril._model.finding import Finding
 from toril.errors import ConfigError
 
 from .protocol import Store
@@ -56,6 +58,16 @@ def is_kept(store: Store) -> bool:
 def is_there(store: Store) -> bool:
     """Say whether opening the store would find something; only a server can tell when asked."""
     return not isinstance(store, SQLiteStore) or Path(store.path).is_file()
+
+
+async def examine(store: Store) -> list[Finding]:
+    """Look at what endangers the jobs of an open store: versions, settings, damage, room.
+
+    Raises   StoreUnavailable · StoreCorrupt.
+    """
+    # Not a verb: what there is to look at is another thing in each store.
+    look: Callable[[], Awaitable[list[Finding]]] | None = getattr(store, "examine", None)
+    return [] if look is None else await look()
 
 
 def _redis(url: str, prefix: str) -> Store:

@@ -14,9 +14,12 @@ import typer
 
 from toril.errors import ConfigError, TorilError
 
+from . import edit, look
 from .commands import command
+from .doctor import DoctorWords, doctor
 from .move import MoveWords, move
 from .output import show_error
+from .place import StoreWords
 from .serve import DevWords, WorkerWords, dev, worker
 
 MISUSED = 2
@@ -79,3 +82,19 @@ def demo(
 
 
 command(cli, MoveWords, name="move")(move)
+command(cli, StoreWords, name="queues")(look.queues)
+command(cli, look.JobsWords, name="jobs")(look.jobs)
+command(cli, look.JobWords, name="job")(look.job)
+command(cli, look.SomeWords, name="workers")(look.workers)
+command(cli, look.SomeWords, name="schedules")(look.schedules)
+command(cli, look.EventsWords, name="events")(look.events)
+command(cli, edit.QueueWords, name="pause")(edit.pause)
+command(cli, edit.QueueWords, name="resume")(edit.resume)
+command(cli, edit.RetryWords, name="retry")(edit.retry)
+command(cli, edit.JobsToEdit, name="promote")(edit.promote)
+command(cli, edit.CancelWords, name="cancel")(edit.cancel)
+command(cli, edit.RemoveWords, name="remove")(edit.remove)
+command(cli, edit.CleanWords, name="clean")(edit.clean)
+command(cli, edit.DrainWords, name="drain")(edit.drain)
+command(cli, edit.ObliterateWords, name="obliterate")(edit.obliterate)
+command(cli, DoctorWords, name="doctor")(doctor)

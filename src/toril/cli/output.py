@@ -11,6 +11,9 @@ import typer
 
 from toril.errors import ConfigError
 
+from .safe import safe
+
+LONGEST = 2_000
 LEVELS = ("debug", "info", "warning", "error")
 PLAIN = "%(asctime)s %(levelname)-8s %(message)s"
 # The friendly log begins with this letter.
@@ -27,7 +30,7 @@ _GLYPHS = {
 
 def show_error(error: BaseException) -> None:
     """Write an error as one line."""
-    typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+    typer.echo(f"error: {safe(' '.join(str(error).split()), LONGEST)}", err=True)
 
 
 def log_as(how: str) -> None:
@@ -64,11 +67,12 @@ class Friendly(logging.Formatter):
 
 def _sentence(facts: dict[str, Any]) -> str:
     """Say what happened to a job: which, how long it took, why it failed."""
-    words = [f"{facts.get('job_name', '')} {facts.get('queue')}:{facts.get('job_id')}".strip()]
+    name = f"{facts.get('job_name', '')} {facts.get('queue')}:{facts.get('job_id')}"
+    words = [safe(name.strip(), LONGEST)]
     if facts.get("seconds") is not None:
         words.append(f"{facts['seconds'] * 1000:.0f} ms")
     if facts.get("word") in ("delayed", "waiting", "prioritized"):
         words.append(f"→ {facts['word']}")
     if facts.get("reason"):
-        words.append(typer.style(str(facts["reason"]), fg="red"))
+        words.append(typer.style(safe(facts["reason"], LONGEST), fg="red"))
     return "  ".join(words)

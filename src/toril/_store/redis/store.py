@@ -10,6 +10,7 @@ from contextlib import suppress
 from weakref import WeakKeyDictionary
 
 from toril._model.decide import Decision
+from toril._model.finding import Finding
 from toril._model.parcel import Parcel, Receipt, Shipment
 from toril._model.record import NewJob, Record, Ref
 from toril._model.report import (
@@ -42,7 +43,19 @@ from toril._store.protocol import (
 from toril.errors import StoreUnavailable, TorilError
 from toril.events import Event
 
-from . import add, configure, consume, edit, moving, presence, read, removal, schedule, stream
+from . import (
+    add,
+    configure,
+    consume,
+    edit,
+    examine,
+    moving,
+    presence,
+    read,
+    removal,
+    schedule,
+    stream,
+)
 from .address import Address
 from .renew import renewing
 from .renewal import RedisRenewer
@@ -294,6 +307,10 @@ class RedisStore:
     ) -> bool:
         """Forget a schedule; see the protocol."""
         return await schedule.drop((await self._site()).server, queue, schedule_id, now)
+
+    async def examine(self) -> list[Finding]:
+        """Look at the server and its clock; see `connect.examine`."""
+        return await examine.examine((await self._site()).server)
 
     # Move.
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from toril._model.decide import Decision
+from toril._model.finding import Finding
 from toril._model.parcel import Parcel, Receipt, Shipment
 from toril._model.record import NewJob, Record, Ref
 from toril._model.report import (
@@ -42,7 +43,19 @@ from toril._store.protocol import (
 from toril.errors import ConfigError, StoreUnavailable, TorilError
 from toril.events import Event
 
-from . import add, claim, configure, edit, finish, moving, read, removal, retention, schedule
+from . import (
+    add,
+    claim,
+    configure,
+    edit,
+    examine,
+    finish,
+    moving,
+    read,
+    removal,
+    retention,
+    schedule,
+)
 from .claim import Dead
 from .engine import MEMORY, Engine
 from .renewal import SQLiteRenewer
@@ -345,6 +358,10 @@ class SQLiteStore:
         return await self._open_engine().write(
             lambda unit, id: schedule.drop(unit, queue, id, _now(unit, now)), schedule_id
         )
+
+    async def examine(self) -> list[Finding]:
+        """Look at the file and what is beside it; see `connect.examine`."""
+        return await asyncio.to_thread(examine.examine, self._open_engine())
 
     # Move.
 

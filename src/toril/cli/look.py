@@ -1,0 +1,320 @@
+"""`toril queues | jobs | job | workers | schedules | events`: looking, without changing anything.
+
+Never here: how a thing is written (show, jobview).
+"""
+
+import asyncio
+from dataclasses import asdict, dataclass, fields
+from typing import Annotated, Any
+
+import typer
+
+from toril._model.report import Logs, ScheduleInfo, WorkerInfo
+from toril._model.times import describe
+from toril._run.app import Toril
+from toril._run.overview import QueueView
+from toril._run.queue import Queue
+from toril.errors import ConfigError, JobNotFound
+from toril.events import Event
+
+from . import jobview
+from .place import QUEUE, StoreWords, find_place, find_queue, opened, run
+from .safe import LINE, read_json, safe, write_json
+from .show import ago, iso, show_facts, show_json, show_table
+
+STATE = typer.Option(
+    help="In these states, as in failed,delayed; ready is waiting and prioritized."
+)
+_COUNTS = ("waiting", "prioritized", "delayed", "active", "waiting_children", "completed", "failed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobsWords(StoreWords):
+    """What may be typed after `toril jobs`."""
+
+    queue: QUEUE
+    state: Annotated[str, STATE] = ""
+    name: Annotated[str, typer.Option(help="Of this name only.")] = ""
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50
+    newest: Annotated[bool, typer.Option("--newest", help="The newest first.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobWords(StoreWords):
+    """What may be typed after `toril job`."""
+
+    queue: QUEUE
+    id: Annotated[str, typer.Argument(metavar="[ID]", help="The job's id.", show_default=False)] = (
+        ""
+    )
+    log_lines: Annotated[int, typer.Option(min=0, help="How many of its last log lines.")] = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class SomeWords(StoreWords):
+    """What may be typed after `toril workers` and `toril schedules`."""
+
+    queue: Annotated[str, typer.Option(help="Of this queue only.")] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventsWords(StoreWords):
+    """What may be typed after `toril events`."""
+
+    queue: QUEUE
+    after: Annotated[
+        str, typer.Option(help="After the event with this id; 0: from the oldest that is kept.")
+    ] = ""
+    count: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None
+
+
+# Queues.
+
+
+def queues(words: StoreWords) -> None:
+    """List the queues: how many jobs are in which state, and who works on them."""
+
+    async def work() -> list[QueueView]:
+        async with opened(words) as app:
+            return await app.overview()
+
+    views = run(work())
+    if words.as_json:
+        show_json([_queue_json(view) for view in views])
+        return
+    held = [name for name in _COUNTS if any(getattr(view.counts, name) for view in views)]
+    names = [name.replace("_", "-") for name in held]
+    rows = [
+        [
+            view.name,
+            *(f"{getattr(view.counts, name):,}" for name in held),
+            f"{len(view.workers):,}",
+            _settings(view),
+        ]
+        for view in views
+    ]
+    show_table(["queue", *names, "workers", ""], rows, numbers=[*names, "workers"])
+
+
+def _queue_json(view: QueueView) -> dict[str, Any]:
+    counts = {**asdict(view.counts), "ready": view.counts.ready, "total": view.counts.total}
+    settings = asdict(view.settings)
+    del settings["last_id"], settings["queue"]
+    limited = settings.pop("limited_until")
+    return {
+        "queue": view.name,
+        "counts": counts,
+        "workers": len(view.workers),
+        **settings,
+        "limited_until": iso(limited),
+    }
+
+
+def _settings(view: QueueView) -> str:
+    settings = view.settings
+    words = ["paused"] if settings.paused else []
+    if settings.concurrency is not None:
+        words.append(f"at most {settings.concurrency} at once")
+    if settings.rate_max is not None and settings.rate_ms is not None:
+        words.append(f"at most {settings.rate_max} in {describe(settings.rate_ms)}")
+    if settings.dead_letter is not None:
+        words.append(f"dead letters in {settings.dead_letter}")
+    return ", ".join(words)
+
+
+# Jobs.
+
+
+def jobs(words: JobsWords) -> None:
+    """List the jobs of a queue, those that run first before the others."""
+
+    async def work() -> list[Any]:
+        async with opened(words) as app:
+            queue = await find_queue(app, words.queue)
+            found = queue.jobs(
+                split(words.state) or None,
+                name=words.name or None,
+                limit=words.limit,
+                newest_first=words.newest,
+            )
+            return [job.record async for job in found]
+
+    records = run(work())
+    if words.as_json:
+        show_json([jobview.as_json(record) for record in records])
+    else:
+        show_table(jobview.HEADS, [jobview.as_row(record) for record in records])
+
+
+def split(text: str) -> list[str]:
+    """Read words that stand between commas."""
+    return [word for each in text.split(",") if (word := each.strip())]
+
+
+def job(words: JobWords) -> None:
+    """Show all that is kept of a job."""
+
+    async def work() -> jobview.Details:
+        async with opened(words) as app:
+            return await _details(*await find_job(app, words.queue, words.id), words.log_lines)
+
+    details = run(work())
+    if words.as_json:
+        show_json(details.as_json())
+    else:
+        show_facts(details.as_facts())
+
+
+async def find_job(app: Toril, word: str, job_id: str) -> tuple[Queue, str]:
+    """Read QUEUE ID, or QUEUE:ID.
+
+    Raises   ConfigError: no such queue, or no id.
+    """
+    if job_id:
+        return await find_queue(app, word), job_id
+    queue, found = await find_place(app, word)
+    if found is None:
+        raise ConfigError("which job?", hint=f"write {word} ID, or {word}:ID")
+    return queue, found
+
+
+async def _details(queue: Queue, job_id: str, log_lines: int) -> jobview.Details:
+    found = await queue.job(job_id)
+    if found is None:
+        raise JobNotFound(
+            f"there is no job {job_id!r} in queue {queue.name!r}: it was removed, or it finished "
+            "and is not kept"
+        )
+    logs = await found.logs(limit=log_lines, newest_first=True)
+    ordered = Logs(lines=logs.lines[::-1], total=logs.total)
+    return jobview.Details(job=found, logs=ordered, children=await found.children())
+
+
+# Workers and schedules.
+
+
+def workers(words: SomeWords) -> None:
+    """List the workers, in every process and on every machine."""
+
+    async def work() -> list[WorkerInfo]:
+        async with opened(words) as app:
+            queue = (await find_queue(app, words.queue)).name if words.queue else None
+            return await app.workers(queue)
+
+    found = run(work())
+    if words.as_json:
+        show_json([_worker_json(each) for each in found])
+        return
+    rows = [
+        [
+            each.name,
+            each.host,
+            str(each.pid),
+            ", ".join(each.queues),
+            f"{each.active}/{each.concurrency}",
+            ago(each.started_ms),
+            "alive" if each.alive else "gone",
+            ago(each.seen_ms),
+        ]
+        for each in found
+    ]
+    heads = ["worker", "host", "pid", "queues", "busy", "started", "state", "seen"]
+    show_table(heads, rows, numbers=["pid", "busy"])
+
+
+def _worker_json(worker: WorkerInfo) -> dict[str, Any]:
+    told = asdict(worker)
+    for name in ("started", "seen"):
+        told[f"{name}_at"] = iso(told.pop(f"{name}_ms"))
+    return told
+
+
+def schedules(words: SomeWords) -> None:
+    """List the schedules that are stored, the next to run first."""
+
+    async def work() -> list[ScheduleInfo]:
+        async with opened(words) as app:
+            queue = (await find_queue(app, words.queue)).name if words.queue else None
+            return [*await app.schedules.list(queue)]
+
+    found = run(work())
+    if words.as_json:
+        show_json([_schedule_json(each) for each in found])
+        return
+    rows = [
+        [
+            each.id,
+            each.queue,
+            each.name,
+            _rule(each),
+            ago(each.next_ms) or "never",
+            f"{each.count:,}",
+        ]
+        for each in found
+    ]
+    show_table(["schedule", "queue", "name", "rule", "next", "runs"], rows, numbers=["runs"])
+
+
+def _rule(schedule: ScheduleInfo) -> str:
+    rule = schedule.rule
+    if rule.every_ms is not None:
+        return f"every {describe(rule.every_ms)}"
+    return f"{rule.cron} ({rule.tz})"
+
+
+def _schedule_json(schedule: ScheduleInfo) -> dict[str, Any]:
+    told = asdict(schedule)
+    told["data"], told["opts"] = read_json(schedule.data), read_json(schedule.opts)
+    told["next_at"] = iso(told.pop("next_ms"))
+    told["rule"]["start_at"] = iso(told["rule"].pop("start_ms"))
+    told["rule"]["end_at"] = iso(told["rule"].pop("end_ms"))
+    return told
+
+
+# Events.
+
+
+def events(words: EventsWords) -> None:
+    """Follow what happens in a queue until Ctrl-C; with --json each event is a line of JSON."""
+    run(_follow(words))
+
+
+async def _follow(words: EventsWords) -> None:
+    show = _event_json if words.as_json else _event_line
+    left = words.count
+    async with opened(words) as app:
+        queue = await find_queue(app, words.queue)
+        async with queue.events(words.after or None) as found:
+            async for event in found:
+                # A full pipe must not hold up the loop that keeps the connection.
+                await asyncio.to_thread(typer.echo, show(event))
+                left = None if left is None else left - 1
+                if left == 0:
+                    return
+
+
+def _facts(event: Event) -> dict[str, Any]:
+    hidden = {"id", "queue", "at_ms", "job_id", "_find"}
+    return {
+        each.name: getattr(event, each.name) for each in fields(event) if each.name not in hidden
+    }
+
+
+def _event_json(event: Event) -> str:
+    told: dict[str, Any] = {"id": event.id, "queue": event.queue, "kind": event.kind}
+    told["at"] = iso(event.at_ms)
+    job_id = getattr(event, "job_id", None)
+    if job_id is not None:
+        told["job_id"] = job_id
+    return write_json({**told, **_facts(event)})
+
+
+def _event_line(event: Event) -> str:
+    facts = " ".join(
+        f"{name}={value if isinstance(value, str) else write_json(value)}"
+        for name, value in _facts(event).items()
+        if value not in ("", None)
+    )
+    at = (iso(event.at_ms) or "").partition("T")[2].rstrip("Z")
+    job_id = safe(getattr(event, "job_id", ""))
+    return f"{event.id}  {at}  {event.kind:<17} {job_id:<6} {safe(facts, LINE)}".rstrip()

@@ -1,0 +1,125 @@
+"""Where the jobs are that a command is about: a URL, the environment, or an app; and which queue.
+
+A command opens what is there and never makes it. Never here: what is looked at or changed.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from toril._run.app import Toril
+from toril._run.queue import Queue
+from toril._run.settings import read_settings
+from toril.errors import ConfigError, JobError, StoreError
+
+from .load import load_app
+from .output import show_error
+
+T = TypeVar("T")
+
+FAILED = 1
+INTERRUPTED = 130
+
+QUEUE = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue, or QUEUE:ID of a job.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreWords:
+    """What may be typed after every command that looks or edits."""
+
+    url: Annotated[
+        str, typer.Option(help="Where the jobs are; $TORIL_URL, else ./toril.db, if not given.")
+    ] = ""
+    prefix: Annotated[
+        str, typer.Option(help="The prefix of the queues; $TORIL_PREFIX if not given.")
+    ] = ""
+    app: Annotated[
+        str, typer.Option(help="Take both from an app: app.py, app.py:app or module:app.")
+    ] = ""
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command to its end; what the store or a job refuses ends the process with 1."""
+    try:
+        return asyncio.run(work)
+    except (StoreError, JobError) as error:
+        show_error(error)
+        raise typer.Exit(FAILED) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def find_app(words: StoreWords) -> Toril:
+    """Make an app that declares nothing, at the place that was typed.
+
+    Raises   ConfigError: the words exclude each other, or name no store.
+    """
+    logging.getLogger("toril.store").addFilter(_is_news)
+    if words.app:
+        if words.url or words.prefix:
+            raise ConfigError("--app says where the jobs are: leave --url and --prefix out")
+        theirs = load_app(words.app)
+        return Toril(theirs.url, prefix=theirs.prefix, warn_unserved=False)
+    settings = read_settings(os.environ)
+    return Toril(
+        words.url or settings.url, prefix=words.prefix or settings.prefix, warn_unserved=False
+    )
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Pass what happens to the connection; how the server is set up is for `toril doctor`."""
+    return getattr(record, "notice", "store.lost") in ("store.lost", "store.back")
+
+
+@asynccontextmanager
+async def opened(words: StoreWords) -> AsyncGenerator[Toril]:
+    """Open what is there.
+
+    Raises   ConfigError: nothing is there. StoreError: it cannot be used.
+    """
+    app = find_app(words)
+    if not app.is_there():
+        raise ConfigError(
+            f"there is nothing at {app.context.store.url}",
+            hint="say where the jobs are: --url, TORIL_URL or --app",
+        )
+    async with app:
+        yield app
+
+
+async def find_queue(app: Toril, name: str) -> Queue:
+    """Give a queue that exists.
+
+    Raises   ConfigError: it does not; it names the nearest.
+    """
+    queue, job_id = await find_place(app, name)
+    if job_id is not None:
+        raise ConfigError(
+            f"there is no queue {name!r}", hint=f"did you mean the queue {queue.name!r}?"
+        )
+    return queue
+
+
+async def find_place(app: Toril, word: str) -> tuple[Queue, str | None]:
+    """Read a queue, or QUEUE:ID where no queue has that name; ids may have colons as well."""
+    known = await app.queues()
+    if word in known:
+        return app.queue(word), None
+    for at in [at for at, sign in reversed([*enumerate(word)]) if sign == ":"]:
+        if word[:at] in known and word[at + 1 :]:
+            return app.queue(word[:at]), word[at + 1 :]
+    # The list may leave out what others made and nobody registered.
+    if (await app.queue(word).counts()).total:
+        return app.queue(word), None
+    near = get_close_matches(word.partition(":")[0], known, n=1)
+    there = f"there are: {', '.join(known[:20])}" if known else "there is none at all"
+    hint = f"did you mean {near[0]!r}?" if near else there
+    raise ConfigError(f"there is no queue {word!r} at {app.context.store.url}", hint=hint)
