@@ -11,6 +11,7 @@ import pytest
 
 from tests.contract.helpers import KIDS, LOCK, QUEUE, Kit, blocked, complete, fail, ids, new
 from toril._model.options import Dedup
+from toril._model.record import Ref
 from toril._model.report import SettingsPatch
 from toril._model.schedule import Rule
 from toril._model.states import State
@@ -44,6 +45,21 @@ async def main():
     [answer] = await store.claim([ClaimRequest(queue="mail", limit=1, token="theirs")])
     assert answer.jobs
     os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+CLAIM_AND_STAY = """
+import asyncio, sys
+from toril._store.protocol import ClaimRequest
+from toril._store.sqlite.store import SQLiteStore
+
+async def main():
+    store = SQLiteStore(sys.argv[1])
+    await store.open()
+    await store.claim([ClaimRequest(queue="mail", limit=1, token="theirs", worker="w-1")])
+    print("claimed", flush=True)
+    await asyncio.Event().wait()
 
 asyncio.run(main())
 """
@@ -254,3 +270,46 @@ async def test_a_job_of_a_process_that_lives_is_left_alone(kit: Kit, other: SQLi
     await Kit(other).claim()
 
     assert await kit.store.recover([QUEUE], now=kit.now) == []
+
+
+# A process of whose end somebody will tell.
+
+
+async def die_awaited(kit: Kit, path: Path) -> tuple[Ref, int]:
+    """Let a process claim a job, say that word of its end will come, and kill it."""
+    await kit.store.recover([QUEUE])
+    ref = await kit.add()
+    program = (sys.executable, "-c", CLAIM_AND_STAY, str(path))
+    process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"claimed\n"
+    assert isinstance(kit.store, SQLiteStore)
+    kit.store.await_word([process.pid])
+    process.kill()
+    await process.wait()
+    return ref, process.pid
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+async def test_a_job_waits_a_moment_for_the_word_of_how_its_process_died(
+    kit: Kit, path: Path
+) -> None:
+    ref, _ = await die_awaited(kit, path)
+    await asyncio.sleep(0.25)  # the store has looked twice by then
+    assert await kit.state(ref) == State.ACTIVE
+
+    taken = await kit.store.recover([QUEUE], dead={"w-1": "it burst"})
+
+    assert [one.id for one in taken] == [ref.id]
+    assert (await kit.record(ref)).tries[0].reason == "it burst"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+async def test_a_job_of_which_no_word_comes_is_taken_back_without(kit: Kit, path: Path) -> None:
+    ref, pid = await die_awaited(kit, path)
+
+    async with asyncio.timeout(5):
+        while await kit.state(ref) == State.ACTIVE:
+            await kit.store.events(QUEUE, await kit.store.last_event(QUEUE), timeout_ms=100)
+    (lost,) = (await kit.record(ref)).tries
+    assert (lost.reason or "").startswith(f"worker w-1 died: its process {pid} on ")
