@@ -1,0 +1,118 @@
+"""The simulator finds bugs: each of these is put in, and found before the seeds of a run end."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.simulator.conftest import SEEDS
+from tests.simulator.plan import make_plan
+from tests.simulator.world import simulate
+from toril._run.lanes import Lane
+from toril._run.slot import Slot
+from toril._run.slots import Slots
+from toril._store.sqlite import finish
+
+Break = Callable[[pytest.MonkeyPatch], None]
+
+
+def forgets_to_settle(patch: pytest.MonkeyPatch) -> None:
+    """Now and then a slot keeps its decision to itself."""
+    real, count = Slots._settle, itertools.count(1)
+
+    def settle(self: Slots, slot: Slot, ended: Any) -> None:
+        if next(count) % 25:
+            real(self, slot, ended)
+
+    patch.setattr(Slots, "_settle", settle)
+
+
+def loses_a_place(patch: pytest.MonkeyPatch) -> None:
+    """A decision that did not arrive takes its place back, and had not given it up."""
+
+    def unsend(self: Slots, batch: Any) -> None:
+        for slot, _ in batch:
+            slot.sent = False
+            slot.placed = True
+            slot.lane.enter(slot.claim.record.name)
+            slot.lane.enter(slot.claim.record.name)
+        self.outbox[:0] = batch
+        self._means.wake()
+
+    patch.setattr(Slots, "unsend", unsend)
+
+
+def gains_a_place(patch: pytest.MonkeyPatch) -> None:
+    """A lane asks for one job more than it has room for."""
+    real = Lane.request
+
+    def request(self: Lane, most: int, token: str, terms: Any) -> Any:
+        self.concurrency += 1
+        try:
+            return real(self, most, token, terms)
+        finally:
+            self.concurrency -= 1
+
+    patch.setattr(Lane, "request", request)
+
+
+def drops_its_batch(patch: pytest.MonkeyPatch) -> None:
+    """What a failed trip carried is forgotten."""
+    patch.setattr(Slots, "unsend", lambda self, batch: None)
+
+
+def never_checks_its_lease(patch: pytest.MonkeyPatch) -> None:
+    """Decisions go out whether their lock holds or not."""
+    real = Slots.send
+
+    def send(self: Slots, most: int) -> Any:
+        for slot, _ in self.outbox:
+            slot.lease_until = float("inf")
+        return real(self, most)
+
+    patch.setattr(Slots, "send", send)
+
+
+def ignores_the_fence(patch: pytest.MonkeyPatch) -> None:
+    """The store takes a decision from whoever brings it while the job is active."""
+    real = finish._refuse
+
+    def refuse(unit: Any, decision: Any, job: Any) -> Any:
+        job.token = decision.token
+        return real(unit, decision, job)
+
+    patch.setattr(finish, "_refuse", refuse)
+
+
+def frees_parents_early(patch: pytest.MonkeyPatch) -> None:
+    """A parent is released by the first of its children."""
+    real = finish.family.complete_children
+
+    def complete(unit: Any, rows: Any, now: int) -> None:
+        real(unit, rows, now)
+        for row in rows:
+            finish.family._release_now(unit, row[0], now)
+
+    patch.setattr(finish.family, "complete_children", complete)
+
+
+@pytest.mark.parametrize(
+    "put_in",
+    [
+        forgets_to_settle,
+        loses_a_place,
+        gains_a_place,
+        drops_its_batch,
+        never_checks_its_lease,
+        frees_parents_early,
+    ],
+)
+def test_a_bug_is_found(put_in: Break, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_in(monkeypatch)
+
+    assert _first_to_find() is not None
+
+
+def _first_to_find() -> int | None:
+    return next((seed for seed in range(SEEDS) if simulate(make_plan(seed)).fault), None)
