@@ -288,6 +288,11 @@ class StoreMachine(RuleBasedStateMachine):
         answer = self.run(self.store.retry(self.one(job), now=self.now))
         self.selected(answer, job, self.model.retry(job))
 
+    @precondition(lambda self: self.model.in_state(State.ACTIVE))
+    @rule(data=st.data())
+    def cancel_what_runs(self, data: st.DataObject) -> None:
+        self.cancel(self.some(data, State.ACTIVE))
+
     def cancel(self, job: Job) -> None:
         assert self.change(job, cancel="") == self.model.cancel(job)
 
