@@ -12,6 +12,7 @@ from tests.chaos.app import JOBS, PARENTS
 from tests.chaos.fleet import Fleet, fleet
 from tests.chaos.ledger import Ledger, Line, Verdict, judge
 from tests.faults import audit as redis_audit
+from tests.faults.proxy import FaultProxy
 from tests.servers import RedisServer
 from toril import Job, Toril
 
@@ -52,7 +53,14 @@ class Site:
 
     def app(self) -> Toril:
         """Make an app whose queues keep all that happens, so that it can be audited."""
-        app = Toril(self.url, prefix=PREFIX)
+        return self._kept(Toril(self.url, prefix=PREFIX))
+
+    def app_through(self, proxy: FaultProxy) -> Toril:
+        """Make such an app that reaches its server through a proxy."""
+        assert self.server is not None
+        return self._kept(Toril(self.server.url_of(port=proxy.port), prefix=PREFIX))
+
+    def _kept(self, app: Toril) -> Toril:
         for queue in (JOBS, PARENTS):
             app.queue(queue, keep="all", events_limit=10_000_000)
         return app
@@ -70,7 +78,8 @@ class Site:
 
     def noted(self, word: str, job: Job[object]) -> list[Line]:
         """Give what the ledger says about a job."""
-        return [line for line in self.ledger.lines() if line.word == word and job.id in line.facts]
+        lines = self.ledger.lines()
+        return [line for line in lines if (line.word, *line.facts[1:2]) == (word, job.id)]
 
     def verdict(self, *queues: str) -> Verdict:
         """Judge what happened, and audit what stands in the store."""

@@ -1,0 +1,56 @@
+"""The program of workers that store one schedule all at once, again and again, and run its jobs:
+
+`python -m tests.torture.clockwork URL PREFIX LEDGER CRON`
+"""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.ledger import Ledger
+from toril import Job, Toril
+
+QUEUE = "clock"
+SCHEDULE = "tick"
+
+
+async def main(url: str, prefix: str, ledger: Ledger, cron: str) -> None:
+    app = Toril(url, prefix=prefix)
+    queue = app.queue(QUEUE, keep="all", events_limit=1_000_000)
+
+    @queue.handler()
+    async def tick(job: Job[Any]) -> None:
+        ledger.note("start", job.queue, job.id, job.run)
+        await asyncio.sleep(0.02)
+        ledger.note("end", job.queue, job.id, job.run)
+
+    worker = app.worker(QUEUE, lock="1s", stalled_interval="300ms")
+
+    @worker.on("completed")
+    def completed(job: Job[Any], result: object) -> None:
+        ledger.note("settled", job.queue, job.id, job.run, "completed")
+
+    @worker.on("ready")
+    def up() -> None:
+        sys.stdout.write("up\n")
+        sys.stdout.flush()
+
+    async def upsert() -> None:
+        while True:
+            await app.schedules.put(SCHEDULE, queue=QUEUE, name="tick", cron=cron)
+            await asyncio.sleep(0.05)
+
+    async with app:
+        storing = asyncio.create_task(upsert())
+        stopping: list[asyncio.Task[bool]] = []
+        asyncio.get_running_loop().add_signal_handler(
+            signal.SIGTERM, lambda: stopping.append(asyncio.create_task(worker.stop()))
+        )
+        await worker.run()
+        storing.cancel()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2], Ledger(Path(sys.argv[3])), sys.argv[4]))
