@@ -42,8 +42,11 @@ async def test_workers_notice_that_their_connections_went_silent(
             idle.until_started(job.id, within=20), busy.until_ended(second.id, within=20)
         )
         await until(lambda: _is_done(second), within=5)
+        third = await other.queue("idle").add("third")
 
         assert max(took) <= SILENT_S + SLACK_S, took
+        # It hears of jobs again, and does not only look from time to time.
+        assert await idle.until_started(third.id) <= BACK_S
         assert busy.started == [first.id, second.id]
 
 
@@ -58,13 +61,13 @@ async def test_a_lock_is_kept_though_the_connection_that_renews_it_went_silent(
     runs = Runs()
     async with (
         app_on(server, proxy) as app,
-        app.worker(QUEUE, runs, lock="8s"),
+        app.worker(QUEUE, runs, lock="5s"),
         app_on(server) as other,
     ):
-        job = await app.queue(QUEUE).add("x", {"ms": 11_000})
+        job = await app.queue(QUEUE).add("x", {"ms": 8_000})
         await runs.until_started(job.id)
         # From now on somebody is there to take the job, if its lock is lost.
-        async with other.worker(QUEUE, runs, lock="8s", stalled_interval="200ms"):
+        async with other.worker(QUEUE, runs, lock="5s", stalled_interval="200ms"):
             await until(lambda: _renewed(proxy))
             proxy.half_open()
             await runs.until_ended(job.id, within=20)
