@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any
 
 from toril import Job, Toril
+from toril.errors import AwaitChildren
 
 
 class Crowd:
@@ -99,3 +100,21 @@ async def test_a_workers_own_rate_limits_its_starts(app: Toril) -> None:
     starts = sorted(job.record.started_ms or 0 for job in jobs)
     assert 400 <= starts[-1] - starts[0] < 650
     assert all(later - earlier >= 200 for earlier, later in zip(starts, starts[10:], strict=False))
+
+
+async def test_a_job_that_runs_on_at_once_keeps_its_place(app: Toril) -> None:
+    crowd = Crowd()
+    asked: set[str] = set()
+
+    async def waits_for_no_child(job: Job[Any]) -> None:
+        await crowd(job)
+        if job.id not in asked:
+            asked.add(job.id)
+            raise AwaitChildren()
+
+    queue = app.queue("parents")
+    await queue.add_many([("same", {})] * 5)
+    await app.worker("parents", waits_for_no_child, concurrency=1).run_until_idle()
+
+    assert crowd.most == {"same": 1}
+    assert (await queue.counts()).completed == 5

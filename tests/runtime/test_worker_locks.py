@@ -11,7 +11,7 @@ from tests.runtime.kit import Gate, Heard, kinds, line_at, until
 from toril import Job, Toril
 from toril._model.report import JobPatch, WorkerInfo
 from toril._store.protocol import ClaimRequest, Store
-from toril.errors import StoreUnavailable
+from toril.errors import AwaitChildren, StoreUnavailable
 
 
 async def steal(app: Toril, queue: str) -> None:
@@ -159,6 +159,35 @@ async def test_a_job_that_crashed_twice_runs_alone(app: Toril) -> None:
     assert beside == [set(), set()]
     assert await suspect.state() == "completed"
     assert (await app.queue("q").counts()).completed == 21
+
+
+async def test_a_job_that_runs_on_at_once_is_no_company_for_one_that_runs_alone(
+    app: Toril,
+) -> None:
+    beside: list[set[str]] = []
+    running: set[str] = set()
+    asked = asyncio.Event()
+
+    async def handler(job: Job[Any]) -> None:
+        running.add(job.name)
+        if job.name == "suspect":
+            beside.append(set(running))
+        await asyncio.sleep(0.02)
+        if job.name == "suspect":
+            beside.append(set(running))
+        running.discard(job.name)
+        if job.name == "parent" and not asked.is_set():
+            asked.set()
+            raise AwaitChildren()
+
+    suspect = await app.queue("q").add("suspect")
+    await crash(app, "q", 2)
+    parent = await app.queue("q").add("parent")
+    await app.worker("q", handler, concurrency=5).run_until_idle()
+
+    assert beside == [{"suspect"}, {"suspect"}]
+    assert await suspect.state() == "completed"
+    assert await parent.state() == "completed"
 
 
 async def test_a_job_that_keeps_crashing_alone_fails(app: Toril) -> None:
