@@ -94,8 +94,6 @@ class Oracle:
         """Judge the start of a handler, and say what it is to do."""
         id, run = job.id, job.run
         self.say(f"{process} runs {id} run {run} attempt {job.attempt}")
-        (record,) = read.get(self.reading, [Ref(job.queue, id)])
-        stalls = record.stalls if record is not None else 0
         spec = self.specs.get(id)
         most = spec.options.get("attempts", 1) if spec else 1
         if job.attempt > most and "retry" not in self.wished[id]:
@@ -104,7 +102,7 @@ class Oracle:
         if before is not None and (id, run) not in self.awaited:
             self.complain(f"run {run} of {id} begins twice, in {before} and {process}")
         self.begun[id, run] = process
-        alone = job.name != "thread" and stalls >= alone_from(MAX_STALLS)
+        alone = job.name != "thread" and job.record.stalls >= alone_from(MAX_STALLS)
         if job.name != "thread":
             self._has_room(process, job, mark, alone)
         self._children_ended(id)
