@@ -88,8 +88,8 @@ BUGS = (
     Bug(
         "bystanders are charged for crashes",
         "_model/crashes.py",
-        "(alone or limit == 0)",
-        "True",
+        "stalls += int(alone or stalls < alone_from(limit))",
+        "stalls, alone = stalls + 1, True",
         f"{OWNERSHIP}::test_a_bystander_of_many_crashes_is_never_given_up[file]",
     ),
     Bug(

@@ -1,0 +1,146 @@
+"""What the suite holds: fault by store, and the tests that hold it. `make torture` runs them."""
+
+CHAOS = "tests/chaos/"
+FAULTS = "tests/faults/"
+HERE = "tests/torture/"
+
+# Scenario: what is done, the tests on SQLite, the tests on Redis; None: it cannot happen there.
+Tests = tuple[str, ...] | None
+
+TABLE: dict[str, tuple[str, Tests, Tests]] = {
+    "T01": (
+        "workers are killed -9 at random, 120 times",
+        (f"{CHAOS}test_kill_storm.py::test_120_kills_lose_no_job",),
+        (f"{HERE}test_storm.py::test_120_kills_lose_no_job",),
+    ),
+    "T01b": (
+        "the reply to a call is lost",
+        None,
+        (
+            f"{FAULTS}test_once.py::test_a_verb_is_carried_out_once_though",
+            f"{HERE}test_ownership.py::test_an_add_whose_reply_was_lost_is_done_once",
+        ),
+    ),
+    "T01d": (
+        "producers are killed -9 while they add",
+        (
+            f"{CHAOS}test_kill_producer.py"
+            "::test_what_a_killed_producer_was_told_is_stored_and_nothing_is_half_stored",
+        ),
+        (f"{FAULTS}test_network.py::test_requests_that_are_torn_at_random_places_cost_no_job",),
+    ),
+    "T02": (
+        "a worker is stopped past its lock, and goes on",
+        (
+            f"{HERE}test_processes.py"
+            "::test_a_worker_that_was_stopped_past_its_lock_gives_its_job_up",
+        ),
+        (
+            f"{FAULTS}test_crashes.py"
+            "::test_a_worker_that_was_stopped_past_its_lock_gives_its_job_up",
+        ),
+    ),
+    "T02b": (
+        "all workers are suspended for three locks",
+        (
+            f"{HERE}test_processes.py"
+            "::test_a_fleet_that_was_suspended_runs_each_job_at_most_once_more",
+        ),
+        (
+            f"{HERE}test_processes.py"
+            "::test_a_fleet_that_was_suspended_runs_each_job_at_most_once_more",
+        ),
+    ),
+    "T03": (
+        "a handler blocks its loop for three locks",
+        (
+            f"{HERE}test_processes.py"
+            "::test_a_handler_that_blocks_its_loop_for_three_locks_keeps_its_job",
+        ),
+        (
+            f"{FAULTS}test_crashes.py"
+            "::test_a_handler_that_blocks_its_loop_for_three_locks_keeps_its_job",
+        ),
+    ),
+    "T04": (
+        "a job kills whatever worker runs it",
+        (
+            f"{HERE}test_processes.py"
+            "::test_a_job_that_kills_its_workers_fails_and_the_others_complete",
+        ),
+        (
+            f"{FAULTS}test_crashes.py"
+            "::test_a_job_that_kills_its_workers_fails_and_the_others_complete",
+        ),
+    ),
+    "T05": (
+        "workers are told to stop, at any moment",
+        (
+            f"{HERE}test_processes.py::test_workers_that_are_told_to_stop_leave_nothing_behind",
+            f"{HERE}test_ids.py"
+            "::test_workers_that_start_and_stop_leave_no_thread_task_or_descriptor",
+        ),
+        (
+            f"{HERE}test_processes.py::test_workers_that_are_told_to_stop_leave_nothing_behind",
+            f"{HERE}test_ids.py"
+            "::test_workers_that_start_and_stop_leave_no_thread_task_or_descriptor",
+        ),
+    ),
+    "T06": (
+        "the server is killed, stopped, restarted",
+        None,
+        (
+            f"{FAULTS}test_outages.py::test_idle_workers_take_jobs_again_at_once",
+            f"{FAULTS}test_outages.py::test_jobs_that_run_through_an_outage_run_once",
+            f"{FAULTS}test_crashes.py"
+            "::test_the_server_is_killed_again_and_again_and_no_acknowledged_job_is_lost",
+        ),
+    ),
+    "T07": (
+        "a replica takes over",
+        None,
+        (
+            f"{FAULTS}test_placement.py"
+            "::test_what_a_failover_loses_was_acknowledged_in_the_lag_and_nothing_is_stuck",
+        ),
+    ),
+    "T08": ("the network is cut, silent, slow, torn", None, (f"{FAULTS}test_network.py",)),
+    "T09": ("the server refuses: OOM, BUSY, READONLY", None, (f"{FAULTS}test_refusals.py",)),
+    "T11": ("the power is cut", (f"{CHAOS}test_power_cut.py",), None),
+    "T13": (
+        "stored records are damaged",
+        (f"{HERE}test_ids.py::test_good_jobs_complete_among_bad_ones_and_bad_ones_end",),
+        (f"{FAULTS}test_damage.py::test_good_jobs_complete_among_bad_ones_and_bad_ones_end",),
+    ),
+    "T14": (
+        "flows: wide, deep, racing, with every fate of a child",
+        (f"{HERE}test_ids.py::test_the_last_two_children_race_and_the_parent_runs_once",),
+        (f"{HERE}test_ids.py::test_the_last_two_children_race_and_the_parent_runs_once",),
+    ),
+    "T15": (
+        "thousands of jobs come and go",
+        (f"{HERE}test_ids.py::test_memory_stays_when_jobs_come_and_go",),
+        (f"{HERE}test_ids.py::test_memory_stays_when_jobs_come_and_go",),
+    ),
+    "T16": (
+        "a worker's clock is wrong",
+        None,
+        (f"{FAULTS}test_crashes.py::test_a_clock_that_is_wrong_makes_nothing_early_or_late",),
+    ),
+    "T17": (
+        "four processes store and run a schedule, and are killed",
+        (f"{HERE}test_schedules.py::test_no_run_is_missing_and_none_is_double",),
+        (f"{HERE}test_schedules.py::test_no_run_is_missing_and_none_is_double",),
+    ),
+    "T20": (
+        "ids, keys and decisions race",
+        (
+            f"{HERE}test_ids.py::test_of_many_who_add_an_id_at_once_exactly_one_adds_it",
+            f"{HERE}test_ids.py::test_a_dedup_key_is_free_when_its_job_has_ended_however",
+        ),
+        (
+            f"{HERE}test_ids.py::test_of_many_who_add_an_id_at_once_exactly_one_adds_it",
+            f"{HERE}test_ids.py::test_a_dedup_key_is_free_when_its_job_has_ended_however",
+        ),
+    ),
+}
