@@ -99,7 +99,7 @@ class Producer:
         self._acked(first, "custom")
 
     def _work(self) -> dict[str, object]:
-        return {"ms": self._rng.randint(5, 20)}
+        return {"ms": self._rng.randint(5, 50)}
 
     def _acked(self, job: Job[Any], kind: str) -> None:
         self._ledger.note("acked", job.queue, job.id, kind)
