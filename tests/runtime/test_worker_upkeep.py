@@ -142,7 +142,7 @@ async def test_one_round_of_recovery_takes_back_and_tells(app: Toril) -> None:
 # Silence.
 
 
-async def test_the_watchdog_acts_when_jobs_could_be_claimed_twice_and_were_not(
+async def test_the_watchdog_gives_up_when_a_new_connection_did_not_help(
     app: Toril, telling: Telling
 ) -> None:
     await app.queue("q").add("x")
@@ -151,6 +151,9 @@ async def test_the_watchdog_acts_when_jobs_could_be_claimed_twice_and_were_not(
     watchdog = Watchdog(app.context.store, trips, telling, given_up.append)
 
     await watchdog.look(lanes, slots)
+    assert watchdog.concern is None
+    await watchdog.look(lanes, slots)
+    assert watchdog.concern is not None
     assert given_up == []
     await watchdog.look(lanes, slots)
 

@@ -109,7 +109,7 @@ async def recover(
 async def peek(server: Server, queues: Sequence[str]) -> frozenset[str]:
     """Name the queues of which a job could be claimed now."""
     names = list(places(queues))
-    found = await server.run("peek", names, now=None) if names else []
+    found: list[int] = await server.run("peek", names, now=None) if names else []
     return frozenset(name for name, claimable in zip(names, found, strict=True) if claimable)
 
 

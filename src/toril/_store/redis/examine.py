@@ -133,7 +133,8 @@ async def _unlocked(server: Server) -> list[Finding]:
         locks = await server.link.many([("EXISTS", f"{base}{job_id}:lock") for job_id in ids])
         bare = [job_id for job_id, there in zip(ids, locks, strict=True) if not there]
         # One that has just ended stands in the list no more.
-        still = await server.link.read("LRANGE", f"{base}active", 0, -1) if bare else []
+        active = f"{base}active"
+        still: list[str] = await server.link.read("LRANGE", active, 0, -1) if bare else []
         bare = [job_id for job_id in bare if job_id in still]
         if bare:
             found.append(unlocked(queue, len(bare), bare[0]))
