@@ -48,13 +48,15 @@ class Stock:
         async with self.app() as app:
             yield app.queue(name)
 
-    def typed(self, command: str, *words: str, answer: str = "") -> tuple[int, str]:
+    def typed(
+        self, command: str, *words: str, answer: str = "", columns: int = 200
+    ) -> tuple[int, str]:
         """Run it at a terminal, type an answer, and give its exit code and all it wrote."""
         outer, inner = pty.openpty()
         process = subprocess.Popen(
             [sys.executable, "-m", "toril", command, *words, *self.where],
             cwd=self.desk.folder,
-            env={**self.desk.environment, "TERM": "xterm-256color"},
+            env={**self.desk.environment, "TERM": "xterm-256color", "COLUMNS": str(columns)},
             stdin=inner,
             stdout=inner,
             stderr=inner,

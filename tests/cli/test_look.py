@@ -374,6 +374,20 @@ async def test_nothing_in_a_job_moves_a_real_terminal(file: Stock) -> None:
         assert "\u202e" not in shown
 
 
+async def test_a_narrow_terminal_costs_only_the_last_column(file: Stock) -> None:
+    async with file.app() as app:
+        await fail(app, "lost", why="no such address " * 20)
+
+    code, shown = file.typed("jobs", "mail", columns=70)
+
+    line = shown.splitlines()[1]
+    assert code == 0
+    assert line.startswith("lost  send  ")
+    assert "1/1" in line
+    assert "no such address" in line
+    assert line.rstrip().endswith("…")
+
+
 async def test_a_line_that_is_very_long_is_cut(place: Stock) -> None:
     async with place.queue() as queue:
         await queue.add("n" * 5_000, {"text": "x" * 100_000})

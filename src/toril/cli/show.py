@@ -9,7 +9,7 @@ from datetime import datetime
 
 import typer
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +20,8 @@ from toril.errors import ConfigError
 from .safe import CELL, safe, write_json
 
 Rows = Sequence[Sequence[str]]
+# To so many columns the last one of a table shrinks.
+LEAST, GAP = 20, 2
 _STYLES = {
     "failed": "red",
     "error": "red",
@@ -53,19 +55,20 @@ def show_table(heads: Sequence[str], rows: Rows, *, numbers: Iterable[str] = ())
 
 
 def _rich(heads: Sequence[str], rows: Rows, right: Sequence[bool]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for at, (head, is_right) in enumerate(zip(heads, right, strict=True)):
-        # What names a thing is what the next command is given.
-        table.add_column(
-            head,
-            justify="right" if is_right else "left",
-            no_wrap=True,
-            overflow="fold" if at == 0 else "ellipsis",
-        )
+    """Write a table for a terminal, of which only the last column gives way when it is narrow."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    widths = [max(map(cell_len, column)) for column in zip(heads, *rows, strict=True)]
+    taken = sum(widths[:-1]) + GAP * len(widths)
+    widths[-1] = min(widths[-1], max(console.width - taken, LEAST))
+    console.width = max(console.width, taken + widths[-1])
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+    for head, is_right, width in zip(heads, right, widths, strict=True):
+        justify: JustifyMethod = "right" if is_right else "left"
+        table.add_column(head, justify=justify, width=width, no_wrap=True, overflow="ellipsis")
     for row in rows:
         # Text, not str: markup in it means nothing.
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    Console(highlight=False, markup=False, emoji=False).print(table)
+    console.print(table)
 
 
 def plain(heads: Sequence[str], rows: Rows, right: Sequence[bool]) -> list[str]:
