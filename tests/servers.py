@@ -325,14 +325,15 @@ class RedisCluster:
     """Three primaries that share the slots."""
 
     def __init__(self, *, program: str = "redis-server", size: int = 3) -> None:
+        self._buses = [free_port() for _ in range(size)]
         self.nodes = [
             RedisServer(
                 program=program,
                 cluster_enabled="yes",
-                cluster_port=free_port(),
+                cluster_port=bus,
                 cluster_node_timeout=2000,
             )
-            for _ in range(size)
+            for bus in self._buses
         ]
 
     @property
@@ -356,8 +357,7 @@ class RedisCluster:
             node.start()
         for node, (first, last) in zip(self.nodes, self.slots, strict=True):
             node.call("CLUSTER", "ADDSLOTSRANGE", first, last)
-        for node in self.nodes[1:]:
-            bus = dict(node._settings)["cluster-port"]
+        for node, bus in zip(self.nodes, self._buses, strict=True):
             self.nodes[0].call("CLUSTER", "MEET", HOST, node.port, bus)
         until(self._agrees, what="the cluster to agree")
         return self
