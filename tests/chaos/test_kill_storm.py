@@ -151,7 +151,7 @@ def verdict_of(folder: Path, ledger: Ledger) -> Verdict:
     return verdict
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(180 + 2 * KILLS)
 async def test_120_kills_lose_no_job(
     folder: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:

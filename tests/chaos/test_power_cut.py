@@ -161,7 +161,7 @@ def cut_often(run: Run, folder: Path, rng: random.Random) -> list[str]:
     return found
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60 + CUTS // 4)
 async def test_a_power_cut_takes_nothing_that_was_acknowledged(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,7 +173,7 @@ async def test_a_power_cut_takes_nothing_that_was_acknowledged(
     assert broken == [], f"seed {seed}"
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60 + CUTS // 4)
 async def test_without_a_sync_a_power_cut_takes_the_newest_jobs_and_damages_nothing(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

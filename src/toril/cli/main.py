@@ -21,6 +21,7 @@ from .move import MoveWords, move
 from .output import show_error
 from .place import StoreWords
 from .serve import DevWords, WorkerWords, dev, worker
+from .torture import TortureWords, torture
 
 MISUSED = 2
 INTERRUPTED = 130
@@ -82,6 +83,7 @@ def demo(
 
 
 command(cli, MoveWords, name="move")(move)
+command(cli, TortureWords, name="torture")(torture)
 command(cli, StoreWords, name="queues")(look.queues)
 command(cli, look.JobsWords, name="jobs")(look.jobs)
 command(cli, look.JobWords, name="job")(look.job)
