@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.simulator.loop import VirtualLoop
@@ -54,8 +54,11 @@ class VirtualLane(Lane):
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """What befalls the calls of one process: slow, refused, unheard (done, but no answer), late
-    (given up, and done after that), each by chance until a time."""
+    """What befalls the calls of one process, by chance until a time.
+
+    Shape    how: slow · refused · unheard (done, but no answer) · late (given up, and done after
+             that) · picky (single decisions are refused, the call as a whole goes well).
+    """
 
     how: str
     chance: float
@@ -100,9 +103,14 @@ class Line:
     async def finish(self, decisions: Sequence[Any], requests: Sequence[Any] = ()) -> Finished:
         began = self._loop.time()
         self._watch.finishing(decisions)
-        finished: Finished = await self._call("finish", decisions, requests)
+        picked = {n for n, _ in enumerate(decisions) if self._is_picked()}
+        sound = [each for n, each in enumerate(decisions) if n not in picked]
+        finished: Finished = await self._call("finish", sound, requests)
         self._watch.claimed(finished.claimed, began, requests)
-        return finished
+        words = iter(finished.words)
+        odd = StoreUnavailable("simulated: not this one")
+        answers = [odd if n in picked else next(words) for n, _ in enumerate(decisions)]
+        return replace(finished, words=tuple(answers))
 
     async def _call(self, verb: str, *args: Any, **options: Any) -> Any:
         how, seconds = self._luck()
@@ -131,13 +139,18 @@ class Line:
             await asyncio.sleep(self._loop.random.uniform(0, seconds))
         return answer
 
+    def _is_picked(self) -> bool:
+        now = self._loop.time()
+        chances = [each.chance for each in self.weather if each.how == "picky" and each.until > now]
+        return any(self._loop.random.random() < chance for chance in chances)
+
     def _luck(self) -> tuple[str, float]:
         if self.over:
             return "refused", 0.0
         now = self._loop.time()
         self.weather = [each for each in self.weather if each.until > now]
         for each in self.weather:
-            if self._loop.random.random() < each.chance:
+            if each.how != "picky" and self._loop.random.random() < each.chance:
                 return each.how, each.seconds
         return "", 0.0
 

@@ -2,6 +2,10 @@
 
 import pytest
 
+SEEDS = 300
+# So many in one test, so that each stays far below its time limit.
+BLOCK = 10
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=None, help="run the world of this seed only")
@@ -14,7 +18,3 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         blocks = [range(first, first + BLOCK) for first in every] if seed is None else [[seed]]
         names = [f"{block[0]}-{block[-1]}" for block in blocks]
         metafunc.parametrize("seeds", blocks, ids=names)
-
-
-SEEDS = 300
-BLOCK = 15

@@ -153,7 +153,7 @@ class _Maker:
             case "stop":
                 return Step(at, "stop", (victim, round(dice.choice((0, 0.3, 5)), 3)))
             case _:
-                how = dice.choice(("slow", "refused", "unheard", "late"))
+                how = dice.choice(("slow", "refused", "unheard", "late", "picky"))
                 chance = dice.choice((0.2, 0.6, 1.0))
                 lasts = round(dice.uniform(0.1, 4), 3)
                 return Step(at, "calls", (victim, how, chance, lasts, dice.choice((0.05, 0.5, 3))))

@@ -107,7 +107,7 @@ def frees_parents_early(patch: pytest.MonkeyPatch) -> None:
         (never_checks_its_lease, 0),
         (frees_parents_early, 0),
         # Only a decision that is under way when its lock goes meets the fence.
-        (ignores_the_fence, 65),
+        (ignores_the_fence, 100),
     ],
 )
 def test_a_bug_is_found(put_in: Break, first: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ def test_worlds_keep_every_promise(seeds: Sequence[int], pytestconfig: pytest.Co
 
 
 def _tell(seed: int) -> str:
-    plan = shrink(make_plan(seed), 8.0)
+    plan = shrink(make_plan(seed), 5.0)
     end = simulate(plan)
     trace = "\n".join(end.trace[-LINES:])
     again = f"pytest tests/simulator --seed {seed}"
