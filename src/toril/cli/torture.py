@@ -19,7 +19,8 @@ from typing import Annotated, Any
 
 import typer
 
-from toril import Job, Toril
+from toril._run.app import Toril
+from toril._run.job import Job
 
 from .output import show_error
 
