@@ -100,11 +100,12 @@ def frees_parents_early(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("put_in", "first"),
     [
+        # The second is where to begin: shortly before a seed that is known to find it.
         (forgets_to_settle, 0),
         (loses_a_place, 0),
         (gains_a_place, 0),
         (drops_its_batch, 0),
-        (never_checks_its_lease, 0),
+        (never_checks_its_lease, 10),
         (frees_parents_early, 0),
         # Only a decision that is under way when its lock goes meets the fence.
         (ignores_the_fence, 100),
