@@ -226,7 +226,6 @@ def damage_some(file: Path, ids: list[str], rng: random.Random) -> None:
     db.close()
 
 
-@pytest.mark.xfail(strict=True, reason="one such row holds up its whole queue")
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("damage", ["opts = ']['", "stack = '{oops'"])
 async def test_a_row_whose_options_or_stack_are_damaged_ends_and_holds_up_nobody(

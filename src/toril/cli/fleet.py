@@ -436,7 +436,7 @@ def _stuck(process: Process) -> str | None:
 
 def _unready(process: Process | None) -> str | None:
     if process is None:
-        return "it died, and is started anew"
+        return "it is being started"
     stuck = _stuck(process)
     if stuck is not None:
         return stuck

@@ -14,7 +14,14 @@ from toril._model.options import JobOptions, from_text
 from toril._model.record import cancel_reason
 from toril._model.states import State
 from toril._model.times import Millis
-from toril.errors import FailedChildren, JobNotFound, LockLost, PendingChildren, TorilError
+from toril.errors import (
+    ConfigError,
+    FailedChildren,
+    JobNotFound,
+    LockLost,
+    PendingChildren,
+    TorilError,
+)
 
 from . import add, family, retention
 from .deadletter import dead_letter, withdraw
@@ -179,7 +186,11 @@ def _after(unit: Unit, pairs: Sequence[Pair], state: State, now: Millis) -> None
 
 
 def _options(job: Standing) -> JobOptions:
-    return from_text(job.opts or "{}")
+    try:
+        return from_text(job.opts or "{}")
+    except ConfigError:
+        # What nobody can read holds nobody up: the worker has failed the job for it.
+        return JobOptions()
 
 
 def _other(unit: Unit, pair: Pair, now: Millis) -> Answer:
@@ -256,11 +267,18 @@ def _put_back(unit: Unit, queue: QueueRow, pair: Pair, now: Millis) -> Answer:
     return "prioritized" if priority else "waiting"
 
 
+def _texts(stack: str | None) -> list[str]:
+    try:
+        return msgspec.json.decode(stack or "[]", type=list[str])
+    except msgspec.DecodeError:
+        return []
+
+
 def _stack(decision: Decision, job: Standing) -> str | None:
     """Give the texts of failed tries with this one, as the JSON array that is stored."""
     if decision.stack is None and not decision.counted:
         return None
-    texts: list[str] = msgspec.json.decode(job.stack) if job.stack else []
+    texts = _texts(job.stack)
     if decision.stack is not None:
         texts.append(decision.stack)
     keep = _options(job).keep_stack

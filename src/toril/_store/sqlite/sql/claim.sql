@@ -1,7 +1,7 @@
 -- claim.candidates: The next jobs in order, as records; names in the last binding are passed over.
 SELECT json_group_array(json_array(key, json_array(
     ?2, id, name, data, opts, 'active', created_ms, priority, delay_ms, due_ms, ?5, NULL,
-    attempts_made, runs + 1, stalls, unknown, progress, NULL, reason, json(coalesce(stack, '[]')),
+    attempts_made, runs + 1, stalls, unknown, progress, NULL, reason, json(iif(json_valid(stack), stack, '[]')),
     ?6, parent_queue, parent_id, schedule, dedup, deferred, origin, NULL, cancelled
 )))
 FROM (
@@ -69,7 +69,8 @@ SELECT json_group_array(json_array(
 FROM (
     SELECT
         jobs.key, queues.name, jobs.id, jobs.stalls, jobs.alone, jobs.runs, jobs.worker,
-        jobs.started_ms, jobs.opts ->> '$.toril.on_crash' = 'fail' AS once,
+        jobs.started_ms,
+        iif(json_valid(jobs.opts), jobs.opts, '{}') ->> '$.toril.on_crash' = 'fail' AS once,
         processes.host, processes.pid
     FROM jobs
     JOIN queues ON queues.key = jobs.queue

@@ -6,7 +6,7 @@ SELECT json_group_array(json_array(asked.key, json_array(
     queues.name, jobs.id, jobs.name, jobs.data, jobs.opts, jobs.state, jobs.created_ms,
     jobs.priority, jobs.delay_ms, jobs.due_ms, jobs.started_ms, jobs.finished_ms,
     jobs.attempts_made, jobs.runs, jobs.stalls, jobs.unknown, jobs.progress, jobs.result,
-    jobs.reason, json(coalesce(jobs.stack, '[]')), jobs.worker, jobs.parent_queue,
+    jobs.reason, json(iif(json_valid(jobs.stack), jobs.stack, '[]')), jobs.worker, jobs.parent_queue,
     jobs.parent_id, jobs.schedule, jobs.dedup, jobs.deferred, jobs.origin,
     (
         SELECT letter_queue.name || ':' || letter.id
