@@ -31,6 +31,7 @@ READY_S = 15.0
 # Below the range that clients are given (32768 and up): neither takes a client the port of a
 # server that is down for a while, nor can a client meet itself on a port where nobody listens.
 PORTS = range(20_000, 32_000)
+_GUARD = 'read -r _ || { kill -9 "$1"; rm -rf "$2"; }'
 _ENDED = (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)
 
 
@@ -77,7 +78,7 @@ class Child:
     """A process that ends with the test run, however that ends.
 
     Next to it waits a shell that reads from us: an end of file without a word means that we are
-    gone, and it ends the process. (PR_SET_PDEATHSIG would do so when a mere thread ends.)
+    gone, and it ends the process and removes the folder of its output. (PR_SET_PDEATHSIG would do so when a mere thread ends.)
     """
 
     def __init__(self, command: Sequence[str], output: Path) -> None:
@@ -86,7 +87,7 @@ class Child:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         self._guard = subprocess.Popen(
-            ["/bin/sh", "-c", 'read -r _ || kill -9 "$1"', "guard", str(self.process.pid)],
+            ["/bin/sh", "-c", _GUARD, "guard", str(self.process.pid), str(output.parent)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -147,7 +147,7 @@ def test_servers_end_when_the_test_run_is_killed() -> None:
         "import time\n"
         "from tests.servers import RedisServer\n"
         "server = RedisServer().start()\n"
-        "print(server.pid, flush=True)\n"
+        "print(server.pid, server.folder, flush=True)\n"
         "time.sleep(60)\n"
     )
     with subprocess.Popen(
@@ -157,11 +157,12 @@ def test_servers_end_when_the_test_run_is_killed() -> None:
         stdout=subprocess.PIPE,
     ) as run:
         assert run.stdout is not None
-        pid = int(run.stdout.readline())
-        os.kill(pid, 0)
+        pid, folder = run.stdout.readline().decode().split()
+        os.kill(int(pid), 0)
         run.send_signal(signal.SIGKILL)
 
-    until(lambda: not _runs(pid), what="the server to end")
+    until(lambda: not _runs(int(pid)), what="the server to end")
+    until(lambda: not Path(folder).exists(), what="its folder to go")
 
 
 def _runs(pid: int) -> bool:
