@@ -78,7 +78,8 @@ class Child:
     """A process that ends with the test run, however that ends.
 
     Next to it waits a shell that reads from us: an end of file without a word means that we are
-    gone, and it ends the process and removes the folder of its output. (PR_SET_PDEATHSIG would do so when a mere thread ends.)
+    gone, and it ends the process and removes the folder of its output. (PR_SET_PDEATHSIG would
+    do so when a mere thread ends.)
     """
 
     def __init__(self, command: Sequence[str], output: Path) -> None:
