@@ -141,6 +141,7 @@ class Blocker:
             if self._closed:
                 return
             self._link.lost_sight(fault)
+            self._link.suspect()
             connection = self._line.connection
             if connection is not None:
                 self._line.drop(connection, fault.told)

@@ -154,6 +154,9 @@ class ClusterLink(Link):
             )
         return keys[0]
 
+    def _lines_up(self) -> list[Line]:
+        return [self._line, *self._lines.values()]
+
     # Which node has which slots.
 
     def lost_sight(self, fault: Fault) -> None:

@@ -19,6 +19,8 @@ from .line import Line, OnState, pause, silent
 from .resp import Connection, ConnectionLost, Reply, Word
 
 READ_PATIENCE_S = 10.0
+# How long a connection that is suspected may take to answer.
+SUSPECT_S = 1.0
 
 
 class Script(Protocol):
@@ -287,5 +289,24 @@ class Link:
     async def _redirected(self, trip: Trip, fault: Fault) -> Reply:
         raise self._error(trip, fault)
 
+    def suspect(self) -> None:
+        """See whether connections still answer, now that another one to the same server does not.
+
+        A way that swallows everything swallows it for all; nobody shall wait for each in turn.
+        """
+        for line in self._lines_up():
+            connection = line.connection
+            if connection is not None:
+                answer = connection.call("PING")
+                self._loop.call_later(SUSPECT_S, _give_up, line, connection, answer)
+
+    def _lines_up(self) -> list[Line]:
+        return [self._line]
+
     def lost_sight(self, fault: Fault) -> None:
         """Note from a fault that servers may not be where they were."""
+
+
+def _give_up(line: Line, connection: Connection, answer: asyncio.Future[Reply]) -> None:
+    if not answer.done():
+        line.drop(connection, f"no answer in {SUSPECT_S:g} s")
