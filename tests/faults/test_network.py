@@ -13,8 +13,6 @@ from tests.faults.rig import BACK_S, QUEUE, SILENT_S, Runs, app_on, until
 from tests.servers import RedisServer
 from toril import Job
 
-# What a busy machine may add to a promise.
-
 
 @pytest.mark.serial
 @pytest.mark.timeout(40)
