@@ -53,7 +53,9 @@ local function room(q, want, meta, now)
   end
   local limit, held = within_rate(q, tonumber(meta[3] or want.max), tonumber(want.limit), now)
   if held then
-    return 0, "rate", held
+    -- A limit that only this worker has holds back nobody else.
+    local own = not meta[3] and tonumber(call("GET", q.limiter) or 0) < BY_HAND
+    return 0, "rate", held, own
   end
   if meta[2] then
     limit = math.min(limit, tonumber(meta[2]) - call("LLEN", q.active))
@@ -168,7 +170,7 @@ function claims.take(want, skip, now)
   end
   claims.promote(q, now)
   local meta = call("HMGET", q.meta, "paused", "concurrency", "max", "duration")
-  local limit, blocked, held = room(q, want, meta, now)
+  local limit, blocked, held, own = room(q, want, meta, now)
   local found = limit > 0 and choose(q, limit, skip) or {}
   local ids = {}
   for i = 1, #found do
@@ -182,7 +184,7 @@ function claims.take(want, skip, now)
     end
   end
   -- What is left behind is told of; a marker for nothing would only send somebody to look.
-  q.woken = blocked == "" and call("LLEN", q.wait) + call("ZCARD", q.prioritized) > 0
+  q.woken = (blocked == "" or own) and call("LLEN", q.wait) + call("ZCARD", q.prioritized) > 0
   if not q.woken then
     call("ZREM", q.marker, "0")
   end
