@@ -1,6 +1,7 @@
 """A user's folder, and the command line run in it as a user runs it."""
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ def hello(name: str) -> str:
 @app.task(queue="mail", concurrency=3)
 async def send(to: str) -> None: ...
 """
+
+
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ class Desk:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             encoding="utf-8",
+            # Whoever runs the tests in the background has them ignore Ctrl-C, and all they start.
+            preexec_fn=None if sys.platform == "win32" else _heed_interrupts,
         )
 
     def run(self, *words: str) -> Ended:
