@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cache
 from hashlib import sha256
@@ -119,7 +120,27 @@ class Child:
         raise AssertionError(f"process {self.pid} did not end by SIGKILL")
 
 
-class RedisServer:
+class _Started(ABC):
+    """What runs inside of a with-statement, and leaves nothing behind where its start fails."""
+
+    @abstractmethod
+    def start(self) -> Self: ...
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class RedisServer(_Started):
     """One server with a folder and a port of its own, which it keeps over restarts.
 
     Shape    appendonly: what was written survives a restart. password: of the default user.
@@ -299,16 +320,6 @@ class RedisServer:
         self._end(at_once=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 def _quoted(values: Sequence[str]) -> str:
     """Write values as a configuration file has them: an empty one needs its quotes."""
@@ -323,7 +334,7 @@ def shared_server(program: str = "redis-server") -> RedisServer:
     return server.__enter__()
 
 
-class RedisCluster:
+class RedisCluster(_Started):
     """Three primaries that share the slots."""
 
     def __init__(self, *, program: str = "redis-server", size: int = 3) -> None:
@@ -373,18 +384,8 @@ class RedisCluster:
         for node in self.nodes:
             node.close()
 
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class SentinelSet:
+class SentinelSet(_Started):
     """A primary with a replica, and sentinels that watch over them."""
 
     NAME = "toril"
@@ -445,16 +446,6 @@ class SentinelSet:
     def close(self) -> None:
         for server in [*self.sentinels, *self.servers]:
             server.close()
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class _Sentinel(RedisServer):

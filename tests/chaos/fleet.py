@@ -72,6 +72,16 @@ class Fleet:
         await self.start()
         return at
 
+    async def keep_up(self) -> None:
+        """Start a new process for each that has died by its own hand."""
+        while True:
+            for process in list(self.up):
+                if process.returncode is not None:
+                    self.up.remove(process)
+                    self.running.remove(process)
+                    await self.start()
+            await asyncio.sleep(0.05)
+
     async def stop(self) -> list[int]:
         """End all by SIGTERM; give their exit codes."""
         await self.all_up(len(self.running))

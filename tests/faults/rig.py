@@ -78,3 +78,7 @@ def told(caplog: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[st
 
 
 __all__ = ["BACK_S", "QUEUE", "SILENT_S", "Runs", "app_on", "fresh_prefix", "told", "until"]
+
+
+async def has_failed(job: Job[object]) -> bool:
+    return await job.state() == "failed"

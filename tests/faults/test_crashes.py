@@ -17,7 +17,7 @@ from tests.chaos.fleet import Fleet, fleet
 from tests.chaos.ledger import Ledger, Line, Verdict, judge
 from tests.chaos.test_kill_storm import Producer
 from tests.faults.audit import Audit
-from tests.faults.rig import app_on, until
+from tests.faults.rig import app_on, has_failed, until
 from tests.servers import RedisServer
 from toril import Job, Toril
 
@@ -170,8 +170,8 @@ async def test_a_job_that_kills_its_workers_fails_and_the_others_complete(
         queue = app.queue(JOBS)
         poison = await queue.add("poison", {"ms": 0})
         others = await queue.add_many([("plain", {"ms": 50})] * 40)
-        keeper = asyncio.create_task(replace_the_dead(pair))
-        await until(lambda: _failed(poison), within=40)
+        keeper = asyncio.create_task(pair.keep_up())
+        await until(lambda: has_failed(poison), within=40)
         await asyncio.gather(*(job.result(timeout=20) for job in others))
         keeper.cancel()
 
@@ -180,21 +180,6 @@ async def test_a_job_that_kills_its_workers_fails_and_the_others_complete(
         assert crashes <= 3 + 1
         assert (reason or "").startswith("job stalled more than allowable limit: worker ")
         assert (await queue.counts()).completed == 40
-
-
-async def replace_the_dead(processes: Fleet) -> None:
-    """Start a new process for each that has died by its own hand."""
-    while True:
-        for process in list(processes.up):
-            if process.returncode is not None:
-                processes.up.remove(process)
-                processes.running.remove(process)
-                await processes.start()
-        await asyncio.sleep(0.05)
-
-
-async def _failed(job: Job[object]) -> bool:
-    return await job.state() == "failed"
 
 
 @pytest.mark.timeout(60)

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,23 +16,6 @@ from toril._run.executors import output, processes
 from toril._run.isolation import take_isolation
 
 PATH = "tests.runtime.isolated"
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def anywhere(request: pytest.FixtureRequest) -> AsyncIterator[Toril]:
-    if request.param == "memory":
-        url, prefix = ":memory:", None
-    else:
-        url = request.getfixturevalue("redis_url")
-        prefix = request.getfixturevalue("redis_prefix")
-    async with Toril(url, prefix=prefix) as fresh:
-        yield fresh
-
-
-@pytest.fixture
-async def memory() -> AsyncIterator[Toril]:
-    async with Toril(":memory:") as fresh:
-        yield fresh
 
 
 async def one(app: Toril, path: str, data: object = None, **options: Any) -> Any:

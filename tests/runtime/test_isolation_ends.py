@@ -7,7 +7,6 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +20,6 @@ PATH = "tests.runtime.isolated"
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and /proc")
 on_linux = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def anywhere(request: pytest.FixtureRequest) -> AsyncIterator[Toril]:
-    if request.param == "memory":
-        url, prefix = ":memory:", None
-    else:
-        url = request.getfixturevalue("redis_url")
-        prefix = request.getfixturevalue("redis_prefix")
-    async with Toril(url, prefix=prefix) as fresh:
-        yield fresh
-
-
-@pytest.fixture
-async def memory() -> AsyncIterator[Toril]:
-    async with Toril(":memory:") as fresh:
-        yield fresh
 
 
 async def _pid(path: Path) -> int:

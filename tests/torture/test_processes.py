@@ -13,8 +13,7 @@ import time
 import pytest
 
 from tests.chaos.app import JOBS
-from tests.chaos.fleet import Fleet
-from tests.faults.rig import until
+from tests.faults.rig import has_failed, until
 from tests.torture.site import ROUNDS, Site, drained, seed
 from toril import Job
 
@@ -86,8 +85,8 @@ async def test_a_job_that_kills_its_workers_fails_and_the_others_complete(site: 
         queue = app.queue(JOBS)
         poison = await queue.add("poison", {"ms": 0})
         others = await queue.add_many([("plain", {"ms": 30})] * 60)
-        keeper = asyncio.create_task(replace_the_dead(pair))
-        await until(lambda: _failed(poison), within=60)
+        keeper = asyncio.create_task(pair.keep_up())
+        await until(lambda: has_failed(poison), within=60)
         await asyncio.gather(*(job.result(timeout=20) for job in others))
         keeper.cancel()
 
@@ -96,20 +95,6 @@ async def test_a_job_that_kills_its_workers_fails_and_the_others_complete(site: 
         assert crashes <= 3 + 1
         assert error.startswith("job stalled more than allowable limit: worker ")
         assert (await queue.counts()).completed == 60
-
-
-async def replace_the_dead(processes: Fleet) -> None:
-    while True:
-        for process in list(processes.up):
-            if process.returncode is not None:
-                processes.up.remove(process)
-                processes.running.remove(process)
-                await processes.start()
-        await asyncio.sleep(0.05)
-
-
-async def _failed(job: Job[object]) -> bool:
-    return await job.state() == "failed"
 
 
 @pytest.mark.timeout(60 + 30 * ROUNDS)

@@ -1,61 +1,24 @@
 """add: what stands in Redis afterwards."""
 
 import json
-from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
 from tests.contract.helpers import KIDS, QUEUE, SECOND, T0, Kit, complete, new
-from tests.contract.ttl import RedisKit
-from tests.servers import RedisServer, fresh_prefix, shared_server
+from tests.redis_edits.conftest import Wire
 from toril._model.options import Dedup
 from toril._model.record import Ref
 from toril._model.states import State
-from toril._store.connect import connect
 from toril.errors import StoreCorrupt
 
 UUID = "9b2f3c4e-0000-4000-8000-000000000001"
 KEEP_LAST = Dedup("key", keep_last=True)
 
 
-class Wire:
-    """The keys of one prefix, as a client of Redis reads and writes them."""
-
-    def __init__(self, server: RedisServer, prefix: str) -> None:
-        self.client = server.client()
-        self.prefix = prefix
-
-    def key(self, suffix: str, queue: str = QUEUE) -> str:
-        return f"{self.prefix}:{queue}:{suffix}"
-
-    def job(self, id: str, queue: str = QUEUE) -> dict[str, Any]:
-        return dict(self.client.hgetall(self.key(id, queue)))
-
-    def opts(self, id: str, queue: str = QUEUE) -> dict[str, Any]:
-        return dict(json.loads(self.job(id, queue)["opts"]))
-
-    def events(self, queue: str = QUEUE) -> list[dict[str, str]]:
-        return [fields for _, fields in self.client.xrange(self.key("events", queue))]
-
-
-@pytest.fixture
-def wire() -> Wire:
-    return Wire(shared_server(), fresh_prefix())
-
-
-@pytest.fixture
-async def kit(wire: Wire) -> AsyncIterator[Kit]:
-    store = connect(shared_server().url, wire.prefix)
-    await store.open()
-    yield RedisKit(store, shared_server())
-    await store.close()
-
-
 async def test_a_plain_job_is_six_fields(kit: Kit, wire: Wire) -> None:
     await kit.add("welcome", data='{"to":"a@b.c"}')
 
-    assert wire.job("1") == {
+    assert wire.hash("1") == {
         "name": "welcome",
         "data": '{"to":"a@b.c"}',
         "opts": '{"attempts":1}',
@@ -122,7 +85,7 @@ async def test_every_try_to_add_is_counted(kit: Kit, wire: Wire) -> None:
 async def test_a_child_and_its_parent_know_each_other(kit: Kit, wire: Wire) -> None:
     await kit.add_flow(new(id="root"), new(id="kid", queue=KIDS, parent_on_fail="fail"))
 
-    child = wire.job("kid", KIDS)
+    child = wire.hash("kid", KIDS)
     assert child["parentKey"] == wire.key("root")
     queue = f"{wire.prefix}:{QUEUE}"
     assert json.loads(child["parent"]) == {"id": "root", "queueKey": queue, "fpof": True}
@@ -137,7 +100,7 @@ async def test_a_key_is_held_by_its_job(kit: Kit, wire: Wire) -> None:
 
     assert wire.client.get(wire.key("de:key")) == "1"
     assert 9_000 < wire.client.pttl(wire.key("de:key")) <= 10_000
-    assert wire.job("1")["deid"] == "key"
+    assert wire.hash("1")["deid"] == "key"
 
 
 async def test_a_key_whose_holder_is_gone_is_free(kit: Kit, wire: Wire) -> None:
@@ -167,7 +130,7 @@ async def test_what_bullmq_kept_is_added_with_its_options(kit: Kit, wire: Wire) 
 
     await kit.settle(complete(kit.held[ref]))
 
-    job = wire.job("9")
+    job = wire.hash("9")
     assert (job["name"], job["priority"], job["opts"]) == ("theirs", "7", options)
     assert wire.client.zscore(wire.key("prioritized"), "9") == 7 * 2**32 + 1
     assert wire.client.get(wire.key("de:key")) == "9"
@@ -192,7 +155,7 @@ async def test_what_was_kept_gives_way_to_a_job_with_its_id(kit: Kit, wire: Wire
 
     await kit.settle(complete(kit.held[ref]))
 
-    assert wire.job("mine")["name"] == "other"
+    assert wire.hash("mine")["name"] == "other"
     assert wire.client.lrange(wire.key("wait"), 0, -1) == ["mine"]
 
 
@@ -279,7 +242,7 @@ async def test_children_are_numbered_across_calls(kit: Kit, wire: Wire) -> None:
     root, *_ = await kit.add_flow(new(), new(queue=KIDS), new(queue=KIDS))
     await kit.add(queue=KIDS, parent=root)
 
-    assert [wire.job(str(n), KIDS)["toril:nth"] for n in (1, 2, 3)] == ["1", "2", "3"]
+    assert [wire.hash(str(n), KIDS)["toril:nth"] for n in (1, 2, 3)] == ["1", "2", "3"]
 
 
 async def test_a_delayed_job_is_announced_with_the_time_it_is_due(kit: Kit, wire: Wire) -> None:

@@ -1,1 +1,0 @@
-"""What the Redis store leaves in Redis, key for key."""
