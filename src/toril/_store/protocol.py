@@ -76,7 +76,8 @@ class Claimed:
     """The jobs claimed from one queue, and when to ask again.
 
     Shape    next_ms: when the next delayed job is due or the rate limit ends, None if unknown.
-             blocked: paused · concurrency · rate, or empty. now_ms: the store's clock.
+             blocked: paused · concurrency · rate · damaged (a key or row of the
+             queue cannot be used), or empty. now_ms: the store's clock.
     """
 
     queue: str

@@ -8,7 +8,7 @@ from base64 import b64encode
 
 from toril._model.record import Ref
 
-# What a queue's keys may end in; toril's own stand behind `toril:`.
+# The set of the names of queues, under the prefix alone.
 REGISTRY = "toril:queues"
 
 

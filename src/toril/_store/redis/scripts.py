@@ -24,8 +24,10 @@ local ROLES = {
   settings = "toril:settings", wait = "wait", paused = "paused", active = "active",
   prioritized = "prioritized", delayed = "delayed", completed = "completed", failed = "failed",
   marker = "marker", meta = "meta", id = "id", pc = "pc", events = "events", stalled = "stalled",
-  limiter = "limiter",
+  limiter = "limiter", wishes = "toril:cancels",
 }
+-- What the limiter holds while somebody has stopped the queue by hand.
+local BY_HAND = 9007199254740991
 local known = {}
 local function queue_of(base)
   local found = known[base]

@@ -48,7 +48,7 @@ local function resume()
 end
 
 local function by_hand()
-  return tonumber(call("GET", q.limiter) or 0) >= rules.BY_HAND
+  return tonumber(call("GET", q.limiter) or 0) >= BY_HAND
 end
 
 -- A new rate opens a window of its own; a limit set by hand is another matter.
@@ -61,7 +61,7 @@ local function limit()
   if arg.limit == "0" and by_hand() then
     call("DEL", q.limiter)
   elseif arg.limit ~= "" and arg.limit ~= "0" then
-    call("SET", q.limiter, string.format("%.0f", rules.BY_HAND), "PX", arg.limit)
+    call("SET", q.limiter, string.format("%.0f", BY_HAND), "PX", arg.limit)
   end
 end
 

@@ -7,8 +7,6 @@ local claims = {}
 
 local DUE_A_CALL = 250
 local LOOK_AHEAD = 64
--- What the limiter holds while somebody has stopped the queue by hand.
-local BY_HAND = 9007199254740991
 local NAME, RUNS, DEFERRED, STARTED, WORKER = 1, 8, 16, 20, 23
 
 -- Make delayed jobs ready whose time has come, a bounded number a call.

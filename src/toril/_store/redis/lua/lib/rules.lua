@@ -3,14 +3,11 @@
 -- wire   W-05 W-51 W-130
 local rules = {}
 
--- What the limiter holds while somebody has stopped the queue by hand.
-rules.BY_HAND = 9007199254740991
-
 -- Say until when nobody may start a job of this queue, or false. Where only workers have a limit,
 -- the server does not know how high it is: an open window counts.
 local function limited_until(q, most, now)
   local used = tonumber(call("GET", q.limiter) or 0)
-  if used >= rules.BY_HAND or used >= (most or 1) then
+  if used >= BY_HAND or used >= (most or 1) then
     local left = call("PTTL", q.limiter)
     return left > 0 and now + left
   end

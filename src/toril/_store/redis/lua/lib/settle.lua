@@ -9,14 +9,14 @@ local FIELDS = {
   "name", "atm", "ats", "parentKey", "parent", "deid", "priority", "toril:letter", "defa",
 }
 local NAME, MADE, RUN, PARENT, LINK, DEDUP, PRIORITY, LETTER, DEFERRED = 1, 2, 3, 4, 5, 6, 7, 8, 9
-local WISHES, WISHES_MS = "toril:cancels", 604800000
+local WISHES_MS = 604800000
 
 -- Note that somebody wants an active job to end: whatever becomes of its try, it does not run again.
 function settle.ask(q, id, reason)
   local why = reason:sub(#"cancelled: " + 1)
   call("HSET", q.base .. id, "toril:cancel", why, "defa", reason)
-  call("HSET", q.base .. WISHES, id, why)
-  call("PEXPIRE", q.base .. WISHES, WISHES_MS)
+  call("HSET", q.wishes, id, why)
+  call("PEXPIRE", q.wishes, WISHES_MS)
 end
 
 -- Say whether somebody wants a job to end, by its fields.
@@ -176,10 +176,10 @@ end
 local function carry_out(d, fields, now)
   local q, key = d.queue, d.queue.base .. d.id
   if d.pause ~= "0" then
-    call("SET", q.limiter, "9007199254740991", "PX", d.pause)
+    call("SET", q.limiter, string.format("%.0f", BY_HAND), "PX", d.pause)
   end
   if is_asked(fields) then
-    call("HDEL", q.base .. WISHES, d.id)
+    call("HDEL", q.wishes, d.id)
     d = d.action == "complete" and d or as_cancelled(d, fields)
   end
   if d.action == "complete" then
