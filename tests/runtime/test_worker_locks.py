@@ -10,6 +10,7 @@ import pytest
 from tests.runtime.kit import Gate, Heard, kinds, line_at, until
 from toril import Job, Toril
 from toril._model.report import JobPatch, WorkerInfo
+from toril._run import heartbeat
 from toril._store.protocol import ClaimRequest, Store
 from toril.errors import AwaitChildren, StoreUnavailable
 
@@ -298,3 +299,105 @@ async def test_an_outcome_whose_lease_lapsed_meanwhile_is_dropped(tmp_path: Path
             await heard.until("lock_lost")
 
     assert heard.names == ["lock_lost"]
+
+
+class Lull:
+    """The real store, whose every answer with jobs comes an hour after it was asked."""
+
+    def __init__(self, store: Store, patch: pytest.MonkeyPatch) -> None:
+        self._store = store
+        self._late = 0.0
+        began = heartbeat.lease_clock()
+        patch.setattr(heartbeat, "_read_clock", lambda: began + self._late)
+        self.over = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def claim(self, *args: Any, **how: Any) -> Any:
+        answers = await self._store.claim(*args, **how)
+        self._pass(answers)
+        return answers
+
+    async def finish(self, *args: Any, **how: Any) -> Any:
+        finished = await self._store.finish(*args, **how)
+        self._pass(finished.claimed)
+        return finished
+
+    def _pass(self, answers: Any) -> None:
+        if not self.over and any(each.jobs for each in answers):
+            self._late += 3_600
+
+
+@pytest.mark.parametrize("asked_by", ["claim", "finish"])
+async def test_jobs_that_come_after_their_lock_has_lapsed_are_not_run(
+    app: Toril, asked_by: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs: list[tuple[str, int]] = []
+
+    async def handler(job: Job[Any]) -> None:
+        runs.append((job.id, job.run))
+        lull.over = False
+
+    caplog.set_level("INFO", logger="toril.worker")
+    lull = Lull(app.context.store, monkeypatch)
+    lull.over = asked_by == "finish"
+    app.context.store = cast("Store", lull)
+    queue = app.queue("q")
+    first = [(await queue.add("x")).id] if lull.over else []
+    late = await queue.add("x")
+    worker = app.worker("q", handler)
+    heard = Heard(worker, "active", "completed", "lock_lost")
+    async with worker:
+        await until(lambda: _lines(caplog, "claim.lapsed"))
+        assert await late.state() == "active"
+        assert [each for each, _ in runs] == first
+        assert not worker.running
+        worker.pause()
+        await steal(app, "q")
+        lull.over = True
+        worker.resume()
+        await heard.until("completed", len(first) + 1)
+
+    assert [*first, late.id] == [each for each, _ in runs]
+    assert (await late.refresh()).record.stalls == 1
+    assert heard.names == ["active", "completed"] * (len(first) + 1)
+    (line,) = await _lines(caplog, "claim.lapsed")
+    assert (line["queue"], line["jobs"]) == ("q", 1)
+
+
+async def _lines(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, Any]]:
+    return [vars(each) for each in caplog.records if each.message.startswith(name)]
+
+
+async def test_a_job_whose_lock_lapses_before_it_may_run_alone_is_not_run(
+    app: Toril, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[int] = []
+
+    async def handler(job: Job[Any]) -> int:
+        runs.append(job.run)
+        return job.run
+
+    class Slow(Lull):
+        async def update(self, *args: Any, **how: Any) -> Any:
+            answers = await self._store.update(*args, **how)
+            self._late += 0.0 if self.over else 3_600
+            return answers
+
+        def _pass(self, answers: Any) -> None:
+            """Claims are answered in time."""
+
+    job = await app.queue("q").add("x")
+    await crash(app, "q", 2)
+    slow = Slow(app.context.store, monkeypatch)
+    app.context.store = cast("Store", slow)
+    worker = app.worker("q", handler)
+    heard = Heard(worker, "lock_lost", "completed")
+    async with worker:
+        await heard.until("lock_lost")
+        slow.over = True
+        await steal(app, "q")
+        assert await job.result(timeout=5) == 4
+
+    assert runs == [4]

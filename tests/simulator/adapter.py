@@ -208,6 +208,12 @@ class Watcher:
         for ref, token in held:
             self._leases[ref.queue, ref.id, token] = self._loop.time() + lock_ms / 1000
 
+    def beginning(self, job: Any) -> None:
+        """See that a handler begins under a lock that holds."""
+        key = (job.queue, job.id, job._claim.token)
+        if self._leases.get(key, 0.0) < self._loop.time():
+            self._complain(f"run {job.run} of {job.id} begins under a lock that is over")
+
     def finishing(self, decisions: Sequence[Any]) -> None:
         for each in decisions:
             until = self._leases.get((each.queue, each.id, each.token))

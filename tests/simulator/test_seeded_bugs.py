@@ -74,6 +74,16 @@ def never_checks_its_lease(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Slots, "send", send)
 
 
+def runs_what_came_too_late(patch: pytest.MonkeyPatch) -> None:
+    """A job begins though its lock was over by then."""
+
+    def begins(self: Slots, slot: Slot) -> bool:
+        slot.begin(self.interrupt)
+        return True
+
+    patch.setattr(Slots, "_begins", begins)
+
+
 def ignores_the_fence(patch: pytest.MonkeyPatch) -> None:
     """The store takes a decision from whoever brings it while the job is active."""
     real = finish._refuse
@@ -106,6 +116,7 @@ def frees_parents_early(patch: pytest.MonkeyPatch) -> None:
         (gains_a_place, 0),
         (drops_its_batch, 0),
         (never_checks_its_lease, 10),
+        (runs_what_came_too_late, 40),
         (frees_parents_early, 0),
         # Only a decision that is under way when its lock goes meets the fence.
         (ignores_the_fence, 100),

@@ -283,6 +283,7 @@ class World:
     def _begin(self, process: Process, job: Any, mark: int) -> None:
         try:
             self.oracle.begins(process.name, job, mark)
+            self.watcher.beginning(job)
         except Violation as error:
             self.fault = self.fault or error
             raise

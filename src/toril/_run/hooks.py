@@ -116,6 +116,15 @@ class LockGone(JobHappening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimLapsed(Happening):
+    """A claim was answered only after its locks had lapsed: this worker runs none of its jobs."""
+
+    queue: str
+    jobs: int
+    lock_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NameUnknown(JobHappening):
     """A job has a name that no handler of its queue has."""
 
@@ -323,6 +332,7 @@ _LINES: dict[type[Happening], tuple[str, int]] = {
     JobPutBack: ("job.put_back", logging.INFO),
     JobDeadLettered: ("job.dead_lettered", logging.WARNING),
     LockGone: ("job.lock_lost", logging.WARNING),
+    ClaimLapsed: ("claim.lapsed", logging.INFO),
     NameUnknown: ("job.unknown_name", logging.WARNING),
     CodeUnstoppable: ("job.unstoppable", logging.WARNING),
     JobStalled: ("job.stalled", logging.WARNING),

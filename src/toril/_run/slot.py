@@ -14,14 +14,12 @@ from toril._model.record import Claim
 from toril._model.times import Millis
 from toril.errors import JobFailed, SoftTimeout
 
-from .executors import Ended, raised
+from .executors import NOT_RUN, Ended, raised
 from .executors.outcome import out_of_time
 from .handlers import Handler
 from .job import Job
 from .lanes import Lane
 from .soft import SoftLimit
-
-NOT_RUN = Ended(Outcome(end=End.RELEASED))
 
 
 class Why(Enum):

@@ -34,12 +34,12 @@ from toril.errors import (
 )
 
 from .context import Context
-from .executors import Ended, Executors, perform
+from .executors import NOT_RUN, Ended, Executors, perform
 from .executors.outcome import custom_backoff, reason_of
 from .handlers import Handler, Registry
 from .heartbeat import lease_clock
 from .lanes import Lane
-from .slot import FOR_GOOD, NOT_RUN, Slot, Why
+from .slot import FOR_GOOD, Slot, Why
 from .telling import Telling, no_handler
 
 __all__ = ["Means", "Slot", "Slots", "Why"]
@@ -208,8 +208,15 @@ class Slots:
         return await self._perform(slot, handler)
 
     def _perform(self, slot: Slot, handler: Handler) -> Coroutine[Any, Any, Ended]:
-        begin = partial(slot.begin, self.interrupt)
-        return perform(handler, slot.job, self._executors, begin)
+        return perform(handler, slot.job, self._executors, partial(self._begins, slot))
+
+    def _begins(self, slot: Slot) -> bool:
+        """Start the clocks of a try, unless the lock is over before its code begins."""
+        if slot.lease_until < lease_clock():
+            self._lose(slot)
+            return False
+        slot.begin(self.interrupt)
+        return True
 
     # From the handler to a decision.
 

@@ -10,13 +10,14 @@ from typing import Any
 
 from toril._model.decide import Decision, End
 from toril._model.record import Claim, Record
-from toril._store.protocol import Recovered
+from toril._store.protocol import Claimed, ClaimRequest, Recovered
 from toril.errors import UnknownTask
 
 from .context import Context
 from .executors import Ended
 from .hooks import (
     AttemptFailed,
+    ClaimLapsed,
     CodeUnstoppable,
     Hooks,
     JobCancelled,
@@ -112,6 +113,11 @@ class Telling:
         """The job belongs to somebody else now."""
         self._listeners.tell("lock_lost", job)
         self._hooks.tell(LockGone(**_named(job.record)))
+
+    def claim_lapsed(self, request: ClaimRequest, claimed: Claimed) -> None:
+        """A claim was answered after its locks had lapsed: none of its jobs is run; hooks only."""
+        jobs, lock_s = len(claimed.jobs), request.lock_ms / 1000
+        self._hooks.tell(ClaimLapsed(queue=request.queue, jobs=jobs, lock_seconds=lock_s))
 
     def unstoppable(self, job: Job[Any], why: str) -> None:
         """The job's code goes on though it was told to stop."""

@@ -148,9 +148,12 @@ class Trips:
     def _unpack(self, request: ClaimRequest, claimed: Claimed, began: float) -> None:
         lane = self._lanes[request.queue]
         until = began + request.lock_ms / 1000
-        for claim in claimed.jobs:
-            self._slots.take(claim, lane, until, claimed.now_ms)
-        if claimed.jobs:
+        if claimed.jobs and until < lease_clock():
+            # Somebody else may have these jobs by now; who has not takes them back as a dead one's.
+            self._telling.claim_lapsed(request, claimed)
+        elif claimed.jobs:
+            for claim in claimed.jobs:
+                self._slots.take(claim, lane, until, claimed.now_ms)
             self._worked = True
             self.fruitful = self._loop.time()
         rest = self._lanes.note(request, claimed)

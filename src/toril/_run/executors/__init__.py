@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 from toril._run.handlers import Handler
 from toril._run.job import CURRENT, Job
 
-from .outcome import Ended, raised, returned
+from .outcome import NOT_RUN, Ended, raised, returned
 from .processes import Processes
 from .threads import Threads
 
-__all__ = ["Ended", "Executors", "Processes", "Threads", "perform", "raised", "returned"]
+__all__ = ["NOT_RUN", "Ended", "Executors", "Processes", "Threads", "perform", "raised", "returned"]
 
 
 class Executors(NamedTuple):
@@ -26,16 +26,18 @@ class Executors(NamedTuple):
 
 
 async def perform(
-    handler: Handler, job: Job[Any], executors: Executors, begun: Callable[[], None]
+    handler: Handler, job: Job[Any], executors: Executors, begun: Callable[[], bool]
 ) -> Ended:
     """Run one try of a job, and wait until what it reported on its way is stored.
 
-    `begun` is called when the handler itself begins, which may be later than this.
+    `begun` is called when the handler itself begins, which may be later than this; it does not
+    run when that says no.
     """
     if handler.isolation is not None:
         ended = await executors.processes.run(handler, job, begun)
+    elif not begun():
+        return NOT_RUN
     else:
-        begun()
         ended = await _attempt(handler, job, executors.threads)
     try:
         await job.written()

@@ -38,6 +38,9 @@ class Ended(NamedTuple):
     error: BaseException | None = None
 
 
+NOT_RUN = Ended(Outcome(end=End.RELEASED))
+
+
 def returned(handler: Handler, value: object) -> Ended:
     """Turn what a handler returned into the end of its try; what is no JSON fails it."""
     try:

@@ -10,14 +10,13 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
-from toril._model.decide import End, Outcome
 from toril._model.times import Millis
 from toril._run.handlers import Handler
 from toril._run.isolation import Isolation
 from toril._run.job import Job
 
 from .offspring import Child, Means, failed
-from .outcome import Ended
+from .outcome import NOT_RUN, Ended
 
 # How often the memory of children at work is looked at.
 WATCH_S = 0.5
@@ -29,7 +28,7 @@ TRIES = 3
 # How long children have to end when the worker does.
 END_S = 2.0
 
-Begun = Callable[[], None]
+Begun = Callable[[], bool]
 
 
 class _Pool:
@@ -62,7 +61,7 @@ class Processes:
         self._watching: asyncio.TimerHandle | None = None
 
     async def run(self, handler: Handler, job: Job[Any], begun: Begun) -> Ended:
-        """Run one try of a job in a child, and give how it ended; `begun` when it begins.
+        """Run one try of a job in a child, and give how it ended; `begun` as in `perform`.
 
         Cancelled, the child is asked to let the job end; cancelled once more, it is killed.
         """
@@ -74,7 +73,9 @@ class Processes:
                 child = await self._child(isolation, job)
                 if isinstance(child, Ended):
                     return child
-                begun()
+                if not begun():
+                    self._pools[isolation].idle.append(child)
+                    return NOT_RUN
                 ended = await self._run_in(child, job, handler.soft_timeout_ms)
                 if ended is not None:
                     return ended
@@ -150,7 +151,7 @@ class Processes:
             return await asyncio.shield(end)
         except asyncio.CancelledError:
             child.interrupt()
-            return await _at_last(end, child) or Ended(Outcome(end=End.RELEASED))
+            return await _at_last(end, child) or NOT_RUN
         finally:
             if child.usable and not child.spent:
                 self._pools[child.isolation].idle.append(child)
