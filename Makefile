@@ -53,12 +53,13 @@ fmt: $(DEV) ## format, and fix what the linter can
 
 peers: $(RIVALS) $(NODE_RIVAL) ## install what toril is measured beside (a peer that fails is left out)
 
-bench: $(BENCH) peers ## measure adding, working and latency, on SQLite and Redis (ARGS=--quick)
+bench: $(BENCH) peers ## measure adding, working, latency and isolation, on SQLite and Redis (ARGS=--quick)
 	@$(BIN)/python benchmarks/add.py $(ARGS)
 	@$(BIN)/python benchmarks/work.py $(ARGS)
 	@$(BIN)/python benchmarks/latency.py $(ARGS)
 	@PATH="$$PATH:$(NODE_HOME)/bin"; for part in drain add latency memory; do \
 		$(BIN)/python benchmarks/redis_$$part.py $(ARGS) || exit 1; done
+	@$(BIN)/python benchmarks/isolation.py $(ARGS)
 
 docs: $(DEV) ## write docs/states.md anew from the table of states
 	@mkdir -p docs

@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from common import HERE, KEEP, Result, processor, say, table
 
@@ -118,6 +119,12 @@ ROSTER = (
 )  # fmt: skip
 
 
+class Located(Protocol):
+    """Where jobs are: a server, or a file."""
+
+    url: str
+
+
 class Failed(Exception):
     """A peer's program did not do what it was asked."""
 
@@ -125,13 +132,15 @@ class Failed(Exception):
 # The command line, and what it picks.
 
 
-def options(purpose: str, *, rounds: int = 5) -> argparse.Namespace:
+def options(purpose: str, *, rounds: int = 5, folder: bool = False) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=purpose)
     parser.add_argument("--rounds", type=int, default=rounds, help="rounds of each, in turn")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work, one round")
     keys = list(dict.fromkeys(peer.key for peer in ROSTER))
     parser.add_argument("--peers", nargs="*", choices=keys, default=keys, help="only these")
+    if folder:
+        parser.add_argument("--folder", type=Path, help="where files are made (on a real disk)")
     given = parser.parse_args()
     if given.quick:
         given.rounds = 1
@@ -177,7 +186,6 @@ class Server:
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
         self.pid = self._process.pid
-        pin(self.pid, cores()[:1])
         from redis import Redis
 
         self.client = Redis(port=self.port)
@@ -262,8 +270,10 @@ def start_server(*, pinned: bool = True) -> Server:
     """Start the server on one core; the processes that follow have one other, if `pinned`."""
     all_cores = cores()
     server = Server()
-    if pinned and len(all_cores) > 1:
-        pin(0, all_cores[1:2])
+    if len(all_cores) > 1:
+        pin(server.pid, all_cores[:1])
+        if pinned:
+            pin(0, all_cores[1:2])
     return server
 
 
@@ -271,7 +281,7 @@ def start_server(*, pinned: bool = True) -> Server:
 
 
 def answer(
-    server: Server,
+    server: Located,
     peer: Peer,
     mode: str,
     *args: object,
@@ -279,7 +289,7 @@ def answer(
     limit_s: float = LIMIT_S,
 ) -> dict[str, Any]:
     """Run a mode of a peer's program to its end, and give what it answers."""
-    with _process(peer.command(server.url, mode, *args), keep) as process:
+    with started(peer.command(server.url, mode, *args), keep) as process:
         try:
             out, _ = process.communicate(timeout=limit_s)
         except subprocess.TimeoutExpired:
@@ -292,7 +302,7 @@ def answer(
 
 
 @contextmanager
-def _process(command: Sequence[str], keep: str) -> Iterator["subprocess.Popen[str]"]:
+def started(command: Sequence[str], keep: str = str(KEEP)) -> Iterator["subprocess.Popen[str]"]:
     """Start a process with a group of its own, and leave nothing of it behind."""
     process = subprocess.Popen(
         command,
@@ -314,7 +324,7 @@ class Talk:
     """A program that runs until it is left, and is talked with in lines."""
 
     def __init__(self, server: Server, peer: Peer, mode: str, *args: object) -> None:
-        self._context = _process(peer.command(server.url, mode, *args), str(KEEP))
+        self._context = started(peer.command(server.url, mode, *args), str(KEEP))
         self._what = f"{peer.name}: {mode}"
 
     def __enter__(self) -> "Talk":

@@ -18,6 +18,8 @@ from collections.abc import Callable, Coroutine
 from importlib.metadata import version
 from typing import Any
 
+import toil
+
 QUEUE = "bench"
 CALL = 1_000  # how many jobs one call of a bulk adds
 SETTLE_S = 0.5  # for what is acknowledged after the last job ran
@@ -55,10 +57,14 @@ class Peer:
         """Work until the process ends, and call `ran` in the first line of each job."""
         raise NotImplementedError
 
+    def toil(self, places: int, way: str) -> Any:
+        """Do the works of toil.py until the process ends, so many at once, in one of its ways."""
+        return self.work(toil.do, places, [QUEUE])
+
 
 def main(make: Callable[[str], Peer]) -> None:
     url, mode, *rest = sys.argv[1:]
-    MODES[mode](make(url), *map(int, rest))
+    MODES[mode](make(url), *(int(word) if word.isdigit() else word for word in rest))
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
@@ -85,12 +91,21 @@ def about(peer: Peer) -> None:
 
 def fill(peer: Peer, jobs: int) -> None:
     """Add jobs, as fast as this peer can."""
+    _fill(peer, texts(jobs))
+
+
+def fill_toil(peer: Peer, kind: str, jobs: int) -> None:
+    """Add jobs of toil.py."""
+    _fill(peer, toil.texts(kind, jobs))
+
+
+def _fill(peer: Peer, jobs: list[str]) -> None:
     if _has(peer, "add_many"):
-        run(_many(peer, texts(jobs)))
+        run(_many(peer, jobs, warm=False))
     elif inspect.iscoroutinefunction(peer.add):
-        run(_at_once(peer, texts(jobs), 50))
+        run(_at_once(peer, jobs, 50, warm=False))
     else:
-        run(_in_turn(peer, texts(jobs)))
+        run(_in_turn(peer, jobs, warm=False))
 
 
 def fill_later(peer: Peer, jobs: int, seconds: int) -> None:
@@ -110,9 +125,10 @@ def add_many(peer: Peer, jobs: int) -> None:
     tell_json(run(_many(peer, texts(jobs))))
 
 
-async def _in_turn(peer: Peer, jobs: list[str]) -> dict[str, float]:
+async def _in_turn(peer: Peer, jobs: list[str], *, warm: bool = True) -> dict[str, float]:
     await peer.open()
-    await _done(peer.add("warm"))
+    if warm:
+        await _done(peer.add("warm"))
     clock = Clock()
     if inspect.iscoroutinefunction(peer.add):
         for text in jobs:
@@ -123,9 +139,12 @@ async def _in_turn(peer: Peer, jobs: list[str]) -> dict[str, float]:
     return clock.told(len(jobs))
 
 
-async def _at_once(peer: Peer, jobs: list[str], adders: int) -> dict[str, float]:
+async def _at_once(
+    peer: Peer, jobs: list[str], adders: int, *, warm: bool = True
+) -> dict[str, float]:
     await peer.open()
-    await asyncio.gather(*(peer.add("warm") for _ in range(adders)))
+    if warm:
+        await asyncio.gather(*(peer.add("warm") for _ in range(adders)))
     left = iter(jobs)
 
     async def adder() -> None:
@@ -137,9 +156,10 @@ async def _at_once(peer: Peer, jobs: list[str], adders: int) -> dict[str, float]
     return clock.told(len(jobs))
 
 
-async def _many(peer: Peer, jobs: list[str]) -> dict[str, float]:
+async def _many(peer: Peer, jobs: list[str], *, warm: bool = True) -> dict[str, float]:
     await peer.open()
-    await _done(peer.add("warm"))
+    if warm:
+        await _done(peer.add("warm"))
     clock = Clock()
     for start in range(0, len(jobs), CALL):
         await _done(peer.add_many(jobs[start : start + CALL]))
@@ -188,11 +208,18 @@ def wait(peer: Peer, concurrency: int, queues: int) -> None:
     _work(peer, _tell_start, concurrency, names)
 
 
+def do_toil(peer: Peer, places: int, way: str) -> None:
+    """Work on jobs of toil.py."""
+    _until_the_end(peer.toil(places, way))
+
+
 def _work(peer: Peer, ran: Ran, concurrency: int, queues: list[str]) -> None:
-    if inspect.iscoroutinefunction(peer.work):
-        run(peer.work(ran, concurrency, queues))
-    else:
-        peer.work(ran, concurrency, queues)
+    _until_the_end(peer.work(ran, concurrency, queues))
+
+
+def _until_the_end(working: Any) -> None:
+    if inspect.iscoroutine(working):
+        run(working)
     sys.exit("the worker ended by itself")
 
 
@@ -293,5 +320,7 @@ def tell_json(facts: dict[str, Any]) -> None:
 
 MODES: dict[str, Callable[..., None]] = {
     function.__name__: function
-    for function in (about, fill, fill_later, add, add_at_once, add_many, work, wait, produce)
-}
+    for function in (
+        about, fill, fill_later, fill_toil, add, add_at_once, add_many, work, wait, do_toil, produce,
+    )
+}  # fmt: skip

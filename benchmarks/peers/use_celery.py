@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+import toil
 from celery import Celery
 from peer import QUEUE, Peer, Ran, main
 
@@ -40,6 +41,11 @@ class WithCelery(Peer):
         logging.disable(logging.INFO)
         pool = "solo" if concurrency == 1 else "threads"
         self._app.Worker(pool=pool, concurrency=concurrency, queues=queues).start()
+
+    def toil(self, places: int, way: str) -> None:
+        self._ran = toil.do
+        logging.disable(logging.INFO)
+        self._app.Worker(pool=way, concurrency=places, queues=[QUEUE]).start()
 
 
 main(WithCelery)

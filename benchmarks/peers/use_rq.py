@@ -1,13 +1,17 @@
-"""RQ, in one process (SimpleWorker): a fork for each job costs it five times as much."""
+"""RQ, in one process (SimpleWorker): a fork for each job costs it five times as much.
+
+Only for `isolation.py` it forks, unless that asks for SimpleWorker.
+"""
 
 import logging
 import sys
 from datetime import timedelta
 from typing import Any
 
+import toil
 from peer import QUEUE, Peer, Ran, main
 from redis import Redis
-from rq import Queue, SimpleWorker
+from rq import Queue, SimpleWorker, Worker
 
 # Jobs name their function by its module.
 sys.modules["use_rq"] = sys.modules[__name__]
@@ -46,6 +50,12 @@ class WithRQ(Peer):
         worker = SimpleWorker([self._queue], connection=self._queue.connection)
         # The scheduler is a process of its own, which only delayed jobs need.
         worker.work(logging_level="WARNING", with_scheduler="wait" in sys.argv)
+
+    def toil(self, places: int, way: str) -> None:
+        _ran.append(toil.do)
+        logging.disable(logging.INFO)
+        kind = Worker if way == "fork" else SimpleWorker
+        kind([self._queue], connection=self._queue.connection).work(logging_level="WARNING")
 
 
 main(WithRQ)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import toil
 from peer import QUEUE, Peer, Ran, main
 from taskiq.api import run_receiver_task
 from taskiq_redis import RedisStreamBroker
@@ -30,6 +31,10 @@ class Taskiq(Peer):
     async def work(self, ran: Ran, concurrency: int, queues: list[str]) -> Any:
         self._ran = ran
         await run_receiver_task(self._broker, max_async_tasks=concurrency, run_startup=True)
+
+    async def toil(self, places: int, way: str) -> None:
+        self._broker.register_task(toil.do_async, task_name="noop")
+        await run_receiver_task(self._broker, max_async_tasks=places, run_startup=True)
 
 
 main(Taskiq)

@@ -1,13 +1,16 @@
-"""toril on Redis, through nothing but what it documents."""
+"""toril, through nothing but what it documents."""
 
 import asyncio
 import logging
 from datetime import timedelta
 from typing import Any
 
+import toil
 from peer import KEEP, QUEUE, Peer, Ran, main
 
 from toril import Toril
+
+AHEAD = 2
 
 
 class Ours(Peer):
@@ -45,6 +48,19 @@ class Ours(Peer):
             for name in queues:
                 app.task(queue=name)(noop)
             worker = app.worker(queues, concurrency=concurrency)
+            await worker.start()
+            await asyncio.Event().wait()
+
+    async def toil(self, places: int, way: str) -> None:
+        async with self._app() as app:
+            given: dict[str, Any] = {"queue": QUEUE, "name": "noop"}
+            in_hand = places
+            if way == "children":
+                given["isolation"] = "process"
+                # So that a child never waits for its next job to be claimed.
+                in_hand += AHEAD
+            app.task(**given)(toil.do_async if way == "loop" else toil.do)
+            worker = app.worker(QUEUE, concurrency=in_hand, processes=places)
             await worker.start()
             await asyncio.Event().wait()
 
