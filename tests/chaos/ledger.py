@@ -16,7 +16,10 @@ from statistics import median
 from typing import Self
 
 # How many tries each kind of job needs when nothing is killed.
-TRIES = {"plain": 1, "threaded": 1, "custom": 1, "child": 1, "parent": 1, "retry": 2}
+TRIES = {
+    "plain": 1, "threaded": 1, "custom": 1, "child": 1, "parent": 1, "retry": 2, "scheduled": 1,
+    "dedup": 1,
+}  # fmt: skip
 
 Key = tuple[str, str]
 
@@ -214,6 +217,8 @@ def _judge_starts(verdict: Verdict, facts: Facts, key: Key, starts: list[Line]) 
         died = facts.killed.get(start.pid)
         if word == "attempt_failed" and planned:
             planned -= 1
+        elif word == "waits":
+            continue  # for its children: the next run is the one after them
         elif word is not None:
             verdict.unexplained.append(f"{key}: run {after.run} after run {start.run} was {word}")
         elif died is None:

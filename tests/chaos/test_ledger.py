@@ -50,6 +50,14 @@ def test_a_planned_failure_explains_the_next_run() -> None:
     assert judge(lines, {JOB: Fate("completed", 2)}, {JOB: 1}).findings == {}
 
 
+def test_a_wait_for_children_explains_the_next_run() -> None:
+    lines = [
+        acked(), start(2, 7, 1), settled(3, 7, 1, "waits"), start(4, 8, 2), settled(5, 8, 2),
+    ]  # fmt: skip
+
+    assert judge(lines, DONE, {JOB: 1}).findings == {}
+
+
 def test_a_kill_between_two_jobs_is_no_hit() -> None:
     lines = [acked(), start(2, 7, 1), line(3, 7, "end", *JOB, 1), killed(4, 7)]
 

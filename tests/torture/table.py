@@ -21,6 +21,11 @@ TABLE: dict[str, tuple[str, Tests, Tests]] = {
             f"{HERE}test_ownership.py::test_an_add_whose_reply_was_lost_is_done_once",
         ),
     ),
+    "T01c": (
+        "workers die at each point of a job's life, whatever its kind",
+        (f"{HERE}test_hooks.py::test_a_worker_that_dies_at_any_point_of_a_job_costs_nothing",),
+        (f"{HERE}test_hooks.py::test_a_worker_that_dies_at_any_point_of_a_job_costs_nothing",),
+    ),
     "T01d": (
         "producers are killed -9 while they add",
         (
@@ -107,6 +112,11 @@ TABLE: dict[str, tuple[str, Tests, Tests]] = {
     "T08": ("the network is cut, silent, slow, torn", None, (f"{FAULTS}test_network.py",)),
     "T09": ("the server refuses: OOM, BUSY, READONLY", None, (f"{FAULTS}test_refusals.py",)),
     "T11": ("the power is cut", (f"{CHAOS}test_power_cut.py",), None),
+    "T12": (
+        "the disk is full, read only, locked, damaged; the file is another one",
+        (f"{FAULTS}test_disk.py",),
+        None,
+    ),
     "T13": (
         "stored records are damaged",
         (f"{HERE}test_ids.py::test_good_jobs_complete_among_bad_ones_and_bad_ones_end",),

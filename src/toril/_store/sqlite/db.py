@@ -8,6 +8,7 @@ Never here: what a verb does.
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import os
 import random
@@ -39,6 +40,10 @@ APPLICATION_ID = 0x746F7269  # "tori", so that no other program's file is taken 
 BUSY_LIMIT_S = 60.0
 # A transaction is never longer than this many calls: one of them is one trip of many jobs.
 MAX_CALLS = 64
+# What a system says where there is no room: of the disk, of a quota, of a limit on sizes.
+_NO_ROOM = frozenset(
+    getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)
+)
 _NETWORK = frozenset(
     ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "vboxsf")
 )
@@ -90,17 +95,24 @@ def prepare_file(path: Path) -> None:
         os.close(handle)
 
 
-def translate(error: apsw.Error, where: str) -> StoreError:
-    """Say in toril's errors what SQLite said."""
+def translate(error: apsw.Error, where: str, number: int = 0) -> StoreError:
+    """Say in toril's errors what SQLite said; `number` is what the system had said to it."""
     match error:
         case apsw.FullError():
-            return StoreFull(f"no room left in {where}: {error}")
+            return StoreFull(f"no room left in {where}: {error} (free some of the disk)")
+        case apsw.IOError() if number in _NO_ROOM:
+            return StoreFull(f"no room left in {where}: {os.strerror(number)} (errno {number})")
         case apsw.CorruptError() | apsw.NotADBError():
             return StoreCorrupt(
-                f"{where} is damaged or not a toril store: {error}; it was left as it is"
+                f"{where} is damaged or not a toril store: {error}; it was left as it is (stop "
+                "what uses it, copy it away, then restore a backup or recover it with: "
+                "sqlite3 old.db .recover | sqlite3 new.db)"
             )
         case apsw.ReadOnlyError():
-            return StoreUnavailable(f"{where} can only be read: {error}")
+            return StoreUnavailable(
+                f"{where} can only be read: {error} (look at the rights of the file and its "
+                "folder, and how its disk is mounted)"
+            )
         case apsw.BusyError() | apsw.LockedError():
             return StoreUnavailable(f"{where} has been locked for {BUSY_LIMIT_S:.0f} s: {error}")
         case _:
@@ -221,6 +233,8 @@ class Transaction:
 
 class Work(Protocol):
     """What a lane does around its calls."""
+
+    db: Connection
 
     def begin(self, *, durable: bool) -> Any:
         """Start a transaction and return what the calls act on."""
@@ -362,7 +376,7 @@ class Lane:
         if isinstance(error, TorilError):
             return error
         if isinstance(error, apsw.Error):
-            told: StoreError = translate(error, self._where)
+            told: StoreError = translate(error, self._where, self._work.db.system_errno)
         else:
             told = StoreError(f"{self._where} failed: {type(error).__name__}: {error}")
         told.__cause__ = error

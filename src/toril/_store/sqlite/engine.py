@@ -39,11 +39,22 @@ WORD_S = 0.4
 MAX_UNTOLD = 1_000
 
 
+def file_at(path: str) -> tuple[int, int] | None:
+    """Say which file stands at a path, whatever its name; None where there is none."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return None
+    return info.st_dev, info.st_ino
+
+
 class Writing:
     """The writer's work: transactions that wake whoever waits when they are committed."""
 
-    def __init__(self, db: Connection, bulletin: Bulletin, level: str) -> None:
+    def __init__(self, db: Connection, path: str, bulletin: Bulletin, level: str) -> None:
         self.db = db
+        self._path = path
+        self._file = file_at(path)
         self.presence: Presence | None = None
         self.owner = 0
         self._bulletin = bulletin
@@ -70,9 +81,18 @@ class Writing:
         return Unit(self.db, self.owner)
 
     def commit(self, unit: Unit) -> None:
-        """Write events and counters, and make it all last."""
+        """Write events and counters, and make it all last.
+
+        Raises   StoreUnavailable: the file is gone, and with it what was written.
+        """
         unit.flush()
         self.db.execute(self._sql["db.commit"])
+        # Afterwards: an open file that was replaced takes everything, and nobody finds it there.
+        if file_at(self._path) != self._file:
+            raise StoreUnavailable(
+                f"{self._path} was moved, removed or replaced while it was open: nothing is "
+                "stored any more (put it back, or restart what uses it)"
+            )
 
     def rollback(self) -> None:
         """Undo everything since `begin`."""
@@ -132,7 +152,7 @@ class Engine:
             undo.callback(db.close)
             migrate(db, path)
             undo.pop_all()
-        self._work = Writing(db, self.bulletin, level)
+        self._work = Writing(db, path, self.bulletin, level)
         self._writer = Lane("toril-writer", self._work, path)
         if self._memory:
             self._work.owner = self._enter("", None)

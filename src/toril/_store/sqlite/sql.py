@@ -25,6 +25,11 @@ class Connection(Protocol):
         """Say whether a transaction is open."""
         ...
 
+    @property
+    def system_errno(self) -> int:
+        """Give the system's number of the last fault of input or output; 0 without one."""
+        ...
+
     def execute(self, statements: str, bindings: tuple[Any, ...] | None = None) -> Rows:
         """Run statements; all of them, or up to the first row."""
         ...
