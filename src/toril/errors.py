@@ -9,6 +9,7 @@ TorilError
 │   ├── StoreMismatch       the data was written by a newer toril
 │   ├── PartlyAdded         some chunks of many jobs were stored, the rest was not
 │   └── Unconfirmed         no answer came: the change may or may not have happened
+│       └── DurabilityNotConfirmed  stored, and maybe only where it was stored
 ├── JobError                this job cannot do that
 │   ├── JobNotFound
 │   ├── JobExists           the id is taken and another job was asked for
@@ -89,6 +90,25 @@ class PartlyAdded(StoreError):
 
 class Unconfirmed(StoreError):
     """No answer came: what was asked may or may not have been stored."""
+
+
+class DurabilityNotConfirmed(Unconfirmed):
+    """Jobs were stored, and nobody confirmed in time that `durable=` holds for them.
+
+    They exist, and run, unless the server is lost before others have what it has. `ids` are all
+    jobs of the call; `replicas` says how many replicas have confirmed.
+    """
+
+    def __init__(self, reason: str, *, ids: tuple[str, ...], replicas: int = 0) -> None:
+        which = f"job {ids[0]!r}" if len(ids) == 1 else f"{len(ids)} jobs from {ids[0]!r} on"
+        super().__init__(
+            f"{which}: stored, and lost if the server is lost now: {reason}. Add again with the "
+            "same id= what had one (it is confirmed then, and nothing is added twice), and see "
+            "whether the rest is there before adding that again"
+        )
+        self.reason = reason
+        self.ids = ids
+        self.replicas = replicas
 
 
 class JobError(TorilError):

@@ -9,14 +9,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.helpers import KIDS, LOCK, QUEUE, Kit, blocked, complete, fail, ids, new
+from tests.contract.helpers import (
+    KIDS,
+    LOCK,
+    QUEUE,
+    Kit,
+    blocked,
+    complete,
+    fail,
+    granted,
+    ids,
+    new,
+)
 from toril._model.options import Dedup
 from toril._model.record import Ref
 from toril._model.report import SettingsPatch
 from toril._model.schedule import Rule
 from toril._model.states import State
-from toril._store.protocol import LogLine, ScheduleDraft
+from toril._store.protocol import Added, LogLine, ScheduleDraft
 from toril._store.sqlite.store import SQLiteStore
+from toril.errors import ConfigError
 
 LONG = 15_000
 
@@ -313,3 +325,34 @@ async def test_a_job_of_which_no_word_comes_is_taken_back_without(kit: Kit, path
             await kit.store.events(QUEUE, await kit.store.last_event(QUEUE), timeout_ms=100)
     (lost,) = (await kit.record(ref)).tries
     assert (lost.reason or "").startswith(f"worker w-1 died: its process {pid} on ")
+
+
+# Adds that are to survive a power cut.
+
+
+async def test_a_file_that_is_synced_takes_durable_jobs_as_any_other(kit: Kit) -> None:
+    await kit.add("plain")
+    for wish in ("replica", "aof"):
+        await kit.add("durable", durable=wish)
+
+    assert await kit.claim_order() == ["1", "2", "3"]
+    assert "durable" not in (await kit.record(Ref(QUEUE, "2"))).opts
+
+
+@pytest.mark.parametrize(("name", "level"), [("jobs.db", "normal"), (":memory:", "full")])
+async def test_what_is_not_synced_refuses_durable_jobs_and_takes_their_neighbours(
+    tmp_path: Path, name: str, level: str
+) -> None:
+    path = name if name == ":memory:" else tmp_path / name
+    store = SQLiteStore(path, synchronous=level)
+    await store.open()
+    try:
+        refused, stored = await store.add([[new("x", durable="aof")], [new("x")]])
+        (counts,) = await store.counts([QUEUE])
+    finally:
+        await store.close()
+
+    assert isinstance(refused, ConfigError)
+    assert refused.field == "durable"
+    assert granted(stored) == (Added("1"),)
+    assert counts.waiting == 1

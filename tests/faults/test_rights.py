@@ -11,7 +11,7 @@ import redis
 from tests.faults.rig import QUEUE, Runs
 from tests.servers import RedisServer
 from toril import Toril
-from toril.errors import ConfigError
+from toril.errors import ConfigError, DurabilityNotConfirmed
 
 DOCS = Path(__file__).parents[2] / "docs" / "redis.md"
 PASSWORD = "secret"
@@ -40,7 +40,7 @@ def server() -> Iterator[RedisServer]:
 
 
 def url(server: RedisServer) -> str:
-    return server.url_of("toril", PASSWORD)
+    return f"{server.url_of('toril', PASSWORD)}?socket_timeout=1"
 
 
 async def test_a_worker_has_all_the_rights_that_it_needs(
@@ -66,6 +66,8 @@ async def test_a_worker_has_all_the_rights_that_it_needs(
         await app.workers()
         await queue.metrics()
         await jobs[0].log("a line")
+        with pytest.raises(DurabilityNotConfirmed, match="0 replicas have confirmed"):
+            await queue.add("x", durable="replica")
         assert [job async for job in queue.jobs("completed")]
         await queue.clean("completed")
         await queue.obliterate(force=True)

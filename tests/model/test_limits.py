@@ -63,6 +63,13 @@ def test_a_job_without_limits_stores_none() -> None:
     assert "toril" not in msgspec.json.decode(to_text(JobOptions()))
 
 
+def test_whether_an_add_is_durable_is_not_stored() -> None:
+    durable = merge(JobOptions(attempts=3), Options(durable="replica"))
+
+    assert durable.durable == "replica"
+    assert to_text(durable) == to_text(JobOptions(attempts=3))
+
+
 def test_none_lifts_a_limit_that_was_set_before() -> None:
     base = JobOptions(deadline_ms=HOUR, expires_ms=HOUR, soft_timeout_ms=MINUTE)
 

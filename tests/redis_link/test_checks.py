@@ -5,7 +5,7 @@ import pytest
 from tests.redis_link.kit import Linked
 from tests.servers import HOST, RedisServer, SentinelSet
 from toril._store.redis.address import Address
-from toril._store.redis.checks import Server, inspect, judge_server, read_info
+from toril._store.redis.checks import Server, inspect, judge_server, judge_syncing, read_info
 from toril.errors import ConfigError
 
 ADDRESS = Address.of("redis://h")
@@ -90,11 +90,32 @@ def test_snapshots_or_not_knowing_of_them_give_no_cause(saves: bool | None) -> N
     assert names(judged(aof_enabled="0", saves=saves)) == []
 
 
-def test_a_node_of_a_cluster_and_a_sentinel_are_refused_with_the_form_to_write() -> None:
+@pytest.mark.parametrize("field", ["redis_mode", "server_mode"])
+def test_a_node_of_a_cluster_and_a_sentinel_are_refused_with_the_form_to_write(field: str) -> None:
     with pytest.raises(ConfigError, match=r"write redis\+cluster://"):
-        judged(redis_mode="cluster")
+        judged(**{field: "cluster"})
     with pytest.raises(ConfigError, match=r"write redis\+sentinel://"):
-        judged(redis_mode="sentinel")
+        judged(**{field: "sentinel"})
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ({"redis_version": "7.0.15"}, "is Redis 7.0.15, which has no WAITAOF"),
+        ({"redis_version": "7.2.11", "aof_enabled": "0"}, "writes no append-only file"),
+        ({"valkey_version": "8.1.4", "aof_enabled": "0"}, "writes no append-only file"),
+    ],
+)
+def test_a_server_that_cannot_say_when_its_file_is_synced_is_refused(
+    told: dict[str, str], why: str
+) -> None:
+    with pytest.raises(ConfigError, match=why):
+        judge_syncing(ADDRESS, SAFE | told)
+
+
+@pytest.mark.parametrize("told", [{"redis_version": "7.2.0"}, {"valkey_version": "7.2.5"}, {}])
+def test_a_server_that_can_say_so_is_not(told: dict[str, str]) -> None:
+    judge_syncing(ADDRESS, SAFE | told)
 
 
 def test_info_is_read_line_by_line() -> None:
@@ -106,7 +127,7 @@ async def test_a_real_server_is_looked_at(linked: Linked) -> None:
     with RedisServer(maxmemory_policy="allkeys-lru", appendonly=True) as server:
         found = await inspect(await linked.open(server))
         version = ".".join(map(str, found.version or ()))
-        assert f"redis_version:{version}" in server.call("INFO", "server").splitlines()
+        assert f"{found.kind}_version:{version}" in server.call("INFO", "server").splitlines()
         assert "store.evicts" in names(found)
         assert "store.forgets" not in names(found)
 

@@ -136,7 +136,12 @@ async def test_a_database_that_is_not_there_is_refused(server: RedisServer, link
 @pytest.mark.parametrize(
     ("text", "key", "message"),
     [
-        ("return redis.call('SET', KEYS[1], 1)", "bull:x", "user 'bob' may not run a command"),
+        (
+            "return redis.call('SET', KEYS[1], 1)",
+            "bull:x",
+            # Valkey names the command.
+            r"user 'bob' may not run a command|ACL SETUSER bob \+set",
+        ),
         ("return redis.call('INCR', 'other')", "bull:x", "user 'bob' may not use these keys"),
         ("return redis.call('INCR', KEYS[1])", "cards:x", "user 'bob' may not use these keys"),
     ],

@@ -6,7 +6,7 @@ import pytest
 
 from toril import ConfigError, Dedup, Job, JobLocked, JobNotFound, PartlyAdded, Queue, State, Toril
 from toril._store.protocol import Added
-from toril.errors import StoreFull
+from toril.errors import DurabilityNotConfirmed, StoreFull
 
 
 @pytest.fixture
@@ -57,6 +57,7 @@ async def test_an_unnamed_job_is_called_default(emails: Queue) -> None:
         ("delay='abc'", {"delay": "abc"}),
         ("delay=nan", {"delay": float("nan")}),
         ("attempts and retries", {"attempts": 2, "retries": 1}),
+        ("durable='replicas' is not a policy .* did you mean 'replica'", {"durable": "replicas"}),
         ("job id '7' ", {"id": "7"}),
         ("job id 'a:b' must not contain", {"id": "a:b"}),
     ],
@@ -124,6 +125,37 @@ async def test_an_error_after_some_chunks_carries_the_ids_stored(app: Toril, ema
         await emails.add_many([("a", {})] * 500)
 
     assert caught.value.ids == tuple(str(i) for i in range(250))
+
+
+async def test_chunks_that_nobody_confirmed_carry_all_ids_stored(app: Toril) -> None:
+    await app.open()
+    chunks = [[str(n) for n in range(at, at + 250)] for at in range(0, 500, 250)]
+    doubt = DurabilityNotConfirmed("no replica has it", ids=tuple(chunks[1]), replicas=0)
+
+    async def half(groups, **how):  # type: ignore[no-untyped-def]
+        return [tuple(map(Added, chunks[0])), doubt]
+
+    app.context.store.add = half  # type: ignore[method-assign]
+    with pytest.raises(DurabilityNotConfirmed, match="500 jobs from '0' on") as caught:
+        await app.queue("emails", durable="replica").add_many([("a", {})] * 500)
+
+    assert caught.value.ids == tuple(chunks[0] + chunks[1])
+
+
+async def test_a_chunk_that_was_refused_is_told_before_one_that_nobody_confirmed(
+    app: Toril,
+) -> None:
+    await app.open()
+    doubt = DurabilityNotConfirmed("no replica has it", ids=("1", "2"))
+
+    async def neither(groups, **how):  # type: ignore[no-untyped-def]
+        return [doubt, StoreFull("the disk is full")]
+
+    app.context.store.add = neither  # type: ignore[method-assign]
+    with pytest.raises(PartlyAdded, match="the disk is full") as caught:
+        await app.queue("emails", durable="replica").add_many([("a", {})] * 500)
+
+    assert caught.value.ids == ("1", "2")
 
 
 async def test_a_custom_id_that_exists_adds_nothing_and_says_so(emails: Queue) -> None:

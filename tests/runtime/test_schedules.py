@@ -129,6 +129,10 @@ async def test_a_limit_counts_the_runs_made_before(app: Toril) -> None:
             },
         ),
         ("priority=-1", {"every": 5, "queue": "a", "name": "b", "priority": -1}),
+        (
+            "durable='aof' is about an add",
+            {"every": 5, "queue": "a", "name": "b", "durable": "aof"},
+        ),
     ],
 )
 def test_a_schedule_that_cannot_hold_is_refused_when_declared(

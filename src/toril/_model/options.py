@@ -23,6 +23,8 @@ ParentPolicy = Literal["fail", "continue", "ignore", "remove", "wait"]
 POLICIES: tuple[str, ...] = get_args(ParentPolicy)
 CrashPolicy = Literal["retry", "fail"]
 CRASH_POLICIES: tuple[str, ...] = get_args(CrashPolicy)
+Durability = Literal["replica", "aof"]
+DURABILITIES: tuple[str, ...] = get_args(Durability)
 _FLAGS = {"fail": "fpof", "continue": "cpof", "ignore": "idof", "remove": "rdof"}
 
 
@@ -145,6 +147,7 @@ class Options(TypedDict, total=False):
     keep_stack: int
     max_size: int
     created_at: datetime
+    durable: Durability | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +157,8 @@ class JobOptions:
     Shape    timeout_ms and soft_timeout_ms bound each try: at the soft one the handler is told,
              at the other its time is over. deadline_ms bounds all tries together, expires_ms the
              time before the first one; both count from when the job was added. on_crash: what
-             becomes of it when its worker dies: it runs again, or fails at once.
+             becomes of it when its worker dies: it runs again, or fails at once. durable: who
+             must have the job before its add is acknowledged; a wish about the add, not stored.
     Units    *_ms in ms; created_ms is a time. attempts counts all tries, the first included.
     """
 
@@ -176,6 +180,7 @@ class JobOptions:
     keep_stack: int | None = None
     max_size: int | None = None
     created_ms: Millis | None = None
+    durable: Durability | None = None
 
     def __post_init__(self) -> None:
         _integer(self.attempts, "attempts", 1, None)
@@ -187,6 +192,8 @@ class JobOptions:
         if self.parent_on_fail is not None:
             _policy_of("parent_on_fail", self.parent_on_fail, POLICIES)
         _policy_of("on_crash", self.on_crash, CRASH_POLICIES)
+        if self.durable is not None:
+            _policy_of("durable", self.durable, DURABILITIES)
 
 
 def _policy_of(field: str, policy: str, known: tuple[str, ...]) -> None:
@@ -276,6 +283,7 @@ def _keeps(given: Options) -> dict[str, Any]:
 
 _PLAIN = (
     "priority", "lifo", "parent_on_fail", "on_crash", "keep_logs", "keep_stack", "max_size",
+    "durable",
 )  # fmt: skip
 _LIMITS = ("timeout", "soft_timeout", "deadline", "expires")
 NAMES = frozenset(Options.__annotations__)

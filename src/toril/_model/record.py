@@ -6,6 +6,7 @@ a user does with a job (`Job` has that).
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import msgspec
 
 from toril.errors import ConfigError
 
-from .options import JobOptions, from_text
+from .options import Durability, JobOptions, from_text
 from .states import State
 from .times import Millis
 
@@ -130,6 +131,11 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     parent: Ref | None = None
     expects_children: bool = False
     schedule: str | None = None
+
+
+def wishes(group: Iterable[NewJob]) -> set[Durability]:
+    """Say who must have these jobs before they count as added."""
+    return {wish for job in group if (wish := job.options.durable) is not None}
 
 
 class Try(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):

@@ -4,6 +4,7 @@ Tasks, queues, flows and schedules all come through here, so that one set of def
 all of them. Never here: how a user writes any of these.
 """
 
+import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,11 +13,11 @@ from typing import Any
 
 from toril._model.backoff import Backoff
 from toril._model.options import JobOptions, Options, merge, to_text
-from toril._model.record import NewJob, Record, check_queue_name
+from toril._model.record import NewJob, Record, check_queue_name, wishes
 from toril._model.report import SettingsPatch
 from toril._model.states import State
 from toril._store.protocol import Added
-from toril.errors import ConfigError, PartlyAdded, TorilError
+from toril.errors import ConfigError, DurabilityNotConfirmed, PartlyAdded, TorilError
 
 from .audience import Audience
 from .coalesce import Coalescer, PerLoop
@@ -55,7 +56,9 @@ class Adder:
         self.audience = Audience(context, warn=warn_unserved)
         self._defaults = defaults
         self._queues: dict[str, _Declared] = {}
-        self._trips = PerLoop(lambda: Coalescer[Group, tuple[Added, ...]](self._store, limit=CHUNK))
+        self._trips = PerLoop(self._coalescer)
+        # Who waits for replicas holds up nobody who does not.
+        self._durable_trips = PerLoop(self._coalescer)
 
     def declare(
         self, queue: str, given: Options | None = None, patch: SettingsPatch | None = None
@@ -122,7 +125,8 @@ class Adder:
 
         Raises   what the store refused it for.
         """
-        return await self._trips.here().put(group)
+        trips = self._durable_trips if wishes(group) else self._trips
+        return await trips.here().put(group)
 
     def new_job(self, node: Node) -> NewJob:
         """Make the job that is to be stored.
@@ -154,13 +158,24 @@ class Adder:
         while window := list(islice(rest, WINDOW)):
             news = [self.new_job(node) for node in window]
             groups = [tuple(news[at : at + CHUNK]) for at in range(0, len(news), CHUNK)]
-            answers = await self.context.store.add(groups)
-            refused = next((each for each in answers if isinstance(each, TorilError)), None)
+            answers = await self._add_groups(groups)
+            errors = [each for each in answers if isinstance(each, TorilError)]
+            if errors:
+                ids = [id for each in answers for id in _stored(each)]
+                raise _partly([*(job.id for job in jobs), *ids], errors)
             added = [one for each in answers if not isinstance(each, TorilError) for one in each]
-            if refused is not None:
-                raise _partly([job.id for job in jobs] + [one.id for one in added], refused)
             jobs.extend(map(self.handle, window, news, added))
         return jobs
+
+    async def _add_groups(self, groups: list[Group]) -> Sequence[tuple[Added, ...] | TorilError]:
+        if not any(map(wishes, groups)):
+            return await self.context.store.add(groups)
+        trips = self._durable_trips.here()
+        answers = await asyncio.gather(*map(trips.put, groups), return_exceptions=True)
+        return [_answer(each) for each in answers]
+
+    def _coalescer(self) -> Coalescer[Group, tuple[Added, ...]]:
+        return Coalescer(self._store, limit=CHUNK)
 
     async def _store(self, groups: list[Group]) -> Sequence[tuple[Added, ...] | BaseException]:
         return await self.context.store.add(groups)
@@ -219,9 +234,26 @@ def _record(new: NewJob, added: Added) -> Record:
     )
 
 
-def _partly(ids: list[str], refused: TorilError) -> TorilError:
-    if not ids:
-        return refused
+def _answer(given: tuple[Added, ...] | BaseException) -> tuple[Added, ...] | TorilError:
+    if isinstance(given, BaseException) and not isinstance(given, TorilError):
+        raise given
+    return given
+
+
+def _stored(answer: tuple[Added, ...] | TorilError) -> Sequence[str]:
+    if isinstance(answer, TorilError):
+        return answer.ids if isinstance(answer, DurabilityNotConfirmed) else ()
+    return [one.id for one in answer]
+
+
+def _partly(ids: list[str], errors: list[TorilError]) -> TorilError:
+    """Make one error of all, with the ids of the jobs that were stored in spite of them."""
+    doubt = errors[0]
+    refused = next((e for e in errors if not isinstance(e, DurabilityNotConfirmed)), None)
+    if refused is None and isinstance(doubt, DurabilityNotConfirmed):
+        return DurabilityNotConfirmed(doubt.reason, ids=tuple(ids), replicas=doubt.replicas)
+    if refused is None or not ids:
+        return doubt
     error = PartlyAdded(f"{len(ids)} jobs were stored, then: {refused}", ids=tuple(ids))
     error.__cause__ = refused
     return error

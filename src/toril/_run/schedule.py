@@ -99,6 +99,13 @@ class Schedules:
         for name in options:
             if name not in _RULE | _JOB | NAMES:
                 raise unknown_option(name, _RULE | _JOB | NAMES, where=f"schedule {schedule_id!r}")
+        if options.get("durable") is not None:
+            raise ConfigError(
+                f"schedule {schedule_id!r}: durable={options.get('durable')!r} is about an add",
+                field="durable",
+                value=options.get("durable"),
+                hint="the store makes the runs of a schedule by itself: leave durable out",
+            )
         schedule = Schedule(id=schedule_id, rule=_rule(options), node=_node(schedule_id, options))
         self._adder.options(schedule.node)
         return schedule

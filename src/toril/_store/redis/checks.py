@@ -15,6 +15,7 @@ from .link import Link
 Version = tuple[int, int, int]
 
 OLDEST: Version = (6, 2, 0)
+OLDEST_SYNCING: Version = (7, 2, 0)
 
 # Per series the first release that has the fixes of CVE-2024-46981 and CVE-2025-49844: whoever
 # may run a script can run code on the server. A series that is not here and is older than the
@@ -68,6 +69,39 @@ async def inspect(link: Link) -> Server:
     return judge_server(link.address, info, await _saves(link))
 
 
+async def check_syncing(link: Link) -> None:
+    """Check that a server can say when its append-only file is synced.
+
+    Raises   ConfigError: it cannot. StoreUnavailable.
+    """
+    try:
+        info = read_info(str(await link.read("INFO")))
+    except ConfigError:
+        return  # WAITAOF itself will say so
+    judge_syncing(link.address, info)
+
+
+def judge_syncing(address: Address, info: Mapping[str, str]) -> None:
+    """Check the same by what a server tells of itself.
+
+    Raises   ConfigError.
+    """
+    kind, version = _kind_and_version(info)
+    if kind == "redis" and version is not None and version < OLDEST_SYNCING:
+        problem = f"is {Server(kind=kind, version=version).shown}, which has no WAITAOF"
+        hint = f'upgrade it to Redis {_dotted(OLDEST_SYNCING)} or Valkey, or ask for "replica"'
+    elif info.get("aof_enabled") == "0":
+        problem, hint = "writes no append-only file", "set appendonly yes on it"
+    else:
+        return
+    raise ConfigError(
+        f'durable="aof" cannot be confirmed: {address.shown} {problem}',
+        field="durable",
+        value="aof",
+        hint=hint,
+    )
+
+
 def read_info(text: str) -> dict[str, str]:
     """Read what INFO says."""
     pairs = (line.partition(":") for line in text.splitlines() if not line.startswith("#"))
@@ -81,7 +115,8 @@ def judge_server(address: Address, info: Mapping[str, str], saves: bool | None) 
     Raises   ConfigError: it cannot be used.
     """
     kind, version = _kind_and_version(info)
-    _refuse_wrong_mode(address, info.get("redis_mode", "standalone"))
+    # Valkey calls it by another name.
+    _refuse_wrong_mode(address, info.get("redis_mode", info.get("server_mode", "standalone")))
     known = Server(kind=kind, version=version)
     if version is not None and kind == "redis" and version < OLDEST:
         raise ConfigError(

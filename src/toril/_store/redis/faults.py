@@ -87,6 +87,7 @@ PHRASES: tuple[tuple[str, Kind, str], ...] = (
     ("DB index is out of range", Kind.CONFIG, "there is no database of this number"),
     ("SELECT is not allowed", Kind.CONFIG, "a cluster has no database but 0"),
     ("executing the script can't", Kind.CONFIG, "a right is missing"),
+    ("ACL failure in script", Kind.CONFIG, "a right is missing"),
     (
         "cluster support disabled",
         Kind.CONFIG,

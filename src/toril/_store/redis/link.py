@@ -146,10 +146,17 @@ class Link:
         ]
 
     async def run(
-        self, script: Script, keys: Sequence[str], argv: Sequence[Word], *, patience: float
+        self,
+        script: Script,
+        keys: Sequence[str],
+        argv: Sequence[Word],
+        *,
+        patience: float,
+        noted: list[Trip] | None = None,
     ) -> Reply:
         """Run a script; if it is `once`, it is carried out once, however often it is sent.
 
+        Shape    noted: takes the trip when it is answered, whose connection can then be asked.
         Units    patience in seconds: how long it is sent again while a fault may pass.
         Raises   Unconfirmed: it may have been carried out. StoreUnavailable: it was not.
                  ConfigError · StoreFull · StoreCorrupt · StoreError.
@@ -165,6 +172,8 @@ class Link:
         try:
             reply = await self._carry(trip)
             over = True
+            if noted is not None:
+                noted.append(trip)
             return reply
         except TorilError:
             over = True

@@ -87,14 +87,15 @@ async def _connected(server: Server, own: list[WorkerInfo]) -> list[WorkerInfo]:
     except ConfigError:
         return []
     now = int(time[0]) * 1000
-    # Servers before 7.2 do not tell whose library a connection is of.
+    # Servers before 7.2 do not tell whose library a connection is of. The connection that bears a
+    # name of ours is the heartbeat's, which redis-py makes.
     ours = {(queue, who) for each in own for queue in each.queues for who in (each.id, each.name)}
     found: list[WorkerInfo] = []
     for line in listed.splitlines():
         facts = dict(word.partition("=")[::2] for word in line.split(" "))
         who = read_name(server.prefix, facts.get("name", ""))
-        library = facts.get("lib-name", "")
-        if who is None or library.startswith("toril") or (not library and who in ours):
+        library = facts.get("lib-name", "").partition("(")[0]
+        if who is None or library == "toril" or (library in ("", "redis-py") and who in ours):
             continue
         found.append(_node_worker(*who, facts, now))
     return found

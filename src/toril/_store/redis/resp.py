@@ -103,8 +103,10 @@ class Connection(asyncio.Protocol):
         """Close, and see the other side off, if it does not take long."""
         self.close()
         if self._transport is not None:
-            await asyncio.wait({self._gone}, timeout=_FAREWELL_S)
-            self._transport.abort()
+            try:
+                await asyncio.wait({self._gone}, timeout=_FAREWELL_S)
+            finally:
+                self._transport.abort()
 
     def abort(self, reason: str) -> None:
         """End at once: the server does not answer, or answers nonsense."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import keys, scripts
-from .link import Link
+from .link import Link, Trip
 from .registry import Sighting
 
 # How long a change is tried again while a fault may pass. Nobody waits for ever for an answer;
@@ -21,16 +21,26 @@ Rows = Sequence[Sequence[Any]]
 class Server:
     """The queues under one prefix of one deployment, on one event loop.
 
-    Shape    registered: queues whose names are known to stand in the registry.
+    Shape    registered: queues whose names are known to stand in the registry. noted: where it
+             is given, the trips of all changes that were answered are noted there.
     """
 
-    __slots__ = ("link", "prefix", "registered", "sighting")
+    __slots__ = ("link", "noted", "prefix", "registered", "sighting")
 
     def __init__(self, prefix: str, link: Link) -> None:
         self.prefix = prefix
         self.link = link
+        self.noted: list[Trip] | None = None
         self.registered: set[str] = set()
         self.sighting = Sighting()
+
+    def over(self, link: Link, noted: list[Trip]) -> "Server":
+        """Give the same queues, reached another way."""
+        other = Server(self.prefix, link)
+        other.noted = noted
+        other.registered = self.registered
+        other.sighting = self.sighting
+        return other
 
     def base(self, queue: str) -> str:
         """Give what the keys of a queue begin with."""
@@ -52,9 +62,8 @@ class Server:
         """
         script = scripts.load(script_name)
         bases = [self.base(queue) for queue in queues]
-        return await self.link.run(
-            script, bases, script.pack(each or {}, **args), patience=patience
-        )
+        packed = script.pack(each or {}, **args)
+        return await self.link.run(script, bases, packed, patience=patience, noted=self.noted)
 
 
 def places(queues: Sequence[str]) -> dict[str, int]:

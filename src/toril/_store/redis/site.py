@@ -14,6 +14,7 @@ from toril._store.protocol import Claimed
 from .address import Address
 from .checks import inspect
 from .cluster import ClusterLink
+from .durable import DurableAdds
 from .link import Link
 from .server import Server
 from .stream import Readers
@@ -41,6 +42,7 @@ class Site:
         self._ahead = 0.0
         self._heard = 0.0
         self.readers = Readers(server.link)
+        self.durable = DurableAdds(server)
         self.waiter = Waiter(server.link, server.prefix, server_now=self.server_now)
 
     @classmethod
@@ -121,4 +123,5 @@ class Site:
     async def _close(self) -> None:
         self.readers.close()
         await self.waiter.close()
+        await self.durable.close()
         await self.server.link.close()

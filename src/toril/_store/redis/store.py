@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from toril._model.decide import Decision
 from toril._model.finding import Finding
 from toril._model.parcel import Parcel, Receipt, Shipment
-from toril._model.record import NewJob, Record, Ref
+from toril._model.record import NewJob, Record, Ref, wishes
 from toril._model.report import (
     Children,
     Counts,
@@ -148,7 +148,10 @@ class RedisStore:
         self, groups: Sequence[Sequence[NewJob]], *, now: Millis | None = None
     ) -> list[tuple[Added, ...] | TorilError]:
         """Store groups of jobs; see the protocol."""
-        return await add.add((await self._site()).server, groups, now)
+        site = await self._site()
+        if any(map(wishes, groups)):
+            return await site.durable.add(groups, now)
+        return await add.add(site.server, groups, now)
 
     # Consume.
 

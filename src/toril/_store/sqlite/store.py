@@ -12,7 +12,7 @@ from pathlib import Path
 from toril._model.decide import Decision
 from toril._model.finding import Finding
 from toril._model.parcel import Parcel, Receipt, Shipment
-from toril._model.record import NewJob, Record, Ref
+from toril._model.record import NewJob, Record, Ref, wishes
 from toril._model.report import (
     Children,
     Counts,
@@ -134,6 +134,11 @@ class SQLiteStore:
         self, groups: Sequence[Sequence[NewJob]], *, now: Millis | None = None
     ) -> list[tuple[Added, ...] | TorilError]:
         """Store groups of jobs; see the protocol."""
+        refused = self._unsynced(groups)
+        if refused:
+            rest = [group for number, group in enumerate(groups) if number not in refused]
+            stored = iter(await self.add(rest, now=now))
+            return [refused[n] if n in refused else next(stored) for n in range(len(groups))]
         engine = self._open_engine()
         adding = engine.hand_over(
             lambda unit, some: add.add(unit, some, _now(unit, now)), list(groups)
@@ -142,6 +147,18 @@ class SQLiteStore:
             engine.bulletin.expect(_ready_soon(groups))
         answers: list[tuple[Added, ...] | TorilError] = await adding
         return answers
+
+    def _unsynced(self, groups: Sequence[Sequence[NewJob]]) -> dict[int, TorilError]:
+        """Say which groups ask for what only a synced commit gives, where commits are not."""
+        if self._level != "normal" and self._path != MEMORY:
+            return {}
+        where = self.url if self._path == MEMORY else f"{self.url}?synchronous={self._level}"
+        error = ConfigError(
+            f"durable= asks for jobs that survive a power cut, and {where} does not sync its commits",
+            field="durable",
+            hint="use a file, without ?synchronous=normal, or leave durable out",
+        )
+        return {number: error for number, group in enumerate(groups) if wishes(group)}
 
     # Consume.
 
