@@ -2,7 +2,18 @@
 
 import pytest
 
-from tests.contract.helpers import HOUR, MINUTE, QUEUE, SECOND, T0, Kit, again, complete, ids
+from tests.contract.helpers import (
+    HOUR,
+    LOCK,
+    MINUTE,
+    QUEUE,
+    SECOND,
+    T0,
+    Kit,
+    again,
+    complete,
+    ids,
+)
 from toril._model.record import Ref
 from toril._model.report import ScheduleInfo
 from toril._model.schedule import Rule
@@ -162,6 +173,145 @@ async def test_the_count_of_runs_outlives_a_replacement(kit: Kit) -> None:
     info = await put(kit, draft(SECOND_RUN))
 
     assert info.count >= 2
+
+
+# Putting it again while a run of it goes on, before the next one is armed.
+
+
+async def move_to(kit: Kit, moment: str) -> Ref:
+    """Bring the armed run of an interval to where it may be when its schedule is stored again."""
+    info = await put(kit, draft(kit.now, rule=EVERY_MINUTE, opts='{"attempts":3}'))
+    run = Ref(QUEUE, info.job_id or "")
+    if moment != "waits":
+        claim = await kit.claim()
+    match moment:
+        case "waits":
+            pass
+        case "is retried":
+            await kit.settle(again(claim))
+        case "is retried later":
+            await kit.settle(again(claim, delay_ms=SECOND))
+        case "is taken back":
+            kit.tick(LOCK + 1)
+            await kit.recover(QUEUE)
+        case "has ended":
+            await kit.settle(complete(claim))
+        case "has ended, and the next is armed":
+            await advance(kit, run.id, T0 + MINUTE)
+            await kit.settle(complete(claim))
+    await kit.hush()
+    return run
+
+
+MOMENTS = ["waits", "runs", "is retried", "is retried later", "is taken back", "has ended"]
+
+
+@pytest.mark.parametrize("moment", [*MOMENTS, "has ended, and the next is armed"])
+async def test_an_unchanged_schedule_changes_nothing_whatever_its_run_does(
+    kit: Kit, moment: str
+) -> None:
+    await move_to(kit, moment)
+    [before], counts = await kit.store.schedules(QUEUE), await kit.counts()
+    kit.tick(7 * SECOND)
+
+    told = await put(kit, draft(kit.now, rule=EVERY_MINUTE, opts='{"attempts":3}'))
+
+    assert told == before
+    assert await kit.store.schedules(QUEUE) == [before]
+    assert await kit.counts() == counts
+    assert await kit.hear() == []
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_a_schedule_goes_on_in_step_after_it_was_stored_again(kit: Kit, moment: str) -> None:
+    run = await move_to(kit, moment)
+    kit.tick(7 * SECOND)
+    await put(kit, draft(kit.now, rule=EVERY_MINUTE, opts='{"attempts":3}'))
+
+    info = await advance(kit, run.id, T0 + MINUTE)
+
+    assert info is not None
+    assert (info.count, info.job_id) == (2, run_at(T0 + MINUTE).id)
+
+
+@pytest.mark.parametrize("moment", MOMENTS[1:])
+async def test_new_data_reach_the_run_after_the_one_that_has_started(kit: Kit, moment: str) -> None:
+    run = await move_to(kit, moment)
+    before = await kit.counts()
+    kit.tick(7 * SECOND)
+
+    info = await put(kit, draft(kit.now, rule=EVERY_MINUTE, data="2"))
+
+    assert (info.data, info.job_id, info.count) == ("2", run.id, 1)
+    assert await kit.counts() == before
+    await advance(kit, run.id, T0 + MINUTE)
+    assert (await kit.record(run_at(T0 + MINUTE))).data == "2"
+    assert (await kit.counts())["delayed"] == before.get("delayed", 0) + 1
+
+
+async def test_new_data_keep_the_slot_of_an_interval(kit: Kit) -> None:
+    await put(kit, draft(T0, rule=EVERY_MINUTE, data="1"))
+    await kit.run()
+    await advance(kit, run_at(T0).id, T0 + MINUTE)
+    kit.tick(7 * SECOND)
+
+    info = await put(kit, draft(kit.now, rule=EVERY_MINUTE, data="2"))
+
+    assert (info.job_id, info.count) == (run_at(T0 + MINUTE).id, 2)
+    assert (await kit.record(run_at(T0 + MINUTE))).data == "2"
+    assert await kit.counts() == {"completed": 1, "delayed": 1}
+
+
+async def test_a_new_interval_has_one_run_pending_though_one_goes_on(kit: Kit) -> None:
+    run = await move_to(kit, "runs")
+    kit.tick(7 * SECOND)
+
+    info = await put(kit, draft(kit.now, rule=Rule(every_ms=2 * MINUTE)))
+
+    assert (info.next_ms, info.count) == (kit.now, 2)
+    assert await advance(kit, run.id, T0 + MINUTE) is None
+    assert await kit.counts() == {"active": 1, "waiting": 1}
+
+
+async def test_a_new_limit_keeps_the_slot(kit: Kit) -> None:
+    await put(kit, draft(T0 + MINUTE, rule=EVERY_MINUTE))
+
+    info = await put(kit, draft(kit.now, rule=Rule(every_ms=MINUTE, limit=1)))
+
+    assert (info.job_id, info.count) == (run_at(T0 + MINUTE).id, 1)
+    assert await kit.counts() == {"delayed": 1}
+
+
+async def test_a_limit_that_is_reached_by_then_ends_the_schedule(kit: Kit) -> None:
+    run = await move_to(kit, "runs")
+
+    info = await put(kit, draft(kit.now, rule=Rule(every_ms=MINUTE, limit=1)))
+
+    assert (info.next_ms, info.job_id, info.count) == (None, None, 1)
+    assert await advance(kit, run.id, T0 + MINUTE) is None
+    assert await kit.counts() == {"active": 1}
+
+
+async def test_an_end_before_the_armed_run_takes_it_away(kit: Kit) -> None:
+    await put(kit, draft(T0 + MINUTE, rule=EVERY_MINUTE))
+
+    info = await put(kit, draft(kit.now, rule=Rule(every_ms=MINUTE, end_ms=T0 + SECOND)))
+
+    assert (info.next_ms, info.job_id, info.count) == (None, None, 0)
+    assert await kit.counts() == {}
+
+
+@pytest.mark.parametrize("bound", [{"limit": 1}, {"end_ms": T0 + SECOND}])
+async def test_no_run_is_armed_over_a_bound_that_was_set_meanwhile(
+    kit: Kit, bound: dict[str, int]
+) -> None:
+    """Who advances a schedule may have read it before it was changed."""
+    run = await move_to(kit, "runs")
+    await put(kit, draft(kit.now, rule=Rule(every_ms=MINUTE, **bound)))
+
+    await advance(kit, run.id, T0 + MINUTE)
+
+    assert await kit.counts() == {"active": 1}
 
 
 # Advancing.

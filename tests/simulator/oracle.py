@@ -5,7 +5,7 @@ wrote, which are held against the table of states.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tests.property.invariants import (
@@ -20,7 +20,7 @@ from toril._model.report import Query
 from toril._model.states import TABLE, State
 from toril._store.sqlite import read
 from toril._store.sqlite.read import Reading
-from toril.events import Completed, Event, Failed, JobEvent
+from toril.events import Added, Completed, Event, Failed, JobEvent
 
 MAX_STALLS = 3
 SETTLED = (State.COMPLETED, State.FAILED)
@@ -67,6 +67,7 @@ class Oracle:
         self.parents: dict[str, list[Spec]] = {}
         self.wished: dict[str, set[str]] = defaultdict(set)
         self.places: dict[str, str] = {}
+        self.steps: dict[str, tuple[int, int]] = {}
         self.runs: Counter[str] = Counter()
         self.starts: Counter[str] = Counter()
         self.begun: dict[tuple[str, int], str] = {}
@@ -160,11 +161,26 @@ class Oracle:
                     fields_fit_the_state(record)
             except AssertionError as error:
                 self.complain(str(error))
+            self._in_step(page.jobs)
             for record in page.jobs:
                 place = _CLASSES.get(record.state, str(record.state))
                 if self.places.get(record.id) != place:
                     told = self.places.get(record.id)
                     self.complain(f"{record.id} is {place}, and events say {told}")
+
+    def _in_step(self, records: Sequence[Record]) -> None:
+        """See that the runs of each schedule lie in its slots, and that one waits at most."""
+        pending: Counter[str] = Counter()
+        for record in records:
+            id = record.schedule
+            if id is None:
+                continue
+            first, every = self.steps[id]
+            if (int(record.id.rpartition(":")[2]) - first) % every:
+                self.complain(f"{record.id} lies between the slots of {id}")
+            pending[id] += record.runs == 0 and record.state not in SETTLED
+            if pending[id] > 1:
+                self.complain(f"two runs of {id} wait")
 
     def _follow(self, queue: str) -> None:
         while found := read.events(self.reading, queue, self._events_read[queue], 1_000):
@@ -173,6 +189,9 @@ class Oracle:
             self._events_read[queue] = int(found[-1].id)
 
     def _heed(self, event: Event) -> None:
+        if isinstance(event, Added):
+            # A run that waits is replaced by another of its id.
+            self.places.pop(event.job_id, None)
         place = _PLACES.get(event.kind)
         if not isinstance(event, JobEvent) or place is None:
             return

@@ -73,7 +73,8 @@ class _Maker:
         adds = [self._add() for _ in range(dice.randint(6, 14))]
         faults = [self._fault(processes) for _ in range(dice.randint(3, 9))]
         wishes = [self._wish() for _ in range(dice.randint(0, 5))]
-        every = sorted([*adds, *faults, *wishes], key=lambda step: step.at)
+        steps = [*adds, *faults, *wishes, *self._deploys(adds)]
+        every = sorted(steps, key=lambda step: step.at)
         return Plan(
             seed=self._seed,
             trips=1 + self._seed % 2,
@@ -99,6 +100,17 @@ class _Maker:
             more = tuple(self._spec() for _ in range(dice.randint(3, 20)))
             return Step(self._time(8), "add", (spec, *more))
         return Step(self._time(8), "add", (spec,))
+
+    def _deploys(self, adds: list[Step]) -> list[Step]:
+        """Store schedules again and again, as each start of a new version does."""
+        # Dice of their own, so that whoever has no schedule has the same world without this.
+        dice = random.Random(f"deploys {self._seed}")
+        return [
+            Step(round(dice.uniform(step.at, BUSY_S), 3), "schedule", (*step.args, data))
+            for step in adds
+            if step.what == "schedule"
+            for data in dice.choices((1, 1, 2), k=dice.randint(0, 12))
+        ]
 
     def _next(self) -> int:
         self._count += 1

@@ -12,7 +12,7 @@ from tests.simulator.world import simulate
 from toril._run.lanes import Lane
 from toril._run.slot import Slot
 from toril._run.slots import Slots
-from toril._store.sqlite import finish
+from toril._store.sqlite import finish, schedule
 
 Break = Callable[[pytest.MonkeyPatch], None]
 
@@ -84,6 +84,18 @@ def runs_what_came_too_late(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Slots, "_begins", begins)
 
 
+def arms_a_run_too_many(patch: pytest.MonkeyPatch) -> None:
+    """A schedule that is stored again while its run goes on begins anew."""
+    real = schedule._change
+
+    def change(unit: Any, queue: Any, old: Any, new: Any, now: int) -> Any:
+        if schedule._armed(unit, queue, old) is None:
+            return schedule._arm(unit, queue, new, now)
+        return real(unit, queue, old, new, now)
+
+    patch.setattr(schedule, "_change", change)
+
+
 def ignores_the_fence(patch: pytest.MonkeyPatch) -> None:
     """The store takes a decision from whoever brings it while the job is active."""
     real = finish._refuse
@@ -118,6 +130,7 @@ def frees_parents_early(patch: pytest.MonkeyPatch) -> None:
         (never_checks_its_lease, 10),
         (runs_what_came_too_late, 40),
         (frees_parents_early, 0),
+        (arms_a_run_too_many, 0),
         # Only a decision that is under way when its lock goes meets the fence.
         (ignores_the_fence, 100),
     ],

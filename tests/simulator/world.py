@@ -335,17 +335,19 @@ class World:
         for answer in await self.store.add(groups):
             assert not isinstance(answer, Exception), answer
 
-    async def _do_schedule(self, id: str, queue: str, every_ms: int) -> None:
+    async def _do_schedule(self, id: str, queue: str, every_ms: int, data: int = 1) -> None:
+        """Store a schedule, as often as it is deployed; its runs stay in step."""
         now = self.clock.now_ms()
         draft = ScheduleDraft(
             queue=queue,
             id=id,
             name="plain",
             rule=Rule(every_ms=every_ms),
-            data='{"script":[["ok",0.05]]}',
+            data=f'{{"script":[["ok",0.05]],"version":{data}}}',
             next_ms=now,
         )
         self._schedules.append((queue, id))
+        self.oracle.steps.setdefault(id, (now, every_ms))
         await self.store.put_schedule(draft)
 
     async def _do_kill(self, number: int, seconds: float) -> None:

@@ -1,6 +1,6 @@
 """The program of workers that store one schedule all at once, again and again, and run its jobs:
 
-`python -m tests.torture.clockwork URL PREFIX LEDGER CRON`
+`python -m tests.torture.clockwork URL PREFIX LEDGER cron|every RULE`
 """
 
 import asyncio
@@ -16,7 +16,7 @@ QUEUE = "clock"
 SCHEDULE = "tick"
 
 
-async def main(url: str, prefix: str, ledger: Ledger, cron: str) -> None:
+async def main(url: str, prefix: str, ledger: Ledger, **rule: Any) -> None:
     app = Toril(url, prefix=prefix)
     queue = app.queue(QUEUE, keep="all", events_limit=1_000_000)
 
@@ -39,8 +39,8 @@ async def main(url: str, prefix: str, ledger: Ledger, cron: str) -> None:
 
     async def upsert() -> None:
         while True:
-            await app.schedules.put(SCHEDULE, queue=QUEUE, name="tick", cron=cron)
-            await asyncio.sleep(0.05)
+            await app.schedules.put(SCHEDULE, queue=QUEUE, name="tick", **rule)
+            await asyncio.sleep(0.01)
 
     async with app:
         storing = asyncio.create_task(upsert())
@@ -53,4 +53,5 @@ async def main(url: str, prefix: str, ledger: Ledger, cron: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], Ledger(Path(sys.argv[3])), sys.argv[4]))
+    url, prefix, ledger, kind, rule = sys.argv[1:]
+    asyncio.run(main(url, prefix, Ledger(Path(ledger)), **{kind: rule}))

@@ -18,17 +18,17 @@ pytestmark = [
 ]
 
 EVERY_MS = 1_000
-CRON = "* * * * * *"
 KILLS = 5 * ROUNDS
 
 
 @pytest.mark.timeout(60 + 20 * ROUNDS)
-async def test_no_run_is_missing_and_none_is_double(site: Site) -> None:
+@pytest.mark.parametrize("rule", [("cron", "* * * * * *"), ("every", "1s")], ids=["cron", "every"])
+async def test_no_run_is_missing_and_none_is_double(site: Site, rule: tuple[str, str]) -> None:
     number = seed()
     rng = random.Random(number)
     async with (
         site.app() as app,
-        site.programs("tests.torture.clockwork", 4, CRON) as fleet,
+        site.programs("tests.torture.clockwork", 4, *rule) as fleet,
     ):
         for _ in range(KILLS):
             await fleet.all_up(3)

@@ -21,7 +21,7 @@ next offset; later runs keep their slots, and slots that have passed are left ou
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from difflib import get_close_matches
 from typing import Final
@@ -115,16 +115,26 @@ def next_run(
     schedule; `count` is how many runs were made. A cron rule runs strictly after both `now` and
     `previous`; an interval may give `now` itself, and runs strictly after `previous`.
     """
-    if rule.limit is not None and count >= rule.limit:
-        return None
     if rule.every_ms is not None:
         at: Millis | None = _next_slot(rule, rule.every_ms, now, previous)
     elif rule.immediately and previous is None:
         at = now
     else:
         at = _next_cron(rule, now if previous is None else max(now, previous))
+    return within(rule, at, count)
+
+
+def within(rule: Rule, at: Millis | None, count: int) -> Millis | None:
+    """Give the moment of a run if the rule still allows one, after `count` that were made."""
+    if rule.limit is not None and count >= rule.limit:
+        return None
     last = _LAST_MS if rule.end_ms is None else rule.end_ms
     return None if at is None or at > last else at
+
+
+def keeps_step(one: Rule, other: Rule) -> bool:
+    """Say whether two rules have the same runs, but for when they end."""
+    return replace(one, limit=None, end_ms=other.end_ms) == replace(other, limit=None)
 
 
 def preview(rule: Rule, *, now: Millis, n: int) -> list[Millis]:

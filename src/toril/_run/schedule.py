@@ -137,16 +137,9 @@ class Schedules:
             rule=schedule.rule,
             data=node.data,
             opts=to_text(self._adder.options(node)),
-            next_ms=next_run(schedule.rule, now=now_ms(), count=await self._count(schedule)),
+            next_ms=next_run(schedule.rule, now=now_ms()),
         )
         return await self._adder.context.store.put_schedule(draft)
-
-    async def _count(self, schedule: Schedule) -> int:
-        """Count the runs made so far, where a limit makes that matter."""
-        if schedule.rule.limit is None:
-            return 0
-        existing = await self.get(schedule.node.queue, schedule.id)
-        return existing.count if existing is not None else 0
 
     async def list(self, queue: str | None = None) -> Sequence[ScheduleInfo]:
         """List the stored schedules by their next run, soonest first."""

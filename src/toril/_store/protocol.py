@@ -124,7 +124,8 @@ class LogLine:
 class ScheduleDraft:
     """A schedule to be stored, and its first run.
 
-    Shape    data and opts are JSON text. next_ms None: nothing is armed (it never fires again).
+    Shape    data and opts are JSON text. next_ms is the first run of a new schedule of this rule;
+             None: nothing is armed (it never fires).
     """
 
     queue: str
@@ -405,10 +406,12 @@ class Store(Protocol):
     ) -> ScheduleInfo:
         """Create or replace a schedule and arm its next run: one job, `repeat:<id>:<next_ms>`.
 
-        The run armed before is taken away unless it has started; the count of runs stays.
-        An unchanged rule that is armed already keeps its run.
+        The run armed before is taken away unless it has started; the count of runs stays. One
+        that is stored again unchanged changes nothing, whatever its run does. Where the times
+        are the same but for limit and end, the run keeps its time: one that waits is replaced,
+        and after one that has started `advance` arms the next.
 
-        Emits    added, then delayed or waiting.
+        Emits    added, then delayed or waiting; removed, of a run that is taken away.
         """
         ...
 

@@ -9,6 +9,7 @@ from typing import Any
 from toril._model.options import from_text
 from toril._model.record import NewJob, Ref
 from toril._model.report import ScheduleInfo
+from toril._model.schedule import keeps_step, within
 from toril._model.states import State
 from toril._model.times import Millis
 from toril._store.protocol import ScheduleDraft
@@ -29,11 +30,6 @@ def put(unit: Unit, draft: ScheduleDraft, now: Millis) -> ScheduleInfo:
     """Carry out the verb put_schedule."""
     queue = unit.queue(draft.queue)
     old = _get(unit, queue, draft.id)
-    if old is not None and _unchanged(unit, queue, old, draft):
-        return old
-    count = 0 if old is None else old.count
-    if old is not None and _disarm(unit, queue, old, now):
-        count -= 1
     info = ScheduleInfo(
         queue=draft.queue,
         id=draft.id,
@@ -41,10 +37,28 @@ def put(unit: Unit, draft: ScheduleDraft, now: Millis) -> ScheduleInfo:
         rule=draft.rule,
         data=draft.data,
         opts=draft.opts,
-        count=count,
         next_ms=draft.next_ms,
     )
-    return _arm(unit, queue, info, now)
+    return _arm(unit, queue, info, now) if old is None else _change(unit, queue, old, info, now)
+
+
+def _change(
+    unit: Unit, queue: QueueRow, old: ScheduleInfo, new: ScheduleInfo, now: Millis
+) -> ScheduleInfo:
+    """Store a schedule that exists; unless its times change, its runs stay in step."""
+    new = replace(new, count=old.count)
+    if replace(new, next_ms=old.next_ms, job_id=old.job_id) == old:
+        return old
+    if old.job_id is not None and keeps_step(old.rule, new.rule):
+        new = replace(new, next_ms=old.next_ms)
+        armed = _armed(unit, queue, old)
+        if armed is None or armed[2]:
+            # The run has started: who goes on from it arms the next one, from what stands here.
+            over = within(new.rule, new.next_ms, new.count) is None
+            return _keep(unit, queue, replace(new, next_ms=None) if over else new)
+    if _disarm(unit, queue, old, now):
+        new = replace(new, count=old.count - 1)
+    return _arm(unit, queue, new, now)
 
 
 def advance(
@@ -82,28 +96,18 @@ def _get(unit: Unit, queue: QueueRow, id: str) -> ScheduleInfo | None:
     return None if row is None else schedule_info(row)
 
 
-def _armed(unit: Unit, queue: QueueRow, info: ScheduleInfo) -> tuple[int, str] | None:
+def _armed(unit: Unit, queue: QueueRow, info: ScheduleInfo) -> tuple[int, str, int] | None:
     if info.job_id is None:
         return None
     row: Any = unit.value("schedule.armed", (queue.key, info.job_id))
     return row if row is not None and row[1] in _ARMED else None
 
 
-def _unchanged(unit: Unit, queue: QueueRow, old: ScheduleInfo, draft: ScheduleDraft) -> bool:
-    same = (old.name, old.rule, old.data, old.opts) == (
-        draft.name,
-        draft.rule,
-        draft.data,
-        draft.opts,
-    )
-    return same and _armed(unit, queue, old) is not None
-
-
 def _disarm(unit: Unit, queue: QueueRow, info: ScheduleInfo, now: Millis) -> bool:
     armed = _armed(unit, queue, info)
     if armed is None:
         return False
-    key, state = armed
+    key, state, _ = armed
     removal.delete(unit, [key])
     queue.emit(now, {"kind": "removed", "job_id": info.job_id, "prev": state})
     return True
@@ -111,23 +115,26 @@ def _disarm(unit: Unit, queue: QueueRow, info: ScheduleInfo, now: Millis) -> boo
 
 def _arm(unit: Unit, queue: QueueRow, info: ScheduleInfo, now: Millis) -> ScheduleInfo:
     """Store a schedule with the job of its next run, unless that job has run before."""
-    if info.next_ms is None:
-        info = replace(info, job_id=None)
-    else:
-        id = run_id(info.id, info.next_ms)
-        options = replace(
-            from_text(info.opts), delay_ms=max(info.next_ms - now, 0), created_ms=now, dedup=None
-        )
-        job = NewJob(
-            queue=info.queue,
-            name=info.name,
-            data=info.data,
-            options=options,
-            id=id,
-            schedule=info.id,
-        )
-        add.add(unit, [[job]], now)
-        info = replace(info, job_id=id, count=info.count + 1)
+    at = within(info.rule, info.next_ms, info.count)
+    if at is None:
+        return _keep(unit, queue, replace(info, next_ms=None))
+    options = replace(from_text(info.opts), delay_ms=max(at - now, 0), created_ms=now, dedup=None)
+    job = NewJob(
+        queue=info.queue,
+        name=info.name,
+        data=info.data,
+        options=options,
+        id=run_id(info.id, at),
+        schedule=info.id,
+    )
+    add.add(unit, [[job]], now)
+    return _keep(unit, queue, replace(info, next_ms=at, count=info.count + 1))
+
+
+def _keep(unit: Unit, queue: QueueRow, info: ScheduleInfo) -> ScheduleInfo:
+    """Store a schedule whose next run is the job of its time."""
+    job_id = None if info.next_ms is None else run_id(info.id, info.next_ms)
+    info = replace(info, job_id=job_id)
     rule = to_json(info.rule)
     values = (info.name, rule, info.data, info.opts, info.count, info.next_ms, info.job_id)
     unit.run("schedule.put", (queue.key, info.id, *values))

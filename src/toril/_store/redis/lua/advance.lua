@@ -13,7 +13,7 @@ local function main()
   if not hash or schedule.armed(q, arg.id) ~= arg.job then
     return false
   end
-  if at then
+  if at and schedule.allows(hash, at) then
     hash.ic = string.format("%.0f", call("HINCRBY", schedule.key(q, arg.id), "ic", 1))
     schedule.arm(q, arg.id, hash, at, now)
   else

@@ -7,12 +7,14 @@
 -- emits  added waiting delayed removed duplicated
 -- wire   W-90 W-91 W-94
 -- reply  the time of the run, and the fields of the schedule
-local WANTED = { "name", "data", "opts", "pattern", "every", "tz", "limit", "startDate", "endDate",
-  "toril:offset", "toril:immediately", "toril:cron" }
+-- What says when the runs of a schedule are, but for when they end; and the rest.
+local TIMES = { "pattern", "every", "tz", "startDate", "toril:offset", "toril:immediately",
+  "toril:cron" }
+local REST = { "name", "data", "opts", "limit", "endDate" }
 
-local function same(one, other)
-  for i = 1, #WANTED do
-    if one[WANTED[i]] ~= other[WANTED[i]] then
+local function same(one, other, fields)
+  for i = 1, #fields do
+    if one[fields[i]] ~= other[fields[i]] then
       return false
     end
   end
@@ -30,22 +32,42 @@ local function write(q, hash)
   call("HSET", key, unpack(row))
 end
 
+-- Replace a schedule that has the same times and a run: it stays in step. Give whether that is all:
+-- of a run that has started, whoever goes on from it arms the next one from what stands here.
+local function stay(q, old, hash)
+  local at = schedule.at(q, arg.id)
+  hash.offset = old.offset
+  local runs = call("HGET", q.base .. schedule.armed(q, arg.id), "ats")
+  if not runs and schedule.waits(q, arg.id) then
+    return false, at
+  end
+  hash["toril:over"] = not schedule.allows(hash, at) and "1" or nil
+  write(q, hash)
+  return true
+end
+
 local function put(q, hash, now)
-  local old, at = schedule.read(q, arg.id), tonumber(arg.next)
-  if old and same(old, hash) and schedule.waits(q, arg.id) then
+  local old, at, done = schedule.read(q, arg.id), tonumber(arg.next), false
+  local in_step = old and same(old, hash, TIMES)
+  if in_step and same(old, hash, REST) then
     return
   end
-  local count = old and tonumber(old.ic) or 0
-  if old and schedule.disarm(q, arg.id) then
-    count = count - 1
+  hash.ic, hash.offset = old and old.ic or "0", arg.offset
+  if in_step and schedule.armed(q, arg.id) then
+    done, at = stay(q, old, hash)
   end
-  hash.ic = string.format("%.0f", at and count + 1 or count)
-  hash.offset = arg.offset
+  if done then
+    return
+  elseif old and schedule.disarm(q, arg.id) then
+    hash.ic = string.format("%.0f", hash.ic - 1)
+  end
+  at = at and schedule.allows(hash, at) and at
+  hash.ic = string.format("%.0f", at and hash.ic + 1 or hash.ic)
   hash["toril:over"] = not at and "1" or nil
   write(q, hash)
   if at then
     schedule.arm(q, arg.id, hash, at, now)
-  elseif not call("ZSCORE", q.schedules, arg.id) then
+  elseif not schedule.at(q, arg.id) then
     call("ZADD", q.schedules, now, arg.id)
   end
 end

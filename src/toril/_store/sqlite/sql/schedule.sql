@@ -24,5 +24,5 @@ ON CONFLICT (queue, id) DO UPDATE SET
 -- schedule.drop: Forget a schedule.
 DELETE FROM schedules WHERE queue = ?1 AND id = ?2;
 
--- schedule.armed: The job of a schedule's next run, and where it stands.
-SELECT key, state FROM jobs WHERE queue = ?1 AND id = ?2;
+-- schedule.armed: The job of a schedule's next run, where it stands, how often it has started.
+SELECT key, state, runs FROM jobs WHERE queue = ?1 AND id = ?2;

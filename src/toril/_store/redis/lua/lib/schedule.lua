@@ -13,6 +13,17 @@ function schedule.key(q, id)
   return q.base .. "repeat:" .. id
 end
 
+-- Give the time of the run that a schedule has armed, or had last; nil if there is none.
+function schedule.at(q, id)
+  return tonumber(call("ZSCORE", q.schedules, id))
+end
+
+-- Say whether a schedule may have a run at a time, after those that it has had.
+function schedule.allows(hash, at)
+  local limit, last = tonumber(hash.limit), tonumber(hash.endDate)
+  return not (limit and tonumber(hash.ic) >= limit) and not (last and at > last)
+end
+
 -- Give the id of the run that a schedule has armed, or nil. It may have started since.
 function schedule.armed(q, id)
   local at = call("ZSCORE", q.schedules, id)
