@@ -12,6 +12,7 @@ import pytest
 from tests.runtime import isolated
 from tests.runtime.kit import Heard
 from toril import ConfigError, Job, JobFailed, Toril, current_job
+from toril._run.executors import memory as process_memory
 from toril._run.executors import output, processes
 from toril._run.isolation import take_isolation
 
@@ -505,3 +506,12 @@ async def test_a_name_that_its_module_has_lost_is_refused_at_the_start(memory: T
 
 def _children() -> list[int]:
     return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells it as it is now")
+def test_what_a_process_uses_is_read_anew_each_time() -> None:
+    before = process_memory.own() or 0
+    taken = b"x" * 64_000_000
+
+    assert (process_memory.own() or 0) > before + 32_000_000
+    del taken

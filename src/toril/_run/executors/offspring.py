@@ -225,6 +225,7 @@ class Child:
         except (msgspec.DecodeError, TypeError, ValueError):
             # Somebody else wrote into the pipe: nothing that follows can be trusted.
             process.kill()
+        self._output.hurry.set()
         death = process.bury()
         output.join(OUTPUT_S)
         read = not output.is_alive()

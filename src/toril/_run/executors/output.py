@@ -5,6 +5,7 @@ Never here: the pipe that jobs travel in.
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -13,6 +14,10 @@ from .frames import MARK
 MAX_LINE = 4_096
 # So many lines of one job are passed on; one that prints without end must not fill a disk.
 MAX_LINES = 1_000
+# A little that came is followed by a pause, in which more gathers: a child at work writes a mark
+# for each job, and its worker need not wake for each.
+PAUSE_S = 0.05
+LITTLE = 4_096
 
 Say = Callable[[str], None]
 
@@ -27,20 +32,21 @@ def say(text: str) -> None:
 class Output:
     """Read the output of one child to its end, in a thread.
 
-    `began` is the number of the last job that the child began.
+    `began` is the number of the last job that the child began; `hurry` ends the pauses.
     """
 
-    __slots__ = ("_count", "_label", "_say", "began")
+    __slots__ = ("_count", "_label", "_say", "began", "hurry")
 
     def __init__(self, label: str, say: Say) -> None:
         self.began = 0
+        self.hurry = threading.Event()
         self._label = label
         self._count = 0
         self._say = say
 
     def follow(self, descriptor: int) -> None:
         """Pass everything on until the last process that could write has ended."""
-        for text in _lines(descriptor):
+        for text in _lines(descriptor, self.hurry):
             before, _, after = text.rpartition(MARK)
             number, _, label = after.decode(errors="replace").partition(" ")
             if MARK not in text or not number.isdigit():
@@ -64,7 +70,7 @@ def _cut(text: bytes) -> str:
     return f"{shown}…" if len(text) > MAX_LINE else shown
 
 
-def _lines(descriptor: int) -> Iterator[bytes]:
+def _lines(descriptor: int, hurry: threading.Event) -> Iterator[bytes]:
     """Give lines; of one without end only as much as is ever shown is kept."""
     kept = b""
     while True:
@@ -74,6 +80,8 @@ def _lines(descriptor: int) -> Iterator[bytes]:
                 *whole, kept = (kept + chunk).split(b"\n")
                 yield from whole
                 kept = _bounded(kept)
+                if len(chunk) < LITTLE:
+                    hurry.wait(PAUSE_S)
                 continue
         break
     if kept:
