@@ -107,6 +107,8 @@ TABLE: dict[str, tuple[str, Tests, Tests]] = {
         (
             f"{FAULTS}test_placement.py"
             "::test_what_a_failover_loses_was_acknowledged_in_the_lag_and_nothing_is_stuck",
+            f"{FAULTS}test_failover.py"
+            "::test_a_failover_loses_only_what_no_replica_had_and_nobody_confirmed",
         ),
     ),
     "T08": ("the network is cut, silent, slow, torn", None, (f"{FAULTS}test_network.py",)),
