@@ -1,12 +1,13 @@
 """Two stores, and the ways between them."""
 
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.servers import fresh_prefix, shared_server
+from tests.servers import HOST, RedisCluster, SentinelSet, fresh_prefix, shared_server
 from toril import Toril
 from toril._run.move import Move, Tell
 
@@ -46,7 +47,51 @@ def server_place() -> Place:
     return Place(shared_server().url, fresh_prefix())
 
 
-@pytest.fixture(params=["sqlite to redis", "redis to sqlite"])
+def cluster_place(cluster: RedisCluster) -> Place:
+    """Name queues of a cluster that are not there yet, all in one slot."""
+    nodes = ",".join(f"{HOST}:{node.port}" for node in cluster.nodes)
+    return Place(f"redis+cluster://{nodes}", fresh_prefix(tag=True))
+
+
+def watched_place(watched: SentinelSet) -> Place:
+    """Name queues that are not there yet on the primary that Sentinels name."""
+    return Place(f"redis+sentinel://{HOST}:{watched.ports[0]}/{watched.NAME}", fresh_prefix())
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[RedisCluster]:
+    with RedisCluster() as nodes:
+        yield nodes
+
+
+@pytest.fixture(scope="session")
+def watched() -> Iterator[SentinelSet]:
+    with SentinelSet() as servers:
+        yield servers
+
+
+@pytest.fixture
 def way(request: pytest.FixtureRequest, tmp_path: Path) -> Way:
-    file, server = file_place(tmp_path), server_place()
-    return Way(file, server) if request.param == "sqlite to redis" else Way(server, file)
+    """Give the way that is named, such as "sqlite to redis"."""
+    source, target = (_place(kind, request, tmp_path) for kind in request.param.split(" to "))
+    return Way(source, target)
+
+
+def _place(kind: str, request: pytest.FixtureRequest, folder: Path) -> Place:
+    match kind:
+        case "sqlite":
+            return file_place(folder)
+        case "redis":
+            return server_place()
+        case "cluster":
+            return cluster_place(request.getfixturevalue("cluster"))
+        case _:
+            return watched_place(request.getfixturevalue("watched"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Go the ways that a test or its module names, or from a file to a server and back."""
+    named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "way" in metafunc.fixturenames and "way" not in named:
+        ways = getattr(metafunc.module, "WAYS", ["sqlite to redis", "redis to sqlite"])
+        metafunc.parametrize("way", ways, indirect=True)

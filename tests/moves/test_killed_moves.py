@@ -68,6 +68,11 @@ KILLS = 4
 
 @pytest.mark.timeout(60)
 @pytest.mark.chaos
+@pytest.mark.parametrize(
+    "way",
+    ["sqlite to redis", "redis to sqlite", "sqlite to cluster", "sentinel to cluster"],
+    indirect=True,
+)
 async def test_a_move_that_is_killed_by_chance_loses_and_doubles_nothing(
     way: Way,
 ) -> None:

@@ -7,14 +7,22 @@ from pathlib import Path
 import pytest
 
 from tests.contract.helpers import Kit, complete
-from tests.moves.conftest import Place, Way, server_place
+from tests.moves.conftest import Place, Way, cluster_place, file_place, server_place
 from tests.moves.life import ARRIVED, EXPECTED, LEFT, fill, handlers, run_all, states
+from tests.servers import RedisCluster, fresh_prefix
 from toril._model.schedule import Rule
 from toril._run import move as moving
 from toril._run.move import Moved
 from toril._store.protocol import ScheduleDraft
 from toril.errors import ConfigError, JobExists, JobLocked, WrongState
 
+WAYS = [
+    "sqlite to redis",
+    "redis to sqlite",
+    "sqlite to cluster",
+    "cluster to sentinel",
+    "sentinel to sqlite",
+]
 KIDS = {"waiting": 2, "completed": 1}
 
 
@@ -250,3 +258,37 @@ async def test_a_schedule_that_the_target_refuses_stays_and_is_named(tmp_path: P
 
     assert (moved.jobs, moved.schedules, moved.left) == (1, 0, 1)
     assert "schedule 'odd' stays" in moved.problems[0]
+
+
+# Clusters: what belongs together stands in one slot.
+
+
+async def test_queues_move_from_one_node_of_a_cluster_to_another(cluster: RedisCluster) -> None:
+    source, target = next(
+        (one, other)
+        for one, other in ((cluster_place(cluster), cluster_place(cluster)) for _ in range(100))
+        if cluster.node_of(one.prefix) is not cluster.node_of(other.prefix)
+    )
+    async with source.app() as app:
+        await fill(app)
+
+    await move(Way(source, target))
+
+    async with target.app() as there, source.app() as here:
+        assert await states(there, "work") == ARRIVED
+        assert await states(here, "work") == {}
+
+
+async def test_a_cluster_takes_no_queues_that_would_be_scattered_and_the_source_keeps_them(
+    cluster: RedisCluster, tmp_path: Path
+) -> None:
+    way = Way(file_place(tmp_path), Place(cluster_place(cluster).url, fresh_prefix()))
+    async with way.source.app() as source:
+        await fill(source)
+
+    with pytest.raises(ConfigError, match="hash tag"):
+        await move(way)
+
+    async with way.source.app() as source:
+        assert await states(source, "work") == ARRIVED
+        assert not await source.queue("work").is_paused()
