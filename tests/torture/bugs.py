@@ -1,25 +1,48 @@
-"""Twelve bugs that a system of jobs might have, as edits to a copy of the source.
+"""Bugs that a system of jobs might have, as edits to a copy of the source.
 
-Each names the cheapest scenario that must catch it. They are data: nothing of them is in toril.
+Each names the cheapest scenario that must catch it, and what that says then: a bug that only makes
+the code fall over is not caught. The first twelve are those that every such system should be tried
+with, a kind each. They are data: nothing of them is in toril.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
 OWNERSHIP = "tests/torture/test_ownership.py"
-IDS = "tests/torture/test_ids.py"
+FENCES = "tests/torture/test_fences.py"
+LOCKS = "tests/redis_edits/test_locks.py"
+FLOWS = "tests/contract/test_flows.py"
 PROCESSES = "tests/torture/test_processes.py"
+KINDS = (
+    "the token is not checked",
+    "a lock is renewed without its token",
+    "the lock is not there when the job is",
+    "what a crash leaves behind is not cleaned up",
+    "a finish is not atomic",
+    "a job is acknowledged before it ran",
+    "a refusal is ignored",
+    "nobody looks after a wait",
+    "the local clock is used",
+    "what is due is promoted without bound",
+    "children are counted wrong by one",
+    "there is no jitter",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """One edit: in this file of src/toril, this text becomes that one, wherever it stands."""
+    """One edit: in this file of src/toril, this text becomes that one, wherever it stands.
+
+    Shape    says: a pattern of what the scenario's failure is told by. kind: one of the twelve.
+    """
 
     name: str
     file: str
     right: str
     wrong: str
     scenario: str
+    says: str
+    kind: str | None = None
 
     def put_into(self, source: Path) -> None:
         path = source / "toril" / self.file
@@ -35,6 +58,8 @@ BUGS = (
         "elseif lock ~= d.token and (lock or fields[RUN] ~= d.run) then",
         "elseif false then",
         f"{OWNERSHIP}::test_whoever_lost_a_job_cannot_finish_it[redis-server]",
+        "DID NOT RAISE TorilError",
+        kind=KINDS[0],
     ),
     Bug(
         "jobs are taken back whatever their lock",
@@ -42,6 +67,7 @@ BUGS = (
         "jobs.lock_until <= ?1",
         "jobs.lock_until > 0 * ?1",
         f"{OWNERSHIP}::test_a_job_under_a_lock_is_not_taken_back[file]",
+        r"assert \['1'\] == \[\]",
     ),
     Bug(
         "a claim answers without having set the lock",
@@ -49,6 +75,8 @@ BUGS = (
         'call("SET", key .. ":lock", want.token, "PX", want.lock)',
         "",
         f"{OWNERSHIP}::test_a_job_under_a_lock_is_not_taken_back[redis-server]",
+        r"assert \['1'\] == \[\]",
+        kind=KINDS[2],
     ),
     Bug(
         "locks are renewed once and never again",
@@ -56,6 +84,7 @@ BUGS = (
         "        self._last = time.monotonic()\n\n    def ask",
         '        self._last = float("inf")\n\n    def ask',
         f"{OWNERSHIP}::test_a_lock_is_renewed_for_as_long_as_its_job_runs[redis]",
+        r"job stalled more than|assert \[1, ",
     ),
     Bug(
         "a call that is sent again is carried out again",
@@ -63,6 +92,7 @@ BUGS = (
         "if number == arg.number then",
         "if false then",
         f"{OWNERSHIP}::test_an_add_whose_reply_was_lost_is_done_once[redis]",
+        r"assert \d+ == 6",
     ),
     Bug(
         "a released job is put nowhere",
@@ -70,13 +100,16 @@ BUGS = (
         'call(front and "RPUSH" or "LPUSH", q.wait, id)',
         'if not front then call("LPUSH", q.wait, id) end',
         f"{PROCESSES}::test_a_job_that_outlasts_the_grace_is_started_by_the_successor_at_once[redis]",
+        "JobNotFound",
     ),
     Bug(
         "a parent is released while children are pending",
         "_store/sqlite/sql/finish.sql",
         "SELECT 1 FROM children WHERE parent = jobs.key AND outcome = 'pending'",
         "SELECT 1 FROM children WHERE parent = jobs.key AND outcome = 'nothing'",
-        f"{IDS}::test_the_last_two_children_race_and_the_parent_runs_once[sqlite]",
+        f"{FLOWS}::test_the_last_child_releases_the_parent[file]",
+        "WAITING",
+        kind=KINDS[10],
     ),
     Bug(
         "a schedule is advanced by a run that is not its own",
@@ -84,6 +117,7 @@ BUGS = (
         "info is None or info.job_id != job.id",
         "info is None",
         f"{OWNERSHIP}::test_a_schedule_that_is_advanced_twice_has_one_run_armed[file]",
+        "assert 2 == 1",
     ),
     Bug(
         "bystanders are charged for crashes",
@@ -91,6 +125,7 @@ BUGS = (
         "stalls += int(alone or stalls < alone_from(limit))",
         "stalls, alone = stalls + 1, True",
         f"{OWNERSHIP}::test_a_bystander_of_many_crashes_is_never_given_up[file]",
+        r"\['job stalled",
     ),
     Bug(
         "the marker that wakes workers is never written",
@@ -98,6 +133,7 @@ BUGS = (
         'call("ZADD", q.marker, 0, "0")',
         "",
         f"{OWNERSHIP}::test_an_idle_worker_is_woken[redis]",
+        r"assert \d\.\d+ < 0\.5",
     ),
     Bug(
         "a call is answered before its COMMIT",
@@ -109,6 +145,7 @@ BUGS = (
         "            time.sleep(0.05)\n"
         "            work.commit(unit)\n",
         f"{OWNERSHIP}::test_what_was_acknowledged_is_in_the_file[sqlite]",
+        r"assert \d == \d",
     ),
     Bug(
         "retention lets jobs go that run",
@@ -117,5 +154,141 @@ BUGS = (
         "        AND (NOT ?5 OR expires_ms IS NULL)",
         "WHERE queue = ?1 AND state IN (?2, 'active')\n        AND (NOT ?5 OR expires_ms IS NULL)",
         f"{OWNERSHIP}::test_retention_lets_no_job_go_that_runs[file]",
+        "assert None is <State.ACTIVE",
+    ),
+    Bug(
+        "on SQLite a finish does not look at the token",
+        "_store/sqlite/finish.py",
+        "job.state is not State.ACTIVE or job.token != decision.token",
+        "job.state is not State.ACTIVE",
+        f"{OWNERSHIP}::test_whoever_lost_a_job_cannot_finish_it[file]",
+        "DID NOT RAISE TorilError",
+        kind=KINDS[0],
+    ),
+    Bug(
+        "a lock that ran out counts for whoever had it",
+        "_store/redis/lua/lib/settle.lua",
+        "(lock or fields[RUN] ~= d.run)",
+        "lock",
+        f"{FENCES}::test_of_two_whose_locks_ran_out_only_who_ran_last_finishes[redis-server]",
+        "DID NOT RAISE TorilError",
+        kind=KINDS[0],
+    ),
+    Bug(
+        "any lock is renewed",
+        "_store/redis/lua/renew.lua",
+        'call("GET", lock) == held.token',
+        'call("EXISTS", lock) == 1',
+        f"{FENCES}::test_whoever_lost_a_job_cannot_renew_it[redis-server]",
+        r"assert \[\[\], \[\]\] ==",
+        kind=KINDS[1],
+    ),
+    Bug(
+        "on SQLite any lock is renewed",
+        "_store/sqlite/sql/claim.sql",
+        "WHERE jobs.state = 'active' AND jobs.token = asked.value ->> 2;",
+        "WHERE jobs.state = 'active';",
+        f"{FENCES}::test_whoever_lost_a_job_cannot_renew_it[file]",
+        r"assert \[\[\], \[\]\] ==",
+        kind=KINDS[1],
+    ),
+    Bug(
+        "the lock of a dead worker stays",
+        "_store/redis/lua/recover.lua",
+        '  call("DEL", key .. ":lock")\n',
+        "",
+        f"{LOCKS}::test_a_job_of_a_dead_worker_keeps_neither",
+        r"\{'1:lock'\} == set\(\)",
+        kind=KINDS[3],
+    ),
+    Bug(
+        "the result is committed before what it frees",
+        "_store/sqlite/finish.py",
+        '    unit.run_each("finish.complete", rows, now)\n',
+        '    unit.run_each("finish.complete", rows, now)\n    unit.db.execute("COMMIT")\n    __import__("time").sleep(0.02)\n    unit.db.execute("BEGIN IMMEDIATE")\n',
+        f"{FENCES}::test_a_result_and_what_it_frees_are_seen_at_once",
+        "assert not True",
+        kind=KINDS[4],
+    ),
+    Bug(
+        "a job is completed when it starts",
+        "_run/slots.py",
+        "        self._means.telling.started(slot.job)\n",
+        "        self._means.telling.started(slot.job)\n        self._settle(slot, Ended(Outcome(end=End.RETURNED)))\n",
+        f"{FENCES}::test_a_job_is_active_for_as_long_as_its_handler_runs[sqlite]",
+        r"assert \[.*\] == \[<State.ACTIV",
+        kind=KINDS[5],
+    ),
+    Bug(
+        "who has lost a job tells that it completed",
+        "_run/slots.py",
+        "            if isinstance(error, LockLost | JobNotFound):\n                self._lose(slot)\n",
+        '            if isinstance(error, LockLost | JobNotFound):\n                self._means.telling.settled(\n                    slot.job, decision, "completed", slot.ended, slot.seconds\n                )\n',
+        "tests/runtime/test_worker_locks.py"
+        "::test_a_job_that_was_taken_away_cannot_be_finished[memory]",
+        "TimeoutError",
+        kind=KINDS[6],
+    ),
+    Bug(
+        "who was told of nothing waits on",
+        "_run/trips.py",
+        "self._lanes.wake(hinted or queues, ",
+        "self._lanes.wake(hinted, ",
+        f"{FENCES}::test_a_job_whose_marker_was_swallowed_is_found_all_the_same",
+        "ResultTimeout",
+        kind=KINDS[7],
+    ),
+    Bug(
+        "a claim tells the server what time it is",
+        "_store/redis/consume.py",
+        '"claim", rows.queues, rows.each, now=now,',
+        '"claim", rows.queues, rows.each, now=now or __import__("time").time_ns() // 1_000_000,',
+        f"{FENCES}::test_a_due_time_is_met_by_the_clock_of_the_store[redis-server]",
+        "assert 1 == 0",
+        kind=KINDS[8],
+    ),
+    Bug(
+        "all that is due becomes ready at once",
+        "_store/redis/lua/lib/claims.lua",
+        ', "LIMIT", 0, DUE_A_CALL)',
+        ")",
+        f"{FENCES}::test_a_claim_makes_a_bounded_number_of_due_jobs_ready[redis-server]",
+        "assert 0 < 0",
+        kind=KINDS[9],
+    ),
+    Bug(
+        "on SQLite all that is due becomes ready at once",
+        "_store/sqlite/claim.py",
+        "MAX_DUE = 1_000",
+        "MAX_DUE = 1_000_000_000",
+        f"{FENCES}::test_a_claim_makes_a_bounded_number_of_due_jobs_ready[file]",
+        "assert 0 < 0",
+        kind=KINDS[9],
+    ),
+    Bug(
+        "a parent is released by its last but one",
+        "_store/redis/lua/lib/family.lua",
+        'if call("EXISTS", key .. ":dependencies") == 0 then',
+        'if call("SCARD", key .. ":dependencies") <= 1 then',
+        f"{FLOWS}::test_the_last_child_releases_the_parent[redis-server]",
+        "WAITING",
+        kind=KINDS[10],
+    ),
+    Bug(
+        "chance always says the same",
+        "_run/slots.py",
+        "random=random.random",
+        "random=lambda: 0.5",
+        f"{FENCES}::test_jobs_that_failed_together_do_not_come_back_together[sqlite]",
+        "assert 1 == 20",
+        kind=KINDS[11],
+    ),
+    Bug(
+        "who waits to run alone is charged with the crashes of others",
+        "_store/sqlite/sql/claim.sql",
+        "stalls = taken.value ->> 3, alone = 0,",
+        "stalls = taken.value ->> 3,",
+        f"{FENCES}::test_a_job_that_waits_to_run_alone_once_more_is_a_bystander[file]",
+        r"\(2, True\)",
     ),
 )

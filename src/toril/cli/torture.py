@@ -5,14 +5,20 @@ faults; the test suite has them.
 """
 
 import asyncio
+import glob
 import os
 import random
 import secrets
+import shutil
+import signal
 import sys
 import tempfile
+import threading
 import time
-from asyncio.subprocess import DEVNULL, Process
+from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import Counter, defaultdict
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +27,7 @@ import typer
 
 from toril._run.app import Toril
 from toril._run.job import Job
+from toril.errors import TorilError
 
 from .output import show_error
 
@@ -32,6 +39,14 @@ GAP_S = (0.05, 0.45)
 DRAIN_S = 60.0
 JOB_MS = (5, 50)
 SHOWN = 5
+START_S = 30.0
+TERMINATED = 143
+FAULTS = {
+    "lost": "lost",
+    "stuck": "stuck",
+    "twice": "finished twice",
+    "unexplained": "run again without a kill",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +67,20 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._followed = 0
 
     def note(self, word: str, *facts: object) -> None:
         """Write one line: when, who, and what."""
         line = "|".join(map(str, (time.monotonic_ns(), os.getpid(), word, *facts))) + "\n"
         os.write(self._handle, line.encode())
+
+    def fresh(self) -> list[list[str]]:
+        """Give the lines that were written since this was asked last."""
+        with self.path.open("rb") as file:
+            file.seek(self._followed)
+            text = file.read()
+        self._followed += len(text)
+        return [line.split("|") for line in text.decode().splitlines()]
 
     def lines(self) -> list[list[str]]:
         """Give every line in the order of time."""
@@ -75,90 +99,171 @@ class Judgement:
     explained: int = 0
     lost: list[str] = field(default_factory=list[str])
     stuck: list[str] = field(default_factory=list[str])
+    twice: list[str] = field(default_factory=list[str])
     unexplained: list[str] = field(default_factory=list[str])
 
     @property
     def clean(self) -> bool:
         """Say whether nothing is as it must not be."""
-        return not (self.lost or self.stuck or self.unexplained)
+        return not any(getattr(self, fault) for fault in FAULTS)
 
     def __str__(self) -> str:
+        counts = ", ".join(f"{len(getattr(self, fault))} {told}" for fault, told in FAULTS.items())
         return (
-            f"{self.jobs} jobs, {self.runs} runs, {self.kills} kills of which {self.hits} hit a "
-            f"running job; {len(self.lost)} lost, {len(self.stuck)} stuck, {self.explained} runs "
-            f"again explained by a kill and {len(self.unexplained)} not"
+            f"{self.jobs} jobs were acknowledged, and run {self.runs} times, {self.explained} of "
+            f"them again after a kill; {self.hits} of {self.kills} kills hit a running job\n"
+            f"{counts}: {'every promise was kept' if self.clean else 'A PROMISE WAS BROKEN'}"
         )
 
 
 def torture(words: TortureWords) -> None:
-    """Kill -9 workers at random while jobs keep coming, and see that none is lost."""
+    """Kill -9 workers at random while jobs keep coming, and see that none is lost.
+
+    Exits with 0 when every promise was kept, with 1 when one was broken.
+    """
     seed = random.SystemRandom().randrange(10**6) if words.seed is None else words.seed
     with tempfile.TemporaryDirectory(prefix="toril-torture-") as folder:
         url = words.url or f"sqlite:///{folder}/jobs.db"
         typer.echo(f"killing {words.kills} workers, seed {seed}")
-        judgement = asyncio.run(_storm(url, Path(folder) / "ledger", words.kills, seed))
+        try:
+            judgement = asyncio.run(_storm(url, Path(folder), words.kills, seed))
+        except asyncio.CancelledError:
+            raise typer.Exit(TERMINATED) from None
     typer.echo(str(judgement))
-    for what in ("lost", "stuck", "unexplained"):
-        for found in getattr(judgement, what)[:SHOWN]:
-            show_error(AssertionError(f"{what}: job {found}"))
+    for fault, told in FAULTS.items():
+        for found in getattr(judgement, fault)[:SHOWN]:
+            show_error(AssertionError(f"{told}: job {found}"))
     raise typer.Exit(0 if judgement.clean else 1)
 
 
-async def _storm(url: str, path: Path, kills: int, seed: int) -> Judgement:
-    ledger, rng = Ledger(path), random.Random(seed)
-    prefix = f"torture-{secrets.token_hex(4)}"
-    # What is kept must not go, or it could not be counted.
-    async with Toril(url, prefix=prefix, warn_unserved=False) as app:
-        queue = app.queue(QUEUE, keep="all")
-        workers = [await _start(url, prefix, path) for _ in range(WORKERS)]
-        over = asyncio.Event()
+async def _storm(url: str, folder: Path, kills: int, seed: int) -> Judgement:
+    this = asyncio.current_task()
+    assert this is not None
+    with suppress(NotImplementedError):  # where there are no such signals
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+    rng = random.Random(seed)
+    async with _own_place(url) as app:
+        fleet = Fleet(app, folder)
+        producing = asyncio.create_task(_produce(app, fleet.ledger, rng))
         try:
-            producing = asyncio.create_task(_produce(app, ledger, rng, over))
-            await _until_seen(ledger, workers)
-            for _ in range(kills):
+            for _ in range(WORKERS):
+                await fleet.start()
+            for number in range(kills):
+                await fleet.ready()
                 await asyncio.sleep(rng.uniform(*GAP_S))
-                await _kill_one(ledger, workers, rng)
-                workers.append(await _start(url, prefix, path))
-            over.set()
-            await producing
+                await fleet.kill_one(rng)
+                await fleet.start()
+                _show_progress(number + 1, kills)
+            producing.cancel()
+            with suppress(asyncio.CancelledError):
+                await producing
             await _drain(app)
-            return await _judge(app, ledger)
+            return await _judge(app, fleet.ledger)
         finally:
-            for worker in workers:
+            producing.cancel()
+            await asyncio.gather(producing, return_exceptions=True)
+            await fleet.end()
+
+
+def _show_progress(done: int, kills: int) -> None:
+    if sys.stderr.isatty():
+        typer.echo(f"\r{done} of {kills} killed", nl=done == kills, err=True)
+
+
+@asynccontextmanager
+async def _own_place(url: str) -> AsyncGenerator[Toril]:
+    """Have a prefix that nobody uses, and leave nothing there."""
+    app = Toril(url, prefix=f"torture-{secrets.token_hex(4)}", warn_unserved=False)
+    # What is kept must not go, or it could not be counted.
+    queue = app.queue(QUEUE, keep="all")
+    try:
+        async with app:
+            try:
+                yield app
+            finally:
+                with suppress(TorilError):  # what went wrong before is what is to be told
+                    await queue.obliterate(force=True)
+                    await _forget_workers(app)
+    finally:
+        scheme, _, path = app.context.store.url.partition(":///")
+        if scheme == "sqlite":
+            _remove_file(path)
+
+
+async def _forget_workers(app: Toril) -> None:
+    dead = {worker.id: "killed" for worker in await app.workers()}
+    await app.context.store.recover((QUEUE,), dead=dead)
+
+
+def _remove_file(path: str) -> None:
+    for name in glob.glob(f"{glob.escape(path)}*"):
+        if os.path.isdir(name):
+            shutil.rmtree(name, ignore_errors=True)
+        else:
+            os.unlink(name)
+
+
+class Fleet:
+    """The worker processes, all of one program, and the ledger they write to."""
+
+    def __init__(self, app: Toril, folder: Path) -> None:
+        self._app = app
+        self._folder = folder
+        self._workers: list[Process] = []
+        self._up: set[int] = set()
+        self.ledger = Ledger(folder / "ledger")
+
+    async def start(self) -> None:
+        """Start one more worker."""
+        place = (self._app.url, self._app.prefix, str(self.ledger.path))
+        with (self._folder / "errors").open("ab") as errors:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "toril.cli.torture", *place),
+                stdin=PIPE,  # which ends with this process, and the worker with that
+                stdout=DEVNULL,
+                stderr=errors,
+            )
+        self._workers.append(process)
+
+    async def ready(self) -> None:
+        """Wait for two at least: else the newest would always be hit, in its first moments."""
+        deadline = time.monotonic() + START_S
+        while len(self._candidates()) < WORKERS - 1:
+            ended = [each.returncode for each in self._workers if each.returncode is not None]
+            if ended or time.monotonic() > deadline:
+                raise TorilError(self._why(ended))
+            await asyncio.sleep(0.02)
+
+    def _candidates(self) -> list[Process]:
+        self._up |= {int(line[1]) for line in self.ledger.fresh() if line[2] == "up"}
+        return [each for each in self._workers if each.pid in self._up and each.returncode is None]
+
+    def _why(self, codes: Sequence[int]) -> str:
+        said = (self._folder / "errors").read_text("utf-8", "replace").split("\n")
+        last = next((line for line in reversed(said) if line.strip()), "it said nothing")
+        how = f"ended by itself with {codes[0]}" if codes else f"is not up after {START_S:.0f} s"
+        return f"a worker {how}: {last}"
+
+    async def kill_one(self, rng: random.Random) -> None:
+        """Kill one of those that are up."""
+        victim = rng.choice(self._candidates())
+        self._workers.remove(victim)
+        at = time.monotonic_ns()
+        victim.kill()
+        await victim.wait()
+        self.ledger.note("killed", victim.pid, at)
+
+    async def end(self) -> None:
+        """Kill them all."""
+        for worker in self._workers:
+            with suppress(ProcessLookupError):
                 worker.kill()
-                await worker.wait()
-            await queue.obliterate(force=True)
+            await worker.wait()
 
 
-async def _start(url: str, prefix: str, path: Path) -> Process:
-    command = (sys.executable, "-m", "toril.cli.torture", url, prefix, str(path))
-    return await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stderr=DEVNULL)
-
-
-def _seen(ledger: Ledger) -> set[int]:
-    return {int(line[1]) for line in ledger.lines() if line[2] == "up"}
-
-
-async def _until_seen(ledger: Ledger, workers: list[Process]) -> None:
-    """Wait for two at least: else the newest would always be hit, in its first moments."""
-    while len(_seen(ledger) & {worker.pid for worker in workers}) < WORKERS - 1:  # noqa: ASYNC110  # other processes write it
-        await asyncio.sleep(0.02)
-
-
-async def _kill_one(ledger: Ledger, workers: list[Process], rng: random.Random) -> None:
-    await _until_seen(ledger, workers)
-    up = _seen(ledger)
-    victim = rng.choice([worker for worker in workers if worker.pid in up])
-    workers.remove(victim)
-    at = time.monotonic_ns()
-    victim.kill()
-    await victim.wait()
-    ledger.note("killed", victim.pid, at)
-
-
-async def _produce(app: Toril, ledger: Ledger, rng: random.Random, over: asyncio.Event) -> None:
+async def _produce(app: Toril, ledger: Ledger, rng: random.Random) -> None:
     queue = app.queue(QUEUE)
-    while not over.is_set():
+    while True:
         if (await queue.counts()).ready < BACKLOG:
             batch = [("work", {"ms": rng.randint(*JOB_MS)}) for _ in range(20)]
             for job in await queue.add_many(batch):
@@ -178,7 +283,7 @@ async def _drain(app: Toril) -> None:
 
 async def _judge(app: Toril, ledger: Ledger) -> Judgement:
     """Hold the ledger against the store."""
-    added, starts, ended, killed = _read(ledger)
+    added, starts, ended, settled, killed = _read(ledger)
     judgement = Judgement(jobs=len(added), runs=sum(map(len, starts.values())), kills=len(killed))
     hit: set[int] = set()
     for job_id in added:
@@ -188,6 +293,8 @@ async def _judge(app: Toril, ledger: Ledger) -> Judgement:
             judgement.lost.append(f"{job_id}: {state or 'gone'}")
         elif state != "completed":
             judgement.stuck.append(f"{job_id}: {state}")
+        if settled[job_id] > 1:
+            judgement.twice.append(job_id)
         for place, (at, pid) in enumerate(starts[job_id]):
             if pid in killed and (pid not in ended[job_id]):
                 hit.add(pid)
@@ -203,10 +310,12 @@ async def _judge(app: Toril, ledger: Ledger) -> Judgement:
 
 
 Starts = dict[str, list[tuple[int, int]]]
+Facts = tuple[list[str], Starts, dict[str, Counter[int]], Counter[str], dict[int, int]]
 
 
-def _read(ledger: Ledger) -> tuple[list[str], Starts, dict[str, Counter[int]], dict[int, int]]:
+def _read(ledger: Ledger) -> Facts:
     added: list[str] = []
+    settled: Counter[str] = Counter()
     starts: Starts = defaultdict(list)
     ended: dict[str, Counter[int]] = defaultdict(Counter)
     killed: dict[int, int] = {}
@@ -218,16 +327,19 @@ def _read(ledger: Ledger) -> tuple[list[str], Starts, dict[str, Counter[int]], d
                 starts[facts[0]].append((int(at), int(pid)))
             case "end":
                 ended[facts[0]][int(pid)] += 1
+            case "settled":
+                settled[facts[0]] += 1
             case "killed":
                 killed[int(facts[0])] = int(facts[1])
             case _:
                 pass
-    return added, starts, ended, killed
+    return added, starts, ended, settled, killed
 
 
 async def _work(url: str, prefix: str, path: str) -> None:
     """Be one of the workers that are killed."""
     ledger = Ledger(Path(path))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     async with Toril(url, prefix=prefix) as app:
 
         async def run(job: Job[Any]) -> None:
@@ -238,7 +350,17 @@ async def _work(url: str, prefix: str, path: str) -> None:
         quick: dict[str, Any] = {"lock": "1s", "stalled_interval": "300ms"}
         worker = app.worker(QUEUE, run, concurrency=CONCURRENCY, **quick)
         worker.on("ready")(lambda: ledger.note("up"))
+
+        @worker.on("completed")
+        def settled(job: Job[Any], result: object) -> None:
+            ledger.note("settled", job.id)
+
         await worker.run()
+
+
+def _end_with_parent() -> None:
+    os.read(0, 1)
+    os._exit(1)
 
 
 if __name__ == "__main__":
