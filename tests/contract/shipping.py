@@ -10,7 +10,7 @@ from toril._model.report import Child, Selected, Selection
 from toril._model.states import State
 
 ORIGIN = "sqlite:///elsewhere.db bull"
-_PARTS = ("lines", "children", "alone", "hold", "armed")
+_PARTS = ("lines", "children", "hold", "armed")
 
 
 def parcel(state: State = State.WAITING, *, id: str = "moved", **given: Any) -> Parcel:

@@ -107,16 +107,15 @@ async def test_tries_stacks_and_logs_travel(way: tuple[Kit, Kit]) -> None:
     assert (await target.store.logs(ref)).lines == ("one", "two")
 
 
-async def test_a_job_that_crashed_stays_alone(way: tuple[Kit, Kit]) -> None:
+async def test_a_job_that_crashed_has_its_crashes_counted_on(way: tuple[Kit, Kit]) -> None:
     source, target = way
     ref = await source.add()
     await source.crash()
-    await source.update(ref, alone=True)
 
     await carry(source, target, ref)
 
-    arrived = await packed(target, ref)
-    assert (arrived.alone, arrived.record.stalls) == (True, 1)
+    await target.crash()
+    assert (await target.record(ref)).stalls == 2
 
 
 async def test_a_job_that_is_to_fail_fails_there(way: tuple[Kit, Kit]) -> None:

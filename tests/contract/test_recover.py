@@ -1,21 +1,28 @@
 """recover: jobs of workers that are gone come back, are counted, and fail when it is too much."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.contract.helpers import (
     KIDS,
     LOCK,
     QUEUE,
+    SECOND,
     T0,
     Kit,
+    again,
     complete,
     fail,
     ids,
     new,
     ref_of,
+    release,
+    snooze,
 )
+from toril._model.decide import Decision
 from toril._model.options import Dedup
-from toril._model.record import Try
+from toril._model.record import Claim, Try
 from toril._model.states import State
 from toril._store.protocol import Recovered
 from toril.errors import LockLost
@@ -223,6 +230,43 @@ async def test_who_crashed_alone_within_the_limit_is_forgiven(kit: Kit) -> None:
     taken = await kit.store.recover([QUEUE], max_stalls=1, now=kit.now)
 
     assert [one.fatal for one in taken] == [False]
+
+
+@pytest.mark.parametrize("end", [again, snooze, release, lambda claim: again(claim, SECOND)])
+async def test_who_ran_alone_once_is_not_to_blame_for_a_later_run_beside_others(
+    kit: Kit, end: Callable[[Claim], Decision]
+) -> None:
+    await kit.add(attempts=5)
+    for _ in range(2):
+        await kit.crash()
+    claim = await kit.claim()
+    await kit.update(ref_of(claim), alone=True, token=claim.token)
+    await kit.settle(end(claim))
+    kit.tick(SECOND)
+
+    late = await kit.crash()
+
+    assert (await kit.record(ref_of(late))).stalls == 2
+
+
+async def test_of_many_that_crash_together_again_and_again_only_who_ran_alone_fails(
+    kit: Kit,
+) -> None:
+    """As a worker does it that dies of one of them: the first to be tried alone is another."""
+    refs = await kit.add_many(3)
+    for _ in range(2):
+        await kit.ask(3)
+        kit.tick(LOCK + 1)
+        await kit.recover(QUEUE)
+    for _ in range(2):
+        jobs = {claim.record.id: claim for claim in (await kit.ask(3)).jobs}
+        await kit.update(refs[1], alone=True, token=jobs[refs[1].id].token)
+        kit.tick(LOCK + 1)
+        await kit.recover(QUEUE)
+
+    found = {claim.record.id: claim.record for claim in (await kit.ask(3)).jobs}
+    assert {id: record.stalls for id, record in found.items()} == {"1": 2, "2": 4, "3": 2}
+    assert [id for id, record in found.items() if record.deferred] == ["2"]
 
 
 async def test_a_child_that_was_taken_back_still_holds_its_parent(kit: Kit) -> None:

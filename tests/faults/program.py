@@ -29,6 +29,7 @@ def skew_clock(seconds: float) -> None:
 async def main(url: str, prefix: str, ledger: Ledger, options: dict[str, str]) -> None:
     # Imported late: the clock has to be wrong from the first moment.
     from tests.chaos.app import JOBS, PARENTS, register
+    from tests.torture.parricide import bystander, parricide
     from toril import Job, Toril
 
     app = Toril(url, prefix=prefix)
@@ -63,6 +64,9 @@ async def main(url: str, prefix: str, ledger: Ledger, options: dict[str, str]) -
     async def poison(job: Job[Any]) -> None:
         begin(job)
         os.kill(os.getpid(), signal.SIGKILL)
+
+    jobs.handler("parricide", isolation="process")(parricide)
+    jobs.handler("bystander", isolation="process")(bystander)
 
     each = int(options["concurrency"])
     worker = app.worker(

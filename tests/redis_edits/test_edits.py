@@ -57,11 +57,15 @@ async def test_a_job_that_lets_go_of_its_dedup_key_frees_it(kit: Kit, wire: Wire
     assert await kit.add(dedup=Dedup("key")) != held
 
 
-async def test_that_a_job_runs_alone_is_a_field(kit: Kit, wire: Wire) -> None:
+async def test_that_a_job_runs_alone_is_a_field_that_says_in_which_run(
+    kit: Kit, wire: Wire
+) -> None:
     ref = await kit.add()
+    await kit.crash()
+    await kit.claim()
 
     await kit.update(ref, alone=True)
-    assert wire.hash(ref.id)["toril:alone"] == "1"
+    assert wire.hash(ref.id)["toril:alone"] == "2"
 
     await kit.update(ref, alone=False)
     assert "toril:alone" not in wire.hash(ref.id)

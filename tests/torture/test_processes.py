@@ -97,6 +97,28 @@ async def test_a_job_that_kills_its_workers_fails_and_the_others_complete(site: 
         assert (await queue.counts()).completed == 60
 
 
+@pytest.mark.timeout(120)
+async def test_jobs_in_children_that_kill_their_workers_together_fail_and_no_other(
+    site: Site,
+) -> None:
+    """T04: whose child it was that took the worker down is found out by running each alone."""
+    async with site.app() as app, site.workers(2, "lock=1s", "interval=300ms") as pair:
+        queue = app.queue(JOBS)
+        killers = await queue.add_many([("parricide", {})] * 2)
+        others = await queue.add_many([("bystander", {"ms": 200})] * 8)
+        keeper = asyncio.create_task(pair.keep_up())
+        for killer in killers:
+            await until(lambda job=killer: has_failed(job), within=90)
+        await asyncio.gather(*(job.result(timeout=30) for job in others))
+        keeper.cancel()
+
+        for killer in killers:
+            error = (await killer.refresh()).error or ""
+            assert error.startswith("job stalled more than allowable limit: worker ")
+            assert killer.record.stalls == 3 + 1
+        assert max([(await job.refresh()).record.stalls for job in others]) <= 2
+
+
 @pytest.mark.timeout(60 + 30 * ROUNDS)
 async def test_workers_that_are_told_to_stop_leave_nothing_behind(site: Site) -> None:
     """T05: SIGTERM at any moment; what runs is ended, nothing is run again or left locked."""

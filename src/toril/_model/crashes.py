@@ -1,7 +1,19 @@
 """Who is to blame when the process that runs a job dies. Pure. Never here: taking a job back."""
 
+from typing import NamedTuple
+
 STALLED_REASON = "job stalled more than allowable limit"
+# What is said of a worker (%s) that let its lock lapse.
+SILENT = "worker %s was not heard of: it died, or stood still"
 _ALONE_FROM = 2
+_NEVER = 2**31
+
+
+class Blame(NamedTuple):
+    """How crashes are charged: one more while there were fewer than `below`; fatal over `over`."""
+
+    below: int
+    over: int
 
 
 def alone_from(limit: int) -> int:
@@ -13,15 +25,23 @@ def alone_from(limit: int) -> int:
     return min(_ALONE_FROM, max(limit, 1))
 
 
+def blames(limit: int) -> tuple[Blame, Blame]:
+    """Say how a job is charged that ran beside others, and how one that ran by itself.
+
+    A bystander is not to blame, only a job that ran by itself is, unless no crash is allowed at
+    all. One that was held to be run by itself, and had not begun, did not crash anything.
+    """
+    return Blame(alone_from(limit), _NEVER if limit else 0), Blame(_NEVER, limit)
+
+
 def charge(stalls: int, *, alone: bool, limit: int, once: bool = False) -> tuple[int, bool]:
     """Count a crash, and say whether the job is to fail for it.
 
-    A bystander is not to blame, only a job that ran by itself is. One that was held to be run by
-    itself, and had not begun, did not crash anything. A job that must run at most `once` fails
-    whoever is to blame: nobody knows how far it came.
+    A job that must run at most `once` fails whoever is to blame: nobody knows how far it came.
     """
-    stalls += int(alone or stalls < alone_from(limit))
-    return stalls, once or (stalls > limit and (alone or limit == 0))
+    blame = blames(limit)[alone]
+    stalls += stalls < blame.below
+    return stalls, once or stalls > blame.over
 
 
 def stalled_reason(how: str | None) -> str:

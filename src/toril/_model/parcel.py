@@ -25,15 +25,14 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
 class Parcel(msgspec.Struct, frozen=True, kw_only=True):
     """A job with all that its store keeps of it.
 
-    Shape    lines: its log. children: as `Store.children` lists them. alone: it runs by itself in
-             its worker. hold: the dedup key of its record, if it holds that now. armed: it is
-             the next run of its schedule, and travels with that.
+    Shape    lines: its log. children: as `Store.children` lists them. hold: the dedup key of its
+             record, if it holds that now. armed: it is the next run of its schedule, and travels
+             with that.
     """
 
     record: Record
     lines: tuple[str, ...] = ()
     children: tuple[Child, ...] = ()
-    alone: bool = False
     hold: Hold | None = None
     armed: bool = False
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from toril._model.crashes import alone_from
+from toril._model.crashes import SILENT, STALLED_REASON, blames
 from toril._model.decide import Action, Decision, End
 from toril._model.options import JobOptions, Keep, from_text
 from toril._model.record import Claim, Record
@@ -95,10 +95,11 @@ async def recover(
     each: dict[str, list[Any]] = {
         "look": [(number,) for number in numbers.values()],
         "dead": list(dead.items()),
+        "blame": list(blames(max_stalls)),
     }
     names = list(numbers)
     taken: list[tuple[int, str, int, int]] = await server.run(
-        "recover", names, each, now=now, limit=max_stalls, alone_from=alone_from(max_stalls)
+        "recover", names, each, now=now, reason=STALLED_REASON, silent=SILENT
     )
     return [
         Recovered(queue=names[place - 1], id=id, stalls=stalls, fatal=bool(fatal))

@@ -60,7 +60,6 @@ def _extras(server: Server, record: Record) -> list[tuple[Any, ...]]:
     beside = [f"{key}:{word}" for word in ("dependencies", "processed", "failed", "unsuccessful")]
     dedup, scheduled = f"{base}de:{record.dedup}", f"{base}repeat"
     return [
-        ("HGET", key, "toril:alone"),
         ("LRANGE", f"{key}:logs", 0, -1),
         ("EXISTS", *beside),
         ("GET", dedup),
@@ -72,14 +71,13 @@ def _extras(server: Server, record: Record) -> list[tuple[Any, ...]]:
 
 
 async def _parcel(server: Server, record: Record, told: Sequence[Any], now: Millis) -> Parcel:
-    alone, lines, children, holder, left, kept, next_run, over = told
+    lines, children, holder, left, kept, next_run, over = told
     ref = Ref(record.queue, record.id)
     family = await read.children(server, ref, None, _EVERY_CHILD) if children else None
     return Parcel(
         record=record,
         lines=tuple(lines),
         children=family.items if family else (),
-        alone=alone == "1",
         hold=_hold(server.prefix, record, now + left if left > 0 else None, kept)
         if holder == record.id and record.dedup is not None
         else None,
@@ -229,7 +227,6 @@ def _fields(prefix: str, parcel: Parcel, origin: str) -> dict[str, Any]:
         "finishedOn": record.finished_ms if finished else None,
         "pb": record.worker,
         "toril:unknown": record.unknown or None,
-        "toril:alone": "1" if parcel.alone else None,
         "toril:letter": record.letter,
         "toril:cancel": record.cancelled,
         "toril:origin": origin,

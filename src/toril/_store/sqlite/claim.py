@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from toril._model.crashes import charge, stalled_reason
+from toril._model.crashes import SILENT, charge, stalled_reason
 from toril._model.record import Claim, Record, Ref
 from toril._model.times import Millis
 from toril._store.protocol import Claimed, ClaimRequest, Recovered
@@ -148,7 +148,7 @@ class Dead:
             return told
         if pid is not None:
             return f"worker {worker} died: its process {pid} on {host} is gone"
-        return f"worker {worker} was not heard of: it died, or stood still"
+        return SILENT % worker
 
 
 def recover(unit: Unit, queues: Sequence[str], now: Millis, dead: Dead) -> list[Recovered]:

@@ -36,16 +36,13 @@ def pack(read: Reading, refs: Sequence[Ref]) -> list[Parcel | None]:
     ]
 
 
-def _parcel(
-    read: Reading, record: Record, lines: list[str], alone: int, family: int, *rest: Any
-) -> Parcel:
+def _parcel(read: Reading, record: Record, lines: list[str], family: int, *rest: Any) -> Parcel:
     armed, hold = rest
     ref = Ref(record.queue, record.id)
     return Parcel(
         record=record,
         lines=tuple(lines),
         children=children(read, ref, None, _EVERY_CHILD).items if family else (),
-        alone=bool(alone),
         hold=None if hold is None else _hold(record.queue, *hold),
         armed=bool(armed),
     )
@@ -150,7 +147,7 @@ class _Restoring:
         row += [record.data, record.opts, state, lane, queue.take_positions(1)]
         row += [record.priority, record.delay_ms, record.created_ms, due, record.started_ms]
         row += [finished, expires, record.attempts_made, record.runs, record.stalls]
-        row += [int(parcel.alone), record.unknown, record.progress, record.result, record.reason]
+        row += [record.unknown, record.progress, record.result, record.reason]
         row += [to_json(record.stack) if record.stack else None, record.worker]
         row += [self.keys.get(parent) if parent else None, record.parent_queue, record.parent_id]
         row += [options.parent_on_fail, int(bool(parcel.children)), record.schedule, record.dedup]

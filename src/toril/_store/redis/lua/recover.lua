@@ -1,15 +1,15 @@
 -- Take jobs back whose lock is gone, or whose worker is dead; they are next, the stall is counted.
 --
 -- keys   queue...
--- args   caller number now limit alone_from
+-- args   caller number now reason silent
 -- each   look: queue
 -- each   dead: worker how
+-- each   blame: below over
 -- use    clock event once tries wake
 -- emits  waiting stalled
 -- wire   W-54
 -- reply  for each job: place of its queue, id, stalls, whether its next claim fails it
 local A_CALL = 250
-local REASON = "job stalled more than allowable limit"
 local RUN_ONCE = '"on_crash":"fail"'
 
 -- How each worker died that is known to be dead.
@@ -39,28 +39,21 @@ local function lockless(q)
   return found
 end
 
--- Count the stall of a job. A bystander of a crash is not to blame, only who ran by itself;
--- who was held to run by itself, and had not begun, did not crash anything. Who must not run twice
--- fails whoever is to blame.
+-- Count the stall of a job, as one is blamed that ran beside others, or by itself in this run.
+-- Who must not run twice fails whoever is to blame.
 local function charge(key, fields, how)
-  local limit, stalls = tonumber(arg.limit), tonumber(fields[1]) or 0
-  local alone = fields[2] == "1"
-  if alone or stalls < tonumber(arg.alone_from) then
+  local stalls, alone = tonumber(fields[1]) or 0, fields[2] and fields[2] == fields[3]
+  local blame = each.blame[alone and 2 or 1]
+  if stalls < tonumber(blame.below) then
     stalls = stalls + 1
   end
   local once = string.find(fields[7] or "", RUN_ONCE, 1, true)
-  local fatal = once or stalls > limit and (alone or limit == 0)
+  local fatal = once or stalls > tonumber(blame.over)
   call("HSET", key, "stc", stalls)
-  call("HDEL", key, "toril:alone")
   if fatal then
-    call("HSET", key, "defa", REASON .. ": " .. how)
+    call("HSET", key, "defa", arg.reason .. ": " .. how)
   end
   return stalls, fatal
-end
-
--- Say what is known of a worker that let its lock lapse.
-local function silent(worker)
-  return "worker " .. (worker or "of another kind") .. " was not heard of: it died, or stood still"
 end
 
 local function take_back(q, id, now)
@@ -75,7 +68,7 @@ local function take_back(q, id, now)
   call("RPUSH", q.wait, id)
   wake.soon(q)
   local worker = fields[4] and cjson.encode(fields[4]) or "null"
-  local how = died[fields[4] or ""] or silent(fields[4])
+  local how = died[fields[4] or ""] or string.format(arg.silent, fields[4] or "of another kind")
   local stalls, fatal = charge(key, fields, how)
   local rest = (fields[5] or "null") .. ',"stalled",' .. cjson.encode(how)
   local tail = "[" .. worker .. "," .. rest .. "]"

@@ -45,7 +45,7 @@ local function write(q, patch, key)
     event.emit(q, "progress", "jobId", patch.id, "data", patch.progress)
   end
   if patch.alone == "1" then
-    call("HSET", key, "toril:alone", "1")
+    call("HSET", key, "toril:alone", call("HGET", key, "ats") or "0")
   elseif patch.alone == "0" then
     call("HDEL", key, "toril:alone")
   end

@@ -68,8 +68,8 @@ SELECT json_group_array(json_array(
 ))
 FROM (
     SELECT
-        jobs.key, queues.name, jobs.id, jobs.stalls, jobs.alone, jobs.runs, jobs.worker,
-        jobs.started_ms,
+        jobs.key, queues.name, jobs.id, jobs.stalls, jobs.alone = jobs.runs AS alone, jobs.runs,
+        jobs.worker, jobs.started_ms,
         iif(json_valid(jobs.opts), jobs.opts, '{}') ->> '$.toril.on_crash' = 'fail' AS once,
         processes.host, processes.pid
     FROM jobs
@@ -89,7 +89,7 @@ FROM (
 
 -- claim.take_back: Put stalled jobs to the front of waiting: key, position, deferred failure, stalls.
 UPDATE jobs SET
-    state = 'waiting', lane = 0, position = taken.value ->> 1, stalls = taken.value ->> 3, alone = 0,
+    state = 'waiting', lane = 0, position = taken.value ->> 1, stalls = taken.value ->> 3,
     deferred = coalesce(taken.value ->> 2, deferred), token = NULL, lock_until = NULL, owner = NULL
 FROM json_each(?1) AS taken
 WHERE jobs.key = taken.value ->> 0;

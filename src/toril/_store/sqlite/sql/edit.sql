@@ -30,8 +30,8 @@ UPDATE jobs SET cancelled = ?2, deferred = ?3 WHERE key = ?1;
 -- edit.scheduled: Whether a job is the next run of a schedule.
 SELECT EXISTS (SELECT 1 FROM schedules WHERE queue = ?1 AND job_id = ?2);
 
--- edit.alone: Note that a job runs by itself in its worker.
-UPDATE jobs SET alone = ?2 WHERE key = ?1;
+-- edit.alone: Note that this run of a job is by itself in its worker.
+UPDATE jobs SET alone = iif(?2, runs, 0) WHERE key = ?1;
 
 -- edit.priority: Change a job's priority wherever it is.
 UPDATE jobs SET priority = ?2 WHERE key = ?1;

@@ -1,11 +1,10 @@
--- move.extras: What hangs on jobs beside their records: number, log, alone, family, armed, hold.
+-- move.extras: What hangs on jobs beside their records: number, log, family, armed, hold.
 SELECT json_group_array(json_array(
     asked.key,
     json((
         SELECT json_group_array(text)
         FROM (SELECT text FROM logs WHERE logs.job = jobs.key ORDER BY line)
     )),
-    jobs.alone,
     jobs.family,
     EXISTS (
         SELECT 1 FROM schedules WHERE schedules.queue = jobs.queue AND schedules.job_id = jobs.id
@@ -28,7 +27,7 @@ JOIN jobs ON jobs.queue = queues.key AND jobs.id = asked.value ->> 1;
 -- move.jobs: Store jobs with every column as it stood in another store.
 INSERT INTO jobs (
     key, queue, id, name, data, opts, state, lane, position, priority, delay_ms, created_ms,
-    due_ms, started_ms, finished_ms, expires_ms, attempts_made, runs, stalls, alone, unknown,
+    due_ms, started_ms, finished_ms, expires_ms, attempts_made, runs, stalls, unknown,
     progress, result, reason, stack, worker, parent, parent_queue, parent_id, policy, family,
     schedule, dedup, deferred, origin, letter, cancelled
 )
@@ -38,7 +37,7 @@ SELECT
     value ->> 14, value ->> 15, value ->> 16, value ->> 17, value ->> 18, value ->> 19,
     value ->> 20, value ->> 21, value ->> 22, value ->> 23, value ->> 24, value ->> 25,
     value ->> 26, value ->> 27, value ->> 28, value ->> 29, value ->> 30, value ->> 31,
-    value ->> 32, value ->> 33, value ->> 34, value ->> 35, value ->> 36
+    value ->> 32, value ->> 33, value ->> 34, value ->> 35
 FROM json_each(?1);
 
 -- move.lines: Store the logs of jobs: job, number, text.
