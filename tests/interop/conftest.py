@@ -14,13 +14,14 @@ from tests.servers import RedisServer, fresh_prefix, shared_server
 
 # Node against itself is no proof of toril; these two hold the harness to account.
 CONTROLS = [("node6", "node6", "node6"), ("node5", "node5", "node5")]
-# toril beside one version of Node at a time: what both versions agree on, they agree on together.
+# toril beside one version of Node at a time; the main tests also with all three on one queue.
 TRIOS = CONTROLS + [
     trio
     for node in ("node6", "node5")
     for trio in itertools.product(("toril", node), repeat=3)
     if "toril" in trio and (node in trio or node == "node6")
 ]
+MIXED = list(itertools.permutations(("toril", "node6", "node5")))
 DUOS = [
     ("node6", "node6"),
     *itertools.permutations(("toril", "node6")),
@@ -120,23 +121,27 @@ async def sides(server: RedisServer, peers: dict[int, Peer], prefix: str) -> Asy
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what BullMQ 5 cannot do: those places of a trio or duo, by their numbers."""
+    """Leave out what BullMQ 5 cannot do, and all three sides at once but in the main tests.
 
-    def possible(item: pytest.Item) -> bool:
-        mark = item.get_closest_marker("without_node5")
-        if mark is None or not isinstance(item, pytest.Function):
+    A mark names the places of a trio or duo in which BullMQ 5 cannot be, by their numbers.
+    """
+
+    def wanted(item: pytest.Item) -> bool:
+        if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
             return True
-        params = item.callspec.params
-        sides = params.get("trio") or params.get("duo") or ()
-        return not any(sides[place] == "node5" for place in mark.args)
+        sides = item.callspec.params.get("trio") or item.callspec.params.get("duo") or ()
+        if sides in MIXED and item.get_closest_marker("mixed") is None:
+            return False
+        mark = item.get_closest_marker("without_node5")
+        return mark is None or not any(sides[place] == "node5" for place in mark.args)
 
-    left_out = [item for item in items if not possible(item)]
+    left_out = [item for item in items if not wanted(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if possible(item)]
+        items[:] = [item for item in items if wanted(item)]
 
 
-@pytest.fixture(params=TRIOS, ids="-".join)
+@pytest.fixture(params=TRIOS + MIXED, ids="-".join)
 def trio(request: pytest.FixtureRequest, sides: Sides) -> Trio:
     return Trio(*(sides(name) for name in request.param))
 

@@ -25,6 +25,7 @@ VALUES: list[Any] = [
 ]
 
 
+@pytest.mark.mixed
 async def test_a_job_is_run_and_read_as_it_was_added(trio: Trio) -> None:
     before = time.time() * 1000
     data = does(["seen"], card="cat.jpg", size=[640, 480])
@@ -86,6 +87,7 @@ async def test_a_batch_runs_in_its_order(trio: Trio) -> None:
     assert [run.name for run in await trio.worker.runs()] == names
 
 
+@pytest.mark.mixed
 async def test_a_delayed_job_waits_its_time_and_no_longer(trio: Trio) -> None:
     await trio.worker.work("cards")
 

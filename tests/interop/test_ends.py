@@ -19,6 +19,7 @@ async def test_nothing_returned_is_null(trio: Trio) -> None:
     assert (await trio.read("cards", job)).result is None
 
 
+@pytest.mark.mixed
 @pytest.mark.parametrize(
     ("backoff", "waits"),
     [
@@ -63,6 +64,7 @@ async def test_a_custom_backoff_may_give_up(trio: Trio) -> None:
     assert (seen.attempts_made, seen.reason) == (2, "never")
 
 
+@pytest.mark.mixed
 async def test_the_last_failure_is_final_and_tells_why(trio: Trio) -> None:
     await trio.reader.listen("cards")
     reason = 'boom é 漢 "quoted"\nsecond line'

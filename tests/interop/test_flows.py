@@ -19,6 +19,7 @@ def key(trio: Trio, queue: str, job: str) -> str:
     return f"{trio.reader.prefix}:{queue}:{job}"
 
 
+@pytest.mark.mixed
 async def test_three_levels_across_queues_run_from_the_leaves_up(trio: Trio) -> None:
     made = await trio.producer.add_flow(
         tree(
@@ -68,6 +69,7 @@ POLICIES: dict[str, tuple[dict[str, Any], str, dict[str, int]]] = {
 }
 
 
+@pytest.mark.mixed
 @pytest.mark.parametrize("policy", POLICIES)
 async def test_a_failed_child_does_to_its_parent_what_its_policy_says(
     trio: Trio, policy: str

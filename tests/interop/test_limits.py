@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.interop.conftest import Duo
+from tests.interop.conftest import Duo, Trio
 from tests.interop.sides import Run, Side, does, until
 
 WINDOW = 400
@@ -125,6 +125,23 @@ async def test_a_queue_paused_by_one_side_stands_still_for_the_other(duo: Duo) -
     assert await duo.first.is_paused("cards") is False
     heard = [name for name, _ in await duo.second.heard("cards")]
     assert [name for name in heard if name in ("paused", "resumed")] == ["paused", "resumed"]
+
+
+# BullMQ 5 may work on a queue that others pause.
+@pytest.mark.mixed
+@pytest.mark.without_node5(0, 2)
+async def test_a_paused_queue_is_filled_and_goes_on_when_it_is_resumed(trio: Trio) -> None:
+    await trio.worker.work("cards")
+    await trio.reader.pause("cards")
+    jobs = [await trio.producer.add("cards", "n", does(["return", n])) for n in range(3)]
+    jobs.append(await trio.producer.add("cards", "n", does(["return", 3]), priority=1))
+
+    await asyncio.sleep(0.2)
+    assert await trio.worker.runs() == []
+    assert await trio.producer.counts("cards") == {"waiting": 3, "prioritized": 1}
+    await trio.reader.resume("cards")
+
+    assert [await trio.reader.result("cards", job) for job in jobs] == [0, 1, 2, 3]
 
 
 # BullMQ 5 moves the waiting jobs of a paused queue, and loses others'.

@@ -27,6 +27,7 @@ async def pending(trio: Trio) -> str:
     return ids[0]
 
 
+@pytest.mark.mixed
 async def test_an_interval_runs_at_once_and_then_in_its_slots(trio: Trio) -> None:
     before = time.time() * 1000
     await trio.producer.upsert("cards", "beat", {"every": 150}, "beat", does(["seen"], n=1))
@@ -76,6 +77,7 @@ async def test_every_side_reads_the_rule_and_the_next_run(trio: Trio, rule: str)
     assert seen.state == ("waiting" if "every" in repeat else "delayed")
 
 
+@pytest.mark.mixed
 @pytest.mark.parametrize("rule", ["every", "cron", "cron-seconds"])
 async def test_whoever_runs_an_iteration_arms_the_next(trio: Trio, rule: str) -> None:
     repeat, _ = RULES[rule]

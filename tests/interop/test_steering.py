@@ -21,6 +21,7 @@ def jobs_left(keys: Any, prefix: str, queue: str = "cards") -> set[str]:
     return found
 
 
+@pytest.mark.mixed
 async def test_a_failed_job_is_run_again(trio: Trio) -> None:
     data = does(["throw", "once", 1], ["seen"])
     job = await trio.producer.add("cards", "n", data)
@@ -84,6 +85,7 @@ async def test_all_failed_jobs_are_run_again(trio: Trio) -> None:
     await until(lambda: trio.reader.counts("cards"), {"completed": 5})
 
 
+@pytest.mark.mixed
 async def test_a_delayed_job_is_promoted(trio: Trio) -> None:
     job = await trio.producer.add("cards", "n", does(), delay=HOUR)
     await trio.worker.work("cards")
