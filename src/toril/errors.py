@@ -159,14 +159,25 @@ class ScheduleOwned(JobError):
 
 
 class JobFailed(JobError):
-    """The awaited job failed for good; `reason` and `stack` say why."""
+    """The awaited job failed for good; `reason` and `stack` say why, `end` says how.
+
+    Shape    end: failed, timeout, deadline, expired, cancelled, stalled or unknown-name. Of a
+             job that is not kept only the reason is known, and its end is "failed".
+    """
 
     def __init__(
-        self, reason: str, *, stack: tuple[str, ...] = (), queue: str, job_id: str
+        self,
+        reason: str,
+        *,
+        stack: tuple[str, ...] = (),
+        end: str = "failed",
+        queue: str,
+        job_id: str,
     ) -> None:
         super().__init__(reason, queue=queue, job_id=job_id)
         self.reason = reason
         self.stack = stack
+        self.end = end
 
 
 class ResultTimeout(JobError, TimeoutError):

@@ -270,7 +270,7 @@ async def test_a_retry_forgets_that_the_job_was_cancelled(
 async def test_who_has_finished_cannot_be_cancelled(kit: Kit, state: State) -> None:
     ref = await kit.make(state)
 
-    with pytest.raises(WrongState, match=f"it is {state}, not still to end"):
+    with pytest.raises(WrongState, match=f"it is {state}, not waiting or running"):
         await kit.update(ref, cancel="")
 
 

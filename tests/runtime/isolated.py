@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import logging
 import os
 import signal
 import subprocess
@@ -171,6 +172,41 @@ def talk(job: Job[Any]) -> None:
 def talk_without_end(job: Job[Any]) -> None:
     for number in range(5_000):
         sys.stdout.write(f"{number}\n")
+
+
+def fork(job: Job[Any]) -> str:
+    """Fork a process that comes out of the handler in its own way, and wait for it."""
+    if os.fork() == 0:
+        match job.data:
+            case "exit":
+                sys.exit(7)
+            case "text":
+                sys.exit("no good")
+            case "raise":
+                raise LookupError("in the fork")
+            case _:
+                return "the fork"
+    return f"the fork ended with {os.waitstatus_to_exitcode(os.wait()[1])}"
+
+
+async def fork_on_a_loop(job: Job[Any]) -> str:
+    await asyncio.sleep(0)
+    await job.log("before")
+    return fork(job)
+
+
+def lose_stdout(job: Job[Any]) -> str:
+    sys.stdout = None  # type: ignore[assignment]
+    return "done"
+
+
+def run_out_of_memory(job: Job[Any]) -> None:
+    raise MemoryError
+
+
+def write_to_the_log(job: Job[Any]) -> None:
+    logging.getLogger("shop").info("for information")
+    logging.getLogger("shop").debug("nobody asked")
 
 
 async def use_own_store(job: Job[Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.kit import Gate, Heard, until
+from tests.runtime.kit import Gate, Heard, line_at, until
 from tests.servers import fresh_prefix, servers_here, shared_server
 from toril import Job, JobFailed, JobNotFound, Toril, WrongState
 from toril._run import slots
@@ -172,6 +172,7 @@ async def test_code_in_a_thread_that_does_not_look_is_reported_and_left(
 
     (line,) = [line for line in caplog.records if line.message.startswith("job.unstoppable")]
     assert "it was cancelled, and Python cannot stop the thread it runs in" in line.message
+    assert line_at(vars(line)["where"]) == (__file__, "let.wait(10)")
 
 
 # In a child process.
@@ -228,6 +229,10 @@ async def test_a_delayed_job_ends_at_once(app: Toril) -> None:
 
     await job.cancel("not today")
 
+    with pytest.raises(JobFailed) as failed:
+        await job.result(timeout=5)
+    assert (failed.value.end, (await job.refresh()).end) == ("cancelled", "cancelled")
+
     assert await failure(job) == "cancelled: not today"
     assert (await app.queue("q").counts()).delayed == 0
 
@@ -264,7 +269,7 @@ async def test_what_has_finished_cannot_be_cancelled(app: Toril) -> None:
     job = await app.queue("q").add("x")
     await app.worker("q", handler).run_until_idle()
 
-    with pytest.raises(WrongState, match="it is completed"):
+    with pytest.raises(WrongState, match="it is completed, not waiting or running"):
         await job.cancel()
 
 

@@ -1,6 +1,5 @@
 """Handlers in child processes: found again there, reused, and with a job that works."""
 
-import asyncio
 import os
 import sys
 from itertools import pairwise
@@ -341,95 +340,6 @@ async def test_a_child_tries_again_once_it_can_start(
 async def test_a_child_does_not_open_a_store_in_memory(memory: Toril) -> None:
     with pytest.raises(JobFailed, match="cannot reach a store in the memory of its worker"):
         await one(memory, "use_own_store")
-
-
-# Scripts.
-
-SCRIPT = """
-import asyncio, os
-from toril import Toril
-
-app = Toril("sqlite:///{db}")
-
-@app.task(isolation="process")
-def where(times: int = 1) -> int:
-    return os.getpid() * times
-
-async def main() -> None:
-    job = await where.enqueue()
-    async with app.worker():
-        pid = await job.result(timeout=10)
-    print("elsewhere" if pid != os.getpid() else "here")
-    await app.close()
-
-"""
-
-
-@pytest.mark.parametrize("command", [["script.py"], ["-m", "script"]])
-async def test_what_a_script_defines_is_found_in_the_child(
-    tmp_path: Path, command: list[str]
-) -> None:
-    guard = 'if __name__ == "__main__":\n    asyncio.run(main())\n'
-    (tmp_path / "script.py").write_text(SCRIPT.format(db=tmp_path / "jobs.db") + guard)
-    out, err = await _script(tmp_path, command)
-
-    assert (out, "Error" in err) == ("elsewhere\n", False)
-
-
-async def test_a_script_that_starts_its_worker_unguarded_is_told_so(tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(
-        SCRIPT.format(db=tmp_path / "jobs.db") + "asyncio.run(main())\n"
-    )
-    _, err = await _script(tmp_path, ["script.py"])
-
-    assert "put what the script does under: if __name__ ==" in err
-
-
-ADDING = """
-import asyncio, os
-from toril import Toril
-
-app = Toril("sqlite:///{db}")
-
-@app.task(isolation="process")
-def first() -> str:
-    return second.enqueue_sync(os.getpid()).id
-
-@app.task(isolation="process")
-async def also_first() -> str:
-    return (await second.enqueue(os.getpid())).id
-
-@app.task
-async def second(pid: int) -> bool:
-    return pid != os.getpid()
-
-async def main() -> None:
-    async with app, app.worker():
-        for task in (first, also_first):
-            added = await (await task.enqueue()).result(timeout=10)
-            print(await (await app.queue("default").job(added)).result(timeout=10))
-
-if __name__ == "__main__":
-    asyncio.run(main())
-"""
-
-
-async def test_code_in_a_child_adds_jobs_through_its_own_app(tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(ADDING.format(db=tmp_path / "jobs.db"))
-
-    assert await _script(tmp_path, ["script.py"]) == ("True\nTrue\n", "")
-
-
-async def _script(folder: Path, command: list[str]) -> tuple[str, str]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *command, cwd=folder, stdout=-1, stderr=-1
-    )
-    try:
-        out, err = await asyncio.wait_for(process.communicate(), 15)
-    finally:
-        if process.returncode is None:
-            process.kill()
-    return out.decode(), err.decode()
 
 
 # What is refused where it is written.

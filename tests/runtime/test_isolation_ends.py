@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from tests.runtime.kit import Heard, until
 from toril import Job, JobFailed, Toril
+from toril._run import slots
 from toril._run.executors import memory as sizes
 
 PATH = "tests.runtime.isolated"
@@ -183,6 +185,23 @@ async def test_a_child_that_overruns_its_time_is_killed_and_replaced(
             await slow.result(timeout=10)
         await _gone(await _pid(tmp_path / "pid"))
         assert await (await queue.add("fast")).result(timeout=10) != os.getpid()
+
+    (stack,) = (await slow.refresh()).stack
+    assert "time.sleep(1)" in stack
+
+
+async def test_a_child_that_overruns_its_deadline_is_killed_as_soon_as_past_a_timeout(
+    memory: Toril, tmp_path: Path
+) -> None:
+    memory.processor("q", f"{PATH}:sleep")
+    job = await memory.queue("q").add("x", {"pid": str(tmp_path / "pid")}, deadline="2s")
+    async with memory.worker("q"):
+        await _pid(tmp_path / "pid")
+        began = time.monotonic()
+        with pytest.raises(JobFailed, match="deadline of 2 s passed"):
+            await job.result(timeout=10)
+
+    assert time.monotonic() - began < 2 + slots.INSIST_S + 1
 
 
 async def test_time_does_not_run_while_a_process_starts(

@@ -213,6 +213,8 @@ async def test_a_deadline_ends_a_running_job_for_good(app: Toril) -> None:
 
     assert (job.error, ends(job)) == ("deadline of 100 ms passed", ["deadline"])
     assert heard.names == ["attempt_failed", "failed"]
+    assert [error.end for _, _, error in heard.all] == ["deadline", "deadline"]
+    assert "await asyncio.sleep(NEVER)" in job.stack[-1]
 
 
 async def test_a_deadline_counts_over_all_tries(app: Toril) -> None:
@@ -288,3 +290,43 @@ async def test_a_schedule_goes_on_after_a_run_that_was_not_started_in_time(app: 
     assert not ran.is_set()
     (info,) = await app.context.store.schedules("q")
     assert (info.next_ms or 0) > now
+
+
+# Which of them it was.
+
+
+async def test_whoever_waits_learns_which_limit_it_was(anywhere: Toril) -> None:
+    async def handler(job: Job[Any]) -> None:
+        await asyncio.sleep(NEVER)
+
+    queue = anywhere.queue("q")
+    limits: dict[str, dict[str, Any]] = {
+        "timeout": {"timeout": "50ms"},
+        "deadline": {"deadline": "60ms"},
+        "expired": {"expires": "10m", "created_at": an_hour_ago()},
+    }
+    jobs = {end: await queue.add("x", **options) for end, options in limits.items()}
+    async with anywhere.worker("q", handler, concurrency=3):
+        for end, job in jobs.items():
+            with pytest.raises(JobFailed) as caught:
+                await job.result(timeout=5)
+            assert (caught.value.end, (await job.refresh()).end) == (end, end)
+
+
+async def test_a_failure_of_its_own_is_no_limit(app: Toril) -> None:
+    async def handler(job: Job[Any]) -> None:
+        raise TimeoutError("of the handler's own")
+
+    job = await run(app, handler)
+
+    assert job.end == "failed"
+
+
+async def test_a_job_that_has_not_failed_has_no_such_end(app: Toril) -> None:
+    async def handler(job: Job[Any]) -> None:
+        if job.attempt == 1:
+            raise ValueError("once")
+
+    job = await run(app, handler, attempts=2)
+
+    assert (job.end, ends(job)) == (None, ["failed"])

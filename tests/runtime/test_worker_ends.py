@@ -294,6 +294,10 @@ async def test_a_thread_that_timed_out_is_left_and_reported(
     assert [quick.id] == [job.id for _, job, _ in heard.all]
     (line,) = [line for line in caplog.records if line.message.startswith("job.unstoppable")]
     assert "Python cannot stop the thread it runs in" in line.message
+    # What it did is kept, too, from the user's own code on.
+    (stack,) = (await stuck.refresh()).stack
+    assert stack.startswith(f'Stack (most recent call last):\n  File "{__file__}"')
+    assert "let.wait(10)" in stack
 
 
 async def test_code_that_suppresses_its_cancellation_is_cancelled_again_and_reported(

@@ -216,6 +216,7 @@ async def test_a_job_that_keeps_crashing_alone_fails(app: Toril) -> None:
     assert await job.state() == "failed"
     error = (await job.refresh()).error or ""
     assert error.startswith("job stalled more than allowable limit: worker ")
+    assert job.end == "stalled"
     assert told.names == ["failed"]
 
 

@@ -33,6 +33,11 @@ class End(StrEnum):
     AWAITS = "awaits-children"
     UNKNOWN = "unknown-name"
 
+    @property
+    def word(self) -> str:
+        """Give what is kept of it with a try that did not complete its job."""
+        return "failed" if self in (End.RAISED, End.FAILED) else self.value
+
 
 class Action(StrEnum):
     """What a store shall do with an active job."""

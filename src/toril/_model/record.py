@@ -14,6 +14,7 @@ import msgspec
 
 from toril.errors import ConfigError
 
+from .crashes import STALLED_REASON
 from .options import Durability, JobOptions, from_text
 from .states import State
 from .times import Millis
@@ -197,6 +198,20 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     def options(self) -> JobOptions:
         """Give the stored options as a value."""
         return from_text(self.opts)
+
+    @property
+    def end(self) -> str | None:
+        """Say how a failed job ended, as `JobFailed.end` does; None: it has not failed.
+
+        Only `get` brings what this needs.
+        """
+        if self.state is not State.FAILED:
+            return None
+        if self.cancelled is not None:
+            return "cancelled"
+        if self.reason is not None and self.reason.startswith(STALLED_REASON):
+            return "stalled"
+        return self.tries[-1].end if self.tries else "failed"
 
     @property
     def parent(self) -> Ref | None:

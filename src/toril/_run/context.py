@@ -46,7 +46,7 @@ class Context:
         Raises   StoreUnavailable · StoreMismatch · StoreCorrupt · ConfigError: it cannot be used.
         """
         if not self._open:
-            HERE.refuse_memory(self.store.url)
+            HERE.refuse_store(self.store.url)
             await self.store.open()
             self._open = True
         return self.store

@@ -136,6 +136,7 @@ class CodeUnstoppable(JobHappening):
     """A job should have stopped and its code goes on."""
 
     why: str
+    where: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

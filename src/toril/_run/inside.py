@@ -9,11 +9,12 @@ from toril.errors import ConfigError
 class Inside:
     """What is known of this process; a child says so before it imports anything."""
 
-    __slots__ = ("child", "importing")
+    __slots__ = ("child", "importing", "script")
 
     def __init__(self) -> None:
         self.child = False
         self.importing = False
+        self.script = False
 
     def refuse_to_work(self) -> None:
         """Refuse to start a worker while a child imports the code of its handler.
@@ -27,11 +28,19 @@ class Inside:
                 hint='put what the script does under: if __name__ == "__main__":',
             )
 
-    def refuse_memory(self, url: str) -> None:
-        """Refuse a store in memory: it would not be the one that the worker has.
+    def refuse_store(self, url: str) -> None:
+        """Refuse a store to a script that a child runs once more only to find a handler in it,
+        and one in memory to a child: it would not be the one that the worker has.
 
-        Raises   ConfigError: it is one, and this is a child.
+        Raises   ConfigError: either.
         """
+        if self.script:
+            raise ConfigError(
+                "a child process runs a script once more to find its handler, and must not "
+                "repeat what the script does with jobs",
+                field="isolation",
+                hint='put what the script does under: if __name__ == "__main__":',
+            )
         if self.child and url.endswith(":memory:"):
             raise ConfigError(
                 "a child process cannot reach a store in the memory of its worker",

@@ -69,7 +69,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Main(msgspec.Struct, frozen=True, kw_only=True):
-    """The script that a process runs: a module's name (`python -m`) or a file."""
+    """The script that a process runs: a module's name (`python -m`), or a file, folder or
+    archive.
+    """
 
     module: str | None = None
     file: str | None = None
@@ -199,10 +201,12 @@ def find_main() -> Main | None:
     """Say what script this process runs; None where it is in no file."""
     main = sys.modules[MAIN]
     spec = getattr(main, "__spec__", None)
-    if spec is not None:
+    if spec is not None and spec.name != MAIN:
         return Main(module=spec.name)
-    file = getattr(main, "__file__", None)
-    return None if file is None else Main(file=os.path.abspath(file))
+    file: str = getattr(main, "__file__", None) or ""
+    # Of a folder or an archive that is run, `__main__` is a file in it.
+    path = os.path.abspath(file if spec is None else os.path.dirname(file))
+    return Main(file=path) if file and os.path.exists(path) else None
 
 
 def check_target(target: Target) -> None:

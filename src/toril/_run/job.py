@@ -120,6 +120,13 @@ class Job(Generic[R]):
         return self.record.reason
 
     @property
+    def end(self) -> str | None:
+        """Say how the job failed, as `JobFailed.end` does; None: it has not, as of the last
+        `refresh()`.
+        """
+        return self.record.end
+
+    @property
     def stack(self) -> tuple[str, ...]:
         """Give the stack of each failed try, newest last."""
         return self.record.stack
@@ -196,7 +203,13 @@ class Job(Generic[R]):
                 job_id=self.id,
             ) from None
         if settled.reason is not None:
-            raise JobFailed(settled.reason, stack=settled.stack, queue=self.queue, job_id=self.id)
+            raise JobFailed(
+                settled.reason,
+                stack=settled.stack,
+                end=settled.end,
+                queue=self.queue,
+                job_id=self.id,
+            )
         if settled.value is None:
             raise self._not_found()
         return (self._decode or msgspec.json.decode)(settled.value)

@@ -90,6 +90,12 @@ def _lasting(found: LoopBlocked, seconds: float) -> LoopBlocked:
     )
 
 
+def line_of(thread: int) -> str | None:
+    """Say at which line of the user's code a thread is: "path:line"."""
+    frame = sys._current_frames().get(thread)  # pyright: ignore[reportPrivateUsage]
+    return None if frame is None else _culprit(frame)[0]
+
+
 def _culprit(frame: FrameType) -> tuple[str, str]:
     """Find the innermost line that is the user's, else the innermost of all."""
     found: FrameType | None = frame

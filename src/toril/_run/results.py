@@ -38,12 +38,13 @@ _BEGINNINGS = (Added, Waiting, Delayed, Active)
 class Settled:
     """How a job ended; all None: it is gone and nothing is known.
 
-    Shape    value is JSON text.
+    Shape    value is JSON text; end is how it failed, as `Record.end` says it.
     """
 
     value: str | None = None
     reason: str | None = None
     stack: tuple[str, ...] = ()
+    end: str = "failed"
 
     @property
     def known(self) -> bool:
@@ -192,7 +193,8 @@ def _of_record(record: Record | None) -> Settled:
         return Settled()
     if record.state is State.COMPLETED:
         return Settled(value=record.result if record.result is not None else "null")
-    return Settled(reason=record.reason or "failed without a reason", stack=record.stack)
+    reason = record.reason or "failed without a reason"
+    return Settled(reason=reason, stack=record.stack, end=record.end or "failed")
 
 
 def _of_event(event: JobEvent | None) -> Settled:

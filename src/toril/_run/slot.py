@@ -9,6 +9,8 @@ from dataclasses import replace
 from enum import Enum
 from typing import Any
 
+from msgspec.structs import replace as replace_in
+
 from toril._model.decide import End, Outcome, begins, cancelled, deadline_passed
 from toril._model.record import Claim
 from toril._model.times import Millis
@@ -146,7 +148,8 @@ class Slot:
     def failure(self, outcome: Outcome) -> Ended:
         """Give the end of a job that fails without an error of its own."""
         record = self.claim.record
-        error = JobFailed(outcome.reason or "failed", queue=record.queue, job_id=record.id)
+        reason, end = outcome.reason or "failed", outcome.end.word
+        error = JobFailed(reason, end=end, queue=record.queue, job_id=record.id)
         return Ended(outcome, error=error)
 
     def read(self, task: asyncio.Task[Ended] | None) -> Ended:
@@ -158,7 +161,8 @@ class Slot:
             case Why.TIMED_OUT:
                 return out_of_time(ended, "timeout", self.limit_ms or 0)
             case Why.DEADLINE:
-                return self.failure(deadline_passed(self.claim.record))
+                outcome = deadline_passed(self.claim.record)
+                return self.failure(replace_in(outcome, stack=ended.outcome.stack))
             case Why.CANCELLED:
                 return self.failure(cancelled(self.job.cancelled_reason or ""))
             case Why.STOPPING if ended.outcome.end is End.RAISED:

@@ -39,6 +39,7 @@ from .executors.outcome import custom_backoff, reason_of
 from .handlers import Handler, Registry
 from .heartbeat import lease_clock
 from .lanes import Lane
+from .looplag import line_of
 from .slot import FOR_GOOD, Slot, Why
 from .telling import Telling, no_handler
 
@@ -394,7 +395,9 @@ class Slots:
             slot.soft.spare()
         if not slot.in_thread:
             slot.task.cancel(why.value)
-            pause = CLEANUP_S if why in FOR_GOOD else INSIST_S
+            # Past a deadline a child process is killed as soon as past a timeout.
+            patient = why is Why.CANCELLED or (why is Why.DEADLINE and not slot.in_process)
+            pause = CLEANUP_S if patient else INSIST_S
             self._loop.call_later(pause, self._insist, slot)
         elif why is Why.CANCELLED:
             self._loop.call_later(CLEANUP_S, self._abandon, slot, slot.task)
@@ -411,8 +414,11 @@ class Slots:
     def ask(self, slot: Slot, why: Why) -> None:
         """Tell code in a thread that it should end, and everybody that it may not."""
         slot.job.cancelled.set()
+        thread = self._executors.threads.thread_of(slot.job)
         self._means.telling.unstoppable(
-            slot.job, f"{why.value}, and Python cannot stop the thread it runs in"
+            slot.job,
+            f"{why.value}, and Python cannot stop the thread it runs in",
+            None if thread is None else line_of(thread),
         )
 
     def _insist(self, slot: Slot) -> None:

@@ -119,9 +119,9 @@ class Telling:
         jobs, lock_s = len(claimed.jobs), request.lock_ms / 1000
         self._hooks.tell(ClaimLapsed(queue=request.queue, jobs=jobs, lock_seconds=lock_s))
 
-    def unstoppable(self, job: Job[Any], why: str) -> None:
-        """The job's code goes on though it was told to stop."""
-        self._hooks.tell(CodeUnstoppable(**_named(job.record), why=why))
+    def unstoppable(self, job: Job[Any], why: str, where: str | None = None) -> None:
+        """The job's code goes on, at this line, though it was told to stop."""
+        self._hooks.tell(CodeUnstoppable(**_named(job.record), why=why, where=where))
 
     def stalled(self, recovered: Recovered) -> None:
         """A job was taken back from a worker that is gone."""

@@ -53,12 +53,7 @@ def as_json(record: Record) -> dict[str, Any]:
 
 def ending(record: Record) -> str | None:
     """Say how a job failed where that was not by its own error: cancelled, expired, timeout …"""
-    if record.state is not State.FAILED:
-        return None
-    if record.cancelled is not None:
-        return "cancelled"
-    last = record.tries[-1].end if record.tries else "failed"
-    return None if last == "failed" else last
+    return None if record.end == "failed" else record.end
 
 
 def as_row(record: Record) -> list[str]:

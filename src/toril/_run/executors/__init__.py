@@ -8,10 +8,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from toril._model.decide import End, Outcome
 from toril._run.handlers import Handler
 from toril._run.job import CURRENT, Job
 
-from .outcome import NOT_RUN, Ended, raised, returned
+from .outcome import NOT_RUN, Ended, raised, reason_of, returned, where
 from .processes import Processes
 from .threads import Threads
 
@@ -54,6 +55,11 @@ async def _attempt(handler: Handler, job: Job[Any], threads: Threads) -> Ended:
         else:
             value = await threads.run(handler.call, job)
     except BaseException as error:
+        thread = threads.thread_of(job)
+        if thread is not None:
+            # It is left to itself: what matters is where it is.
+            outcome = Outcome(end=End.RAISED, reason=reason_of(error), stack=where(thread))
+            return Ended(outcome, error=error)
         # Everything, SystemExit and KeyboardInterrupt too: asyncio lets those two through to
         # the loop, and a handler must not end the worker. Returned from here, so that no frame
         # of the traceback refers to the error.

@@ -9,6 +9,7 @@ import asyncio
 import contextvars
 import faulthandler
 import importlib
+import logging
 import os
 import queue
 import signal
@@ -39,9 +40,21 @@ from toril._store.protocol import Store
 from toril.errors import ConfigError, SoftTimeout, TaskError
 
 from . import memory
-from .frames import MARK, Broken, Cancel, Done, Grown, Hello, Ready, Run, ToChild, read_order
+from .frames import (
+    MARK,
+    Broken,
+    Cancel,
+    Done,
+    Grown,
+    Hello,
+    Ready,
+    Run,
+    Stuck,
+    ToChild,
+    read_order,
+)
 from .link import Link, LinkStore
-from .outcome import Ended, out_of_time, raised, reason_of, returned, stack_of
+from .outcome import Ended, out_of_time, raised, reason_of, returned, stack_of, where
 
 U = TypeVar("U")
 
@@ -50,6 +63,7 @@ WATCH_S = 0.5
 END_S = 2.0
 MAX_LABEL = 300
 _PR_SET_PDEATHSIG = 1
+MAIN_THREAD = threading.main_thread().ident or 0
 
 Find = Callable[[str], Handler]
 
@@ -69,6 +83,7 @@ def main() -> None:
     with asyncio.Runner() as runner:
         handlers = _import(hello, runner, link)
         if handlers is not None:
+            _show_logs(hello.log_level)
             Child(link, handlers, runner).live(watch=hello.watch)
 
 
@@ -106,6 +121,12 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
+def _show_logs(level: int | None) -> None:
+    """Write the log lines that the worker would, unless the user's code has seen to that."""
+    if level is not None and not logging.root.handlers:
+        logging.basicConfig(level=level, format="%(levelname)-8s %(name)s %(message)s")
+
+
 # The handler.
 
 
@@ -114,7 +135,9 @@ def _import(hello: Hello, runner: asyncio.Runner, link: Link) -> Find | None:
     HERE.importing = True
     try:
         if hello.main is not None:
+            HERE.script = True
             import_main(hello.main)
+            HERE.script = False
         handlers = _handlers(hello, runner)
     except BaseException as error:
         reason = f"{type(error).__name__}: {reason_of(error)}"
@@ -212,6 +235,7 @@ class Child:
         self._loop = runner.get_loop()
         self._orders: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
         self._over = threading.Event()
+        self._pid = os.getpid()
         self._number = 0
         self._job: ChildJob | None = None
         self._task: asyncio.Task[Any] | None = None
@@ -237,9 +261,7 @@ class Child:
         self._job, self._number = job, order.number
         ended = contextvars.copy_context().run(self._attempt, job, order.soft_ms)
         self._job, self._task, self._soft = None, None, None
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
-                stream.flush()
+        _flush()
         self._link.send(Done(number=order.number, outcome=ended.outcome, rss=memory.own()))
 
     def _attempt(self, job: ChildJob, soft_ms: Millis | None) -> Ended:
@@ -251,7 +273,8 @@ class Child:
             with _alarm(job, soft_ms):
                 ended = returned(handler, handler.call(job))
         except BaseException as error:
-            ended = raised(error)
+            ended = _raised(error)
+        self._leave_fork(ended)
         if job.told:
             run_on_portal(job.written())
         return ended
@@ -266,16 +289,29 @@ class Child:
             handler = soft.handler
             self._loop.call_later(soft_ms / 1000, self._tell, soft, job)
         if job.cancelled.is_set():
-            self._cancel_task(job)
+            self._cancel_task(job, "it was told to end before it began")
         try:
             ended = returned(handler, await handler.call(job))
         except BaseException as error:
-            ended = raised(error)
+            ended = _raised(error)
+        self._leave_fork(ended)
         with suppress(asyncio.CancelledError):
             await job.written()
         if isinstance(ended.error, SoftTimeout) and soft_ms is not None:
             return out_of_time(ended, "soft timeout", soft_ms)
         return ended
+
+    def _leave_fork(self, ended: Ended) -> None:
+        """End a process that the handler forked and that came out of it: it is not this one."""
+        if os.getpid() == self._pid:
+            return
+        code = ended.error.code if isinstance(ended.error, SystemExit) else None
+        if ended.error is not None and code is None and not isinstance(ended.error, SystemExit):
+            code = ended.outcome.stack
+        if isinstance(code, str):
+            os.write(2, f"{code}\n".encode(errors="replace"))
+        _flush()
+        os._exit(code if isinstance(code, int) else int(code is not None))
 
     # In the thread that listens.
 
@@ -304,14 +340,15 @@ class Child:
             if order.reason is not None:
                 job.told_to_end(order.reason)
             job.cancelled.set()
+            self._link.send(Stuck(number=order.number, stack=where(MAIN_THREAD)))
             with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._cancel_task, job)
+                self._loop.call_soon_threadsafe(self._cancel_task, job, order.why)
 
-    def _cancel_task(self, job: ChildJob) -> None:
+    def _cancel_task(self, job: ChildJob, why: str) -> None:
         if self._task is not None and job is self._job:
             if self._soft is not None:
                 self._soft.spare()
-            self._task.cancel()
+            self._task.cancel(why)
 
     def _tell(self, soft: SoftLimit, job: ChildJob) -> None:
         if self._task is not None and job is self._job and not job.cancelled.is_set():
@@ -324,6 +361,23 @@ class Child:
             used = memory.own()
             if self._job is not None and used is not None:
                 self._link.send(Grown(rss=used))
+
+
+def _raised(error: BaseException) -> Ended:
+    ended = raised(error)
+    if not isinstance(error, MemoryError):
+        return ended
+    # The frames still hold what the handler had.
+    used = memory.shown(memory.own() or 0)
+    reason = f"{ended.outcome.reason} (RSS {used})"
+    return ended._replace(outcome=msgspec.structs.replace(ended.outcome, reason=reason))
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # A handler may have put anything in their place.
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
 
 
 @contextmanager

@@ -35,6 +35,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     """The first thing a child hears: what it is for, and where it is found.
 
     Shape    path, argv: the parent's. watch: tell what memory is used, for the parent cannot see.
+             log_level: from which on the parent writes log lines; None: nobody told it to.
     """
 
     parent: int
@@ -44,6 +45,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     init: Target | None = None
     main: Main | None = None
     watch: bool = False
+    log_level: int | None = None
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
@@ -56,10 +58,14 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
 
 
 class Cancel(msgspec.Struct, frozen=True, kw_only=True, tag="cancel"):
-    """Let this job end, or be killed soon; the reason is that of whoever cancelled it."""
+    """Let this job end, or be killed soon.
+
+    Shape    reason: that of whoever cancelled it. why: what its code is told.
+    """
 
     number: int
     reason: str | None = None
+    why: str = ""
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, tag="reply"):
@@ -102,6 +108,13 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
     rss: int | None = None
 
 
+class Stuck(msgspec.Struct, frozen=True, kw_only=True, tag="stuck"):
+    """Where the job's code was when it was told to end."""
+
+    number: int
+    stack: str | None
+
+
 class Grown(msgspec.Struct, frozen=True, kw_only=True, tag="grown"):
     """How much memory the child uses."""
 
@@ -109,7 +122,7 @@ class Grown(msgspec.Struct, frozen=True, kw_only=True, tag="grown"):
 
 
 ToChild = Hello | Run | Cancel | Reply
-ToParent = Ready | Broken | Ask | Done | Grown
+ToParent = Ready | Broken | Ask | Done | Stuck | Grown
 
 read_order = msgspec.json.Decoder(ToChild).decode
 read_report = msgspec.json.Decoder(ToParent).decode

@@ -5,6 +5,7 @@ which job.
 """
 
 import asyncio
+import logging
 import os
 import sys
 import threading
@@ -23,7 +24,20 @@ from toril.errors import JobFailed
 
 from . import memory
 from .answers import Answers
-from .frames import Ask, Broken, Cancel, Done, Grown, Hello, Ready, Run, ToChild, ToParent, line
+from .frames import (
+    Ask,
+    Broken,
+    Cancel,
+    Done,
+    Grown,
+    Hello,
+    Ready,
+    Run,
+    Stuck,
+    ToChild,
+    ToParent,
+    line,
+)
 from .outcome import Ended
 from .output import Output, Say
 from .process import Death, Process
@@ -63,6 +77,7 @@ class Child:
         self._number = 0
         self._job: Job[Any] | None = None
         self._end: asyncio.Future[Ended | None] | None = None
+        self._stack: str | None = None
         self._asked: set[asyncio.Task[None]] = set()
         self._why: str | None = None
         self._timer = self._loop.call_later(START_S, self._too_slow)
@@ -88,16 +103,17 @@ class Child:
     def start(self, job: Job[Any], soft_ms: Millis | None) -> "asyncio.Future[Ended | None]":
         """Send it a job, and give what will hold its end; None: it had died before it began."""
         self._number += 1
-        self._job = job
+        self._job, self._stack = job, None
         self._end = self._loop.create_future()
         token = job.token or ""
         self._send(Run(number=self._number, record=job.record, token=token, soft_ms=soft_ms))
         return self._end
 
-    def interrupt(self) -> None:
+    def interrupt(self, why: str) -> None:
         """Tell the job that it should end."""
-        if self._job is not None:
-            self._send(Cancel(number=self._number, reason=self._job.cancelled_reason))
+        job = self._job
+        if job is not None:
+            self._send(Cancel(number=self._number, reason=job.cancelled_reason, why=why))
 
     def kill(self, why: str) -> None:
         """Kill it; the job that it runs has failed by that."""
@@ -149,6 +165,9 @@ class Child:
                 self._answer(frame)
             case Grown():
                 self._grown(frame.rss)
+            case Stuck():
+                # One of an earlier job comes too late.
+                self._stack = frame.stack if frame.number == self._number else None
             case Done():
                 self.rss = frame.rss or self.rss
                 self.jobs += 1
@@ -256,7 +275,7 @@ class Child:
     def _died(self, how: str) -> Ended | None:
         if self._job is None:
             return None
-        return failed(self._job, f"the process that ran it {how}")
+        return failed(self._job, f"the process that ran it {how}", self._stack)
 
 
 def failed(job: Job[Any], reason: str, stack: str | None = None) -> Ended:
@@ -286,4 +305,5 @@ def _hello(isolation: Isolation) -> ToChild:
         if MAIN in (target.module, isolation.init and isolation.init.module)
         else None,
         watch=watched and memory.resident(os.getpid()) is None,
+        log_level=logging.root.level if logging.root.handlers else None,
     )

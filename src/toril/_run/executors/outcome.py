@@ -2,7 +2,9 @@
 
 import asyncio
 import os.path
+import sys
 import traceback
+from itertools import dropwhile, takewhile
 from types import TracebackType
 from typing import Any, NamedTuple, cast
 
@@ -27,6 +29,7 @@ MAX_STACK = 32_768
 # What waits before the next try when a backoff function fails: the attempt must not be lost.
 NO_BACKOFF_MS: Millis = 1_000
 
+_EXECUTORS = os.path.dirname(__file__) + os.sep
 _OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 
@@ -128,10 +131,30 @@ def stack_of(error: BaseException) -> str:
     except Exception:
         # An error whose own text cannot be made, or a source file that cannot be read.
         text = f"{type(error).__name__} (its traceback cannot be formatted)\n"
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
     if len(text) > MAX_STACK:
         half = MAX_STACK // 2
         text = f"{text[:half]}\n  … {len(text) - MAX_STACK} characters left out …\n{text[-half:]}"
     return _sound(text)
+
+
+def where(thread: int) -> str | None:
+    """Format where the handler is that a thread runs, from the first frame of the user's own.
+
+    None: nothing runs there.
+    """
+    top = sys._current_frames().get(thread)  # pyright: ignore[reportPrivateUsage]
+    if top is None:
+        return None
+    frames = traceback.StackSummary.extract(traceback.walk_stack(top), lookup_lines=False)
+    user = list(takewhile(lambda frame: not frame.filename.startswith(_EXECUTORS), frames))[::-1]
+    user = list(dropwhile(lambda frame: frame.filename.startswith(_OURS), user))
+    if not user:
+        return None
+    return _cut("".join(["Stack (most recent call last):\n", *traceback.format_list(user)]))
 
 
 def _is_ours(frames: TracebackType) -> bool:

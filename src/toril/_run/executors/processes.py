@@ -149,8 +149,8 @@ class Processes:
         self._watch()
         try:
             return await asyncio.shield(end)
-        except asyncio.CancelledError:
-            child.interrupt()
+        except asyncio.CancelledError as error:
+            child.interrupt(str(error))
             return await _at_last(end, child) or NOT_RUN
         finally:
             if child.usable and not child.spent:

@@ -21,13 +21,15 @@ Work = Callable[[], None]
 class Threads:
     """Run calls in daemon threads; a thread that is done takes the next call."""
 
-    __slots__ = ("_closed", "_count", "_idle", "_name")
+    __slots__ = ("_closed", "_count", "_idle", "_name", "_running")
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._idle: deque[SimpleQueue[Work | None]] = deque()
         self._count = 0
         self._closed = False
+        # By the identity of what a call was given, the thread that makes it.
+        self._running: dict[int, int] = {}
 
     def run(self, call: Callable[[A], T], argument: A) -> asyncio.Future[T]:
         """Start a call in a thread, in the caller's context, and give what will hold its end.
@@ -37,14 +39,25 @@ class Threads:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         context = contextvars.copy_context()
-        self._hand(lambda: _call(loop, future, lambda: context.run(call, argument)))
+        self._hand(lambda: _call(loop, future, lambda: self._noted(context, call, argument)))
         return future
+
+    def thread_of(self, argument: object) -> int | None:
+        """Give the id of the thread that runs a call with this argument."""
+        return self._running.get(id(argument))
 
     def close(self) -> None:
         """Let idle threads end, and the others when they are done."""
         self._closed = True
         while self._idle:
             self._idle.pop().put(None)
+
+    def _noted(self, context: contextvars.Context, call: Callable[[A], T], argument: A) -> T:
+        self._running[id(argument)] = threading.get_ident()
+        try:
+            return context.run(call, argument)
+        finally:
+            self._running.pop(id(argument), None)
 
     def _hand(self, work: Work) -> None:
         try:

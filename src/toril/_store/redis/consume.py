@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from toril._model.crashes import SILENT, STALLED_REASON, blames
-from toril._model.decide import Action, Decision, End
+from toril._model.decide import Action, Decision
 from toril._model.options import JobOptions, Keep, from_text
 from toril._model.record import Claim, Record
 from toril._model.states import State
@@ -247,9 +247,8 @@ def _stack(decision: Decision, record: Record | None, options: JobOptions) -> st
 
 
 def _try(decision: Decision, record: Record | None) -> str:
-    end = "failed" if decision.end in {End.RAISED, End.FAILED} else decision.end.value
     worker, started = (record.worker, record.started_ms) if record else (None, None)
-    return _json((worker, started, end, decision.reason)).decode()
+    return _json((worker, started, decision.end.word, decision.reason)).decode()
 
 
 def _answer(decision: Decision, word: str) -> str | TorilError:

@@ -107,7 +107,7 @@ def _why_not(patch: JobPatch, word: str) -> TorilError | None:
         case "owned":
             return owned(patch.queue, patch.id, "cancel")
         case state if not isinstance(patch.cancel, Unset):
-            return wrong_state("cancel", patch.queue, patch.id, state, "still to end")
+            return wrong_state("cancel", patch.queue, patch.id, state, "waiting or running")
         case state:
             wanted = State.DELAYED
             return wrong_state("change the delay of", patch.queue, patch.id, state, wanted)

@@ -96,7 +96,7 @@ def _refuse(unit: Unit, job: Edited, patch: JobPatch) -> TorilError | None:
     if isinstance(patch.cancel, Unset) or job.state == State.ACTIVE:
         return None
     if job.state in FINISHED:
-        return wrong_state("cancel", patch.queue, patch.id, job.state, "still to end")
+        return wrong_state("cancel", patch.queue, patch.id, job.state, "waiting or running")
     if unit.value("edit.scheduled", (job.queue.key, job.id)):
         return schedule_owned("cancel", job.queue.name, job.id)
     return None

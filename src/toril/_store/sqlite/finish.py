@@ -291,8 +291,8 @@ def _record_try(unit: Unit, pair: Pair, now: Millis) -> None:
     decision, job = pair
     if decision.action is Action.AWAIT:
         return
-    end = "failed" if decision.end in {End.RAISED, End.FAILED} else decision.end.value
-    row = [job.key, job.run, job.worker, job.started, now, end, decision.reason]
+    ended = (now, decision.end.word, decision.reason)
+    row = [job.key, job.run, job.worker, job.started, *ended]
     unit.run_each("finish.tries", [row])
     if job.run is not None and job.run > KEEP_TRIES:
         unit.run("finish.old_tries", (job.key, job.run - KEEP_TRIES))

@@ -1,0 +1,124 @@
+"""Handlers that a script defines: found again in a child, which must not do what the script does."""
+
+import asyncio
+import sys
+import zipapp
+from pathlib import Path
+
+import pytest
+
+from toril import Toril
+
+SCRIPT = """
+import asyncio, os
+from toril import Toril
+
+app = Toril("sqlite:///{db}")
+
+@app.task(isolation="process")
+def where(times: int = 1) -> int:
+    return os.getpid() * times
+
+async def main() -> None:
+    job = await where.enqueue()
+    async with app.worker():
+        pid = await job.result(timeout=10)
+    print("elsewhere" if pid != os.getpid() else "here")
+    await app.close()
+
+"""
+
+
+GUARD = """
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("command", [["script.py"], ["-m", "script"], ["folder"], ["archive.pyz"]])
+async def test_what_a_script_defines_is_found_in_the_child(
+    tmp_path: Path, command: list[str]
+) -> None:
+    text = SCRIPT.format(db=tmp_path / "jobs.db") + GUARD
+    (tmp_path / "folder").mkdir()
+    for place in ("script.py", "folder/__main__.py"):
+        (tmp_path / place).write_text(text)
+    zipapp.create_archive(tmp_path / "folder", tmp_path / "archive.pyz")
+    out, err = await _script(tmp_path, command)
+
+    assert (out, "Error" in err) == ("elsewhere\n", False)
+
+
+async def test_what_is_in_no_file_is_refused_where_it_is_written(tmp_path: Path) -> None:
+    text = SCRIPT.format(db=tmp_path / "jobs.db") + GUARD
+    _, err = await _script(tmp_path, ["-"], text)
+
+    assert 'isolation="process": where was typed in, not read from a file' in err
+
+
+async def test_a_script_that_starts_its_worker_unguarded_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(
+        SCRIPT.format(db=tmp_path / "jobs.db") + "asyncio.run(main())\n"
+    )
+    _, err = await _script(tmp_path, ["script.py"])
+
+    assert "put what the script does under: if __name__ ==" in err
+
+
+async def test_a_child_does_not_add_again_what_an_unguarded_script_adds(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+    (tmp_path / "script.py").write_text(
+        SCRIPT.format(db=tmp_path / "jobs.db") + "asyncio.run(main())\n"
+    )
+    await _script(tmp_path, ["script.py"])
+
+    async with Toril(url) as app:
+        counts = await app.queue("default").counts()
+    assert (counts.failed, counts.waiting) == (1, 0)
+
+
+ADDING = """
+import asyncio, os
+from toril import Toril
+
+app = Toril("sqlite:///{db}")
+
+@app.task(isolation="process")
+def first() -> str:
+    return second.enqueue_sync(os.getpid()).id
+
+@app.task(isolation="process")
+async def also_first() -> str:
+    return (await second.enqueue(os.getpid())).id
+
+@app.task
+async def second(pid: int) -> bool:
+    return pid != os.getpid()
+
+async def main() -> None:
+    async with app, app.worker():
+        for task in (first, also_first):
+            added = await (await task.enqueue()).result(timeout=10)
+            print(await (await app.queue("default").job(added)).result(timeout=10))
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+async def test_code_in_a_child_adds_jobs_through_its_own_app(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(ADDING.format(db=tmp_path / "jobs.db"))
+
+    assert await _script(tmp_path, ["script.py"]) == ("True\nTrue\n", "")
+
+
+async def _script(folder: Path, command: list[str], typed: str = "") -> tuple[str, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *command, cwd=folder, stdin=-1, stdout=-1, stderr=-1
+    )
+    try:
+        out, err = await asyncio.wait_for(process.communicate(typed.encode()), 15)
+    finally:
+        if process.returncode is None:
+            process.kill()
+    return out.decode(), err.decode()
