@@ -122,8 +122,8 @@ BUGS = (
     Bug(
         "bystanders are charged for crashes",
         "_model/crashes.py",
-        "stalls += int(alone or stalls < alone_from(limit))",
-        "stalls, alone = stalls + 1, True",
+        "blame = blames(limit)[alone]",
+        "blame = blames(limit)[1]",
         f"{OWNERSHIP}::test_a_bystander_of_many_crashes_is_never_given_up[file]",
         r"\['job stalled",
     ),
@@ -286,8 +286,8 @@ BUGS = (
     Bug(
         "who waits to run alone is charged with the crashes of others",
         "_store/sqlite/sql/claim.sql",
-        "stalls = taken.value ->> 3, alone = 0,",
-        "stalls = taken.value ->> 3,",
+        "jobs.alone = jobs.runs AS alone",
+        "jobs.alone > 0 AS alone",
         f"{FENCES}::test_a_job_that_waits_to_run_alone_once_more_is_a_bystander[file]",
         r"\(2, True\)",
     ),
