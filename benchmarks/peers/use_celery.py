@@ -1,6 +1,7 @@
 """Celery, with its solo pool and without results, which is where it is fastest."""
 
 import logging
+import warnings
 from typing import Any
 
 import toil
@@ -45,6 +46,8 @@ class WithCelery(Peer):
     def toil(self, places: int, way: str) -> None:
         self._ran = toil.do
         logging.disable(logging.INFO)
+        # It warns whoever is root in a container.
+        warnings.simplefilter("ignore")
         self._app.Worker(pool=way, concurrency=places, queues=[QUEUE]).start()
 
 
