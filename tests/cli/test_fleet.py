@@ -118,6 +118,7 @@ async def test_processes_end_with_their_supervisor_and_put_back_what_they_have(d
         pids = fleet.up(2)
         die(fleet.process.pid)
         wait_for(lambda: not any(map(lives, pids)), "the end of its processes")
+        fleet.until("worker.orphaned: the supervisor is gone")
 
     assert await state_of(desk, job_id) == ("waiting", 0)
 

@@ -97,7 +97,7 @@ async def test_a_request_without_end_is_cut_off(asking: Asking) -> None:
 async def test_an_address_that_is_taken_is_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"health=127.0.0.1:{port} cannot be used"):
+        with pytest.raises(ConfigError, match=f"health=127.0.0.1:{port} cannot be used: Address"):
             async with probes(Address("127.0.0.1", port), lambda _: Verdict(True, {}), print):
                 pass
 

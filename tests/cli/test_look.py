@@ -111,7 +111,7 @@ async def test_a_queue_without_such_jobs_has_none(place: Stock) -> None:
 
     ended = place.toril("jobs", "mail", "--state", "failed")
 
-    assert (ended.code, ended.out, ended.err) == (0, "", "none\n")
+    assert (ended.code, ended.out, ended.err) == (0, "", "no jobs\n")
     assert place.json("jobs", "mail", "--state", "failed") == []
 
 
@@ -292,6 +292,53 @@ def test_looking_makes_no_file(desk: Desk, words: tuple[str, ...]) -> None:
     assert ended.code == 2
     assert "there is nothing at sqlite:///" in ended.err
     assert list(desk.folder.iterdir()) == []
+
+
+async def test_a_word_that_can_be_no_queue_is_one_that_is_not_there(place: Stock) -> None:
+    await fill(place)
+
+    ended = place.toril("job", "other:1")
+
+    assert (ended.code, ended.out) == (2, "")
+    assert "there is no queue 'other:1'" in ended.err
+
+
+async def test_a_queue_that_is_served_and_empty_is_there(place: Stock) -> None:
+    async with place.app() as app, app.worker("mail", wait):
+        async with asyncio.timeout(5):
+            while not await app.workers():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+        shown = await asyncio.to_thread(place.json, "queues")
+        paused = await asyncio.to_thread(place.toril, "pause", "mail")
+
+    assert [(each["queue"], each["workers"]) for each in shown] == [("mail", 1)]
+    assert (paused.code, paused.out) == (0, "paused mail\n")
+
+
+async def wait(job: Job[Any]) -> None:
+    """Do nothing."""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_a_full_disk_behind_the_output_is_one_line(file: Stock) -> None:
+    asyncio.run(fill(file))
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "toril", "jobs", "mail", *file.where],
+            cwd=file.desk.folder,
+            env=file.desk.environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            timeout=15,
+            check=False,
+        )
+
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines() == [
+        "error: what was to be said could not be written: No space left on device"
+    ]
 
 
 async def test_looking_at_a_queue_that_is_not_there_makes_none(place: Stock) -> None:

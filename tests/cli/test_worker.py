@@ -203,6 +203,10 @@ def test_a_file_that_is_no_store_is_one_line_and_stays_as_it_is(desk: Desk) -> N
     [
         (("--grace", "soon"), "grace='soon'"),
         (("--concurrency", "0"), "concurrency=0"),
+        (("--lock", "50ms"), "lock='50ms' is too short"),
+        (("--lock", "5"), "lock='5': the text is not a duration (did you mean \"5s\"?"),
+        (("--stalled-interval", "0s"), "stalled_interval='0s' is too short"),
+        (("--max-stalls", "-1"), "max_stalls=-1"),
         (("--queues", "a::b"), "queue name 'a::b'"),
         (("--log-level", "loud"), "log-level='loud'"),
     ],

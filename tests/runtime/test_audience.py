@@ -98,7 +98,30 @@ async def test_it_can_be_turned_off(told: pytest.LogCaptureFixture) -> None:
     assert queues(told) == []
 
 
-async def test_an_app_that_closes_before_is_left_alone(told: pytest.LogCaptureFixture) -> None:
+async def test_a_script_that_adds_and_ends_is_told_when_it_closes(
+    tmp_path: object, told: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audience, "FIRST_S", 60)
+    async with Toril(f"sqlite:///{tmp_path}/jobs.db") as app:
+        await app.queue("mail").add("x")
+        assert queues(told) == []
+
+    assert queues(told) == ["mail"]
+
+
+async def test_an_app_that_worked_itself_closes_without_a_word(
+    tmp_path: object, told: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audience, "FIRST_S", 60)
+    async with Toril(f"sqlite:///{tmp_path}/jobs.db") as app:
+        await app.queue("mail").add("x")
+        async with app.worker("mail", work):
+            pass
+
+    assert queues(told) == []
+
+
+async def test_what_goes_with_its_app_is_left_alone(told: pytest.LogCaptureFixture) -> None:
     async with Toril(":memory:") as app:
         await app.queue("mail").add("x")
     await asyncio.sleep(0.1)

@@ -11,6 +11,7 @@ import pytest
 from tests.runtime.kit import line_at, until
 from toril._model.record import Claim, NewJob
 from toril._model.report import JobPatch, WorkerInfo
+from toril._run import heartbeat
 from toril._run.heartbeat import Heartbeat, Held, Reports, lease_clock
 from toril._run.hooks import LoopBlocked
 from toril._run.looplag import LoopWatch
@@ -107,6 +108,35 @@ async def test_an_idle_beat_announces_the_worker(bench: Bench) -> None:
     assert (info.id, info.name, info.concurrency, info.active) == ("w-1", "w", 3, 0)
 
 
+async def test_a_change_of_what_is_in_hand_is_told_soon(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "FRESH_S", 0.0)
+    held: list[Held] = []
+    watch = LoopWatch(bench.blocked.append, lambda _: "", limit=0.05, max_block=60)
+    reports = Reports(
+        held=lambda: held, lost=bench.lost.extend, asked=bench.asked.extend,
+        trouble=bench.troubles.append, hung=lambda: None,
+    )  # fmt: skip
+    info = WorkerInfo(
+        id="w-3", name="w", host="here", pid=1, queues=("q",), concurrency=1, started_ms=1,
+        seen_ms=1,
+    )  # fmt: skip
+    beating = Heartbeat(bench.store.renewer, info, LOCK_MS, reports, watch)
+    beating.start()
+
+    async def told() -> list[int]:
+        return [each.active for each in await bench.store.workers()]
+
+    async with asyncio.timeout(5):
+        while await told() != [0]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        held.append(await bench.claim())
+        while await told() != [1]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await beating.stop()
+
+
 async def test_a_store_out_of_reach_is_reported_once_and_lapsed_leases_are_lost(
     bench: Bench,
 ) -> None:
@@ -147,14 +177,14 @@ async def test_locks_are_kept_while_the_loop_stands_still(bench: Bench) -> None:
         started_ms=1, seen_ms=1,
     )  # fmt: skip
     watch = LoopWatch(bench.blocked.append, lambda _: "", limit=5, max_block=60)
-    heartbeat = Heartbeat(bench.store.renewer, info, 300, reports, watch)
-    heartbeat.start()
+    beating = Heartbeat(bench.store.renewer, info, 300, reports, watch)
+    beating.start()
     time.sleep(0.9)  # noqa: ASYNC251  # that is the point
 
     taken_back = await bench.store.recover(["q"])
-    await heartbeat.stop()
+    await beating.stop()
 
-    assert (taken_back, bench.lost, heartbeat.alive) == ([], [], False)
+    assert (taken_back, bench.lost, beating.alive) == ([], [], False)
 
 
 async def test_the_watch_names_the_line_that_blocks(bench: Bench) -> None:

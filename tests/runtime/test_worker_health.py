@@ -81,6 +81,7 @@ async def test_one_whose_store_is_gone_is_not_ready_until_it_is_back(
 
     assert found.live
     assert "the store has not answered for" in (found.reason or "")
+    assert "Connection refused" in (found.reason or "")
 
 
 # The watchdog.

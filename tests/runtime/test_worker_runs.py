@@ -241,6 +241,7 @@ async def test_run_ends_when_the_worker_is_stopped(app: Toril) -> None:
         ({"concurency": 2}, "a worker has no 'concurency'; did you mean 'concurrency'?"),
         ({"queues": ["a::b"]}, "has an empty segment"),
         ({"max_stalls": -1}, "max_stalls=-1"),
+        ({"stalled_interval": 0}, "stalled_interval=0 is too short"),
         ({"rate": "many"}, "rate='many'"),
     ],
 )

@@ -191,9 +191,17 @@ class JobOptions:
                 _integer(value, name, 0, None)
         if self.parent_on_fail is not None:
             _policy_of("parent_on_fail", self.parent_on_fail, POLICIES)
-        _policy_of("on_crash", self.on_crash, CRASH_POLICIES)
+        check_crash_policy(self.on_crash)
         if self.durable is not None:
             _policy_of("durable", self.durable, DURABILITIES)
+
+
+def check_crash_policy(policy: str) -> None:
+    """Refuse what is no policy for crashes.
+
+    Raises   ConfigError.
+    """
+    _policy_of("on_crash", policy, CRASH_POLICIES)
 
 
 def _policy_of(field: str, policy: str, known: tuple[str, ...]) -> None:

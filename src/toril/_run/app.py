@@ -124,6 +124,9 @@ class Toril:
 
     async def close(self) -> None:
         """Close the store; what was acknowledged stays, and the next use opens it again."""
+        # A store in memory goes now, with what waits in it.
+        if is_kept(self.context.store):
+            await self._adder.audience.settle()
         await self.context.close()
 
     # What jobs are, and where they go.
@@ -297,7 +300,7 @@ class Toril:
         return await store.queues()
 
     async def overview(self, *queues: str) -> list[QueueView]:
-        """Look at these queues, or at all that are stored: counts, settings, living workers."""
+        """Look at these queues, or at all that are stored or served: counts, settings, living workers."""
         return await view_queues(await self.context.ready(), queues)
 
     def is_there(self) -> bool:
@@ -343,6 +346,8 @@ def _handling(options: TaskOptions) -> HandlerOptions:
     return HandlerOptions(
         concurrency=options.get("concurrency"),
         timeout=options.get("timeout"),
+        soft_timeout=options.get("soft_timeout"),
+        on_crash=options.get("on_crash", "retry"),
         backoff=backoff if callable(backoff) else None,
         isolation=options.get("isolation"),
         init=options.get("init"),

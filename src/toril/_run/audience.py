@@ -15,6 +15,8 @@ from .context import Context
 # A worker that is started together with what adds has announced itself by then.
 FIRST_S = 2.0
 AGAIN_S = 30.0
+# So long may a last look hold up who closes.
+LAST_S = 1.0
 
 log = logging.getLogger("toril.queue")
 
@@ -50,6 +52,8 @@ class Audience:
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         asked, self._asked = self._asked, set()
+        if not asked:
+            return
         look = loop.create_task(self._look(asked))
         # The loop keeps only weak references to its tasks.
         self._looks.add(look)
@@ -58,6 +62,13 @@ class Audience:
 
     def _ask_again(self, asked: set[str]) -> None:
         self._quiet -= asked - self._settled
+
+    async def settle(self) -> None:
+        """Look at once where it was still to be looked: a script adds and ends."""
+        asked, self._asked = self._asked, set()
+        if asked:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._look(asked), LAST_S)
 
     async def _look(self, asked: set[str]) -> None:
         # A store that is closed or out of reach by now is others' trouble.
@@ -68,7 +79,7 @@ class Audience:
                 self._settled.add(queue)
                 log.warning(
                     "queue.unserved queue=%r: no live worker serves it, so what was added waits "
-                    "(start one with: toril worker; or say Toril(..., warn_unserved=False))",
+                    "(start one with: toril worker app.py; or say Toril(..., warn_unserved=False))",
                     queue,
                     extra={"queue": queue},
                 )

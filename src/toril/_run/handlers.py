@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn
 
-from toril._model.options import BackoffFunction, check_soft
+from toril._model.options import BackoffFunction, CrashPolicy, check_crash_policy, check_soft
 from toril._model.record import check_queue_name
 from toril._model.times import Duration, Millis, to_ms
 from toril.errors import ConfigError, TaskError
@@ -26,7 +26,8 @@ class Handler:
     Shape    call gets the job, decodes its arguments itself, and returns the user's value: a
              coroutine function where `is_async`, otherwise it is run in a thread; with
              `isolation` a child process finds the function itself. encode turns that value
-             into JSON text. concurrency caps this name within one worker. title is
+             into JSON text. concurrency caps this name within one worker. on_crash
+             "fail" holds for every job, also for those whose adders did not say so. title is
              "module.name", for listings.
     """
 
@@ -39,6 +40,7 @@ class Handler:
     timeout_ms: Millis | None = None
     soft_timeout_ms: Millis | None = None
     backoff: BackoffFunction | None = None
+    on_crash: CrashPolicy = "retry"
     title: str = ""
     isolation: Isolation | None = None
 
@@ -50,13 +52,14 @@ class Handler:
 
 class HandlerOptions(IsolationOptions, total=False):
     """What may be said of a handler: its cap within a worker, its time limits, its own backoff,
-    and that it runs in child processes.
+    what a crash of its worker means, and that it runs in child processes.
     """
 
     concurrency: int | None
     timeout: Duration | None
     soft_timeout: Duration | None
     backoff: BackoffFunction | None
+    on_crash: CrashPolicy
 
 
 def make_handler(
@@ -112,6 +115,8 @@ def _common(title: str, queue: str, options: HandlerOptions) -> dict[str, Any]:
     limit_ms = _limit("timeout", options.get("timeout"))
     soft_ms = _limit("soft_timeout", options.get("soft_timeout"))
     check_soft(soft_ms, limit_ms)
+    on_crash = options.get("on_crash", "retry")
+    check_crash_policy(on_crash)
     return {
         "queue": check_queue_name(queue),
         "encode": partial(encode, where=f"result of {title}"),
@@ -119,6 +124,7 @@ def _common(title: str, queue: str, options: HandlerOptions) -> dict[str, Any]:
         "timeout_ms": limit_ms,
         "soft_timeout_ms": soft_ms,
         "backoff": options.get("backoff"),
+        "on_crash": on_crash,
         "title": title,
     }
 

@@ -22,6 +22,8 @@ from toril.errors import TorilError
 from .looplag import LoopWatch
 
 PRESENCE_S = 10.0
+# So old may the number of jobs in hand be that others read of a worker.
+FRESH_S = 2.0
 LONGEST_TICK_S = 0.25
 # How often it is asked whether somebody wants a job to end that is in hand.
 ASK_S = 0.5
@@ -81,6 +83,8 @@ class Heartbeat:
         self._loop = asyncio.get_running_loop()
         self._thread: threading.Thread | None = None
         self._last = float("-inf")
+        self._told = 0
+        self._fault: TorilError | None = None
         self._asked = float("-inf")
         self._complained = False
 
@@ -88,6 +92,11 @@ class Heartbeat:
     def last(self) -> float:
         """Give when (by the monotonic clock) the store last took what it was told."""
         return self._last
+
+    @property
+    def fault(self) -> TorilError | None:
+        """Say why the store did not take what it was told last; None: it did."""
+        return self._fault
 
     @property
     def alive(self) -> bool:
@@ -116,6 +125,8 @@ class Heartbeat:
                     self._reports.hung()
                     return
                 pause = self._lock_s / 3 if held else PRESENCE_S
+                if len(held) != self._told:
+                    pause = min(pause, FRESH_S)
                 if time.monotonic() - self._last >= pause:
                     self.beat(held)
                 if held and time.monotonic() - self._asked >= ASK_S:
@@ -134,7 +145,7 @@ class Heartbeat:
         except TorilError as error:
             self._failed(held, error)
             return
-        self._complained = False
+        self._complained, self._fault, self._told = False, None, len(held)
         for (ref, _), each in locks.items():
             if ref not in lost:
                 each.lease_until = began + self._lock_s
@@ -161,6 +172,7 @@ class Heartbeat:
 
     def _failed(self, held: Sequence[Held], error: TorilError) -> None:
         """Try again at the next tick, anew; what has lapsed by now is lost."""
+        self._fault = error
         self._disconnect()
         # With nothing in hand nothing is in danger, and whoever claims tells of the same fault.
         if held and not self._complained:

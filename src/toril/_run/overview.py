@@ -20,14 +20,20 @@ class QueueView:
     workers: tuple[WorkerInfo, ...] = ()
 
 
+def known_queues(stored: Sequence[str], workers: Sequence[WorkerInfo]) -> list[str]:
+    """Name the queues that are stored, and those that nobody added to yet but workers serve."""
+    served = {queue for each in workers if each.alive for queue in each.queues}
+    return sorted({*stored, *served})
+
+
 async def view_queues(store: Store, names: Sequence[str] = ()) -> list[QueueView]:
-    """Look at these queues, or at all that are stored; nothing is changed."""
-    queues = list(dict.fromkeys(names)) or await store.queues()
+    """Look at these queues, or at all that are stored or served; nothing is changed."""
+    workers = [each for each in await store.workers() if each.alive]
+    queues = list(dict.fromkeys(names)) or known_queues(await store.queues(), workers)
     if not queues:
         return []
     counts = await store.counts(queues)
     settings = await store.settings(queues)
-    workers = [each for each in await store.workers() if each.alive]
     return [
         QueueView(
             name=queue,

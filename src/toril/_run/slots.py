@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,10 +17,10 @@ from typing import Any
 import msgspec
 
 from toril._model.backoff import Custom
-from toril._model.crashes import alone_from
+from toril._model.crashes import alone_from, stalled_reason
 from toril._model.decide import Action, Decision, End, Outcome, cancelled, decide, too_late
 from toril._model.options import BackoffFunction
-from toril._model.record import Claim
+from toril._model.record import Claim, Ref
 from toril._model.times import Millis
 from toril.errors import (
     ConfigError,
@@ -139,6 +140,18 @@ class Slots:
         if slot in self.held:
             self._settle(slot, ended)
 
+    async def _fail_crashed(self, slot: Slot) -> None:
+        """Fail a job that its handler must not run again after a crash, and say how that was."""
+        record = slot.claim.record
+        how = None
+        # The reason is a courtesy: without it the job is failed all the same.
+        with suppress(StoreError):
+            (found,) = await self._means.context.store.get([Ref(record.queue, record.id)])
+            tries = () if found is None else found.tries
+            how = next((each.reason for each in reversed(tries) if each.end == "stalled"), None)
+        if slot in self.held:
+            self._pass_over(slot, Outcome(end=End.FAILED, reason=stalled_reason(how)))
+
     def _readable(self, slot: Slot) -> bool:
         """Check the stored options once, so that nothing later stumbles over them."""
         record = slot.claim.record
@@ -158,6 +171,11 @@ class Slots:
             self._means.telling.unknown(record, self._means.registry.names(record.queue))
             outcome = Outcome(end=End.UNKNOWN, reason=no_handler(record))
             self._settle(slot, Ended(outcome, error=UnknownTask(no_handler(record))))
+            return
+        if record.stalls and handler.on_crash == "fail":
+            task = self._loop.create_task(self._fail_crashed(slot))
+            self._preparing.add(task)
+            task.add_done_callback(self._preparing.discard)
             return
         slot.handler = handler = slot.bound(handler)
         self._run(slot, handler)

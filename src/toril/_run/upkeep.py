@@ -1,6 +1,6 @@
 """What a worker does besides running jobs: each function does one round of it.
 
-A round returns the seconds until the next one, so that a test calls it once. Never here: loops.
+Most rounds return the seconds until the next one, so that a test calls it once. Never here: loops.
 """
 
 import time
@@ -36,24 +36,31 @@ def now_ms() -> Millis:
 
 
 async def recover(
-    store: Store, queues: Sequence[str], telling: Telling, *, max_stalls: int, every: float
-) -> float:
-    """Take back the jobs of workers that are gone."""
-    for recovered in await store.recover(queues, max_stalls=max_stalls):
+    store: Store, queues: Sequence[str], telling: Telling, *, max_stalls: int
+) -> set[str]:
+    """Take back the jobs of workers that are gone, and name the queues that have some now."""
+    found = await store.recover(queues, max_stalls=max_stalls)
+    for recovered in found:
         telling.stalled(recovered)
-    return every
+    return {recovered.queue for recovered in found}
 
 
 async def bury(
     store: Store, queues: Sequence[str], telling: Telling, max_stalls: int, dead: Mapping[str, str]
-) -> None:
-    """Take back every job of workers that are known to be dead; `dead` says how they died."""
+) -> set[str]:
+    """Take back every job of workers that are known to be dead, and name the queues.
+
+    Shape    dead: ids of workers, and how they died.
+    """
+    again: set[str] = set()
     for _ in range(MOST_ROUNDS):
         found = await store.recover(queues, max_stalls=max_stalls, dead=dead)
         for recovered in found:
             telling.stalled(recovered)
+            again.add(recovered.queue)
         if len(found) < A_ROUND:
-            return
+            break
+    return again
 
 
 async def trim(store: Store, queues: Sequence[str]) -> float:

@@ -216,7 +216,9 @@ class Worker:
         Raises   StoreUnavailable: nothing is known; try again.
         """
         most = self.settings.max_stalls
-        await bury(self._app.store, queues, self._telling, most, dead)
+        again = await bury(self._app.store, queues, self._telling, most, dead)
+        if self._crew is not None:
+            self._crew.claim_again(again)
 
     # For tests, scripts and benchmarks.
 

@@ -7,7 +7,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple, cast
 
@@ -181,16 +181,19 @@ class Crew:
     async def _recover(self) -> float:
         """Take back stalled jobs, and wait for the next time, or until the store took some."""
         self._gone.clear()
-        pause = await upkeep.recover(
-            self._store,
-            self._queues,
-            self._telling,
-            max_stalls=self._settings.max_stalls,
-            every=self._settings.stalled_s,
+        most = self._settings.max_stalls
+        self.claim_again(
+            await upkeep.recover(self._store, self._queues, self._telling, max_stalls=most)
         )
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._gone.wait(), pause)
+            await asyncio.wait_for(self._gone.wait(), self._settings.stalled_s)
         return 0.0
+
+    def claim_again(self, queues: Collection[str]) -> None:
+        """Claim where jobs were taken back: who was told of them may be who stands still."""
+        if queues and self._trips.claiming:
+            self._lanes.wake(queue for queue in self._queues if queue in queues)
+            self._wake()
 
     def _taken_back(self) -> None:
         # From the store's thread; a closed loop has nobody left to tell.
@@ -243,10 +246,11 @@ class Crew:
         answered = self._trips.answered
         if answered is None:
             return "it has not claimed yet"
-        fault = self._trips.fault
+        fault: TorilError | None = self._trips.fault
         # A worker that is full does not claim, but renews. One that cannot claim may still renew.
         if fault is None and self._heartbeat is not None:
             answered = max(answered, self._heartbeat.last)
+            fault = self._heartbeat.fault
         return cut_off(time.monotonic() - answered, None if fault is None else str(fault))
 
     # Stopping.

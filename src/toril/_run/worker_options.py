@@ -136,11 +136,20 @@ def _durations(given: WorkerOptions) -> dict[str, Any]:
             value=given.get("lock"),
             hint="give at least 100ms; 30s is the default",
         )
+    stalled_ms = to_ms(given.get("stalled_interval", 5), field="stalled_interval")
+    if stalled_ms < 10:
+        raise ConfigError(
+            f"stalled_interval={given.get('stalled_interval')!r} is too short: it would look "
+            "without a pause",
+            field="stalled_interval",
+            value=given.get("stalled_interval"),
+            hint="give at least 10ms; 5s is the default",
+        )
     max_block = to_ms(given.get("max_block", 600), field="max_block")
     return {
         "lock_ms": lock_ms,
         "grace_s": to_ms(given.get("grace", 25), field="grace") / 1000,
-        "stalled_s": to_ms(given.get("stalled_interval", 5), field="stalled_interval") / 1000,
+        "stalled_s": stalled_ms / 1000,
         "unknown_limit_ms": to_ms(given.get("unknown_limit", 86_400), field="unknown_limit"),
         "block_warning_s": to_ms(given.get("block_warning", 1), field="block_warning") / 1000,
         # A loop that merely blocks for a lock's time must never be given up.

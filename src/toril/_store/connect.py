@@ -18,7 +18,10 @@ from .sqlite.store import SQLiteStore
 MEMORY = ":memory:"
 DEFAULT_PREFIX = "bull"
 _PREFIX = re.compile(r"[A-Za-z0-9._{}-]{1,64}")
-_FORMS = '"sqlite:///jobs.db", "sqlite:////var/lib/app/jobs.db" (absolute) or "sqlite://:memory:"'
+_FORMS = (
+    '"sqlite:///jobs.db", "sqlite:////var/lib/app/jobs.db" (absolute), "sqlite://:memory:" or '
+    '"redis://localhost:6379/0"'
+)
 _SERVERS = ("redis", "rediss", "valkey", "valkeys", "unix", "redis+sentinel", "redis+cluster")
 _KNOWN = ("sqlite", *_SERVERS)
 

@@ -5,6 +5,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
@@ -63,8 +64,11 @@ async def probes(
             answering.meet, address.host, address.port, limit=LONGEST_HEAD
         )
     except OSError as error:
+        # What asyncio says of it names the address once more.
+        known = error.errno if (error.errno or 0) > 0 else None
+        why = str(error) if known is None else os.strerror(known)
         raise ConfigError(
-            f"health={address.host or ''}:{address.port} cannot be used: {error.strerror or error}",
+            f"health={address.host or ''}:{address.port} cannot be used: {why}",
             field="health",
             value=address.port,
             hint="give another port",

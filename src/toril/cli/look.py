@@ -93,7 +93,7 @@ def queues(words: StoreWords) -> None:
         ]
         for view in views
     ]
-    show_table(["queue", *names, "workers", ""], rows, numbers=[*names, "workers"])
+    show_table(["queue", *names, "workers", ""], rows, what="queues", numbers=[*names, "workers"])
 
 
 def _queue_json(view: QueueView) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def jobs(words: JobsWords) -> None:
     if words.as_json:
         show_json([jobview.as_json(record) for record in records])
     else:
-        show_table(jobview.HEADS, [jobview.as_row(record) for record in records])
+        show_table(jobview.HEADS, [jobview.as_row(each) for each in records], what="jobs")
 
 
 def split(text: str) -> list[str]:
@@ -219,7 +219,7 @@ def workers(words: SomeWords) -> None:
         for each in found
     ]
     heads = ["worker", "host", "pid", "queues", "busy", "started", "state", "seen"]
-    show_table(heads, rows, numbers=["pid", "busy"])
+    show_table(heads, rows, what="workers", numbers=["pid", "busy"])
 
 
 def _worker_json(worker: WorkerInfo) -> dict[str, Any]:
@@ -252,7 +252,8 @@ def schedules(words: SomeWords) -> None:
         ]
         for each in found
     ]
-    show_table(["schedule", "queue", "name", "rule", "next", "runs"], rows, numbers=["runs"])
+    heads = ["schedule", "queue", "name", "rule", "next", "runs"]
+    show_table(heads, rows, what="schedules", numbers=["runs"])
 
 
 def _rule(schedule: ScheduleInfo) -> str:

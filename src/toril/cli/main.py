@@ -3,6 +3,7 @@
 Never here: what a command does.
 """
 
+import errno
 import importlib
 import importlib.util
 import sys
@@ -23,7 +24,9 @@ from .place import StoreWords
 from .serve import DevWords, WorkerWords, dev, worker
 from .torture import TortureWords, torture
 
-MISUSED = 2
+FAILED, MISUSED = 1, 2
+# What is written to a full disk; its reader may be gone, too, which typer ends by itself.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 INTERRUPTED = 130
 
 cli = typer.Typer(
@@ -43,6 +46,11 @@ def run() -> None:
         sys.exit(MISUSED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        show_error(OSError(f"what was to be said could not be written: {error.strerror}"))
+        sys.exit(FAILED)
 
 
 def _show_version(asked: bool) -> None:

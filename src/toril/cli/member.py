@@ -33,6 +33,8 @@ MISUSED, FAILED = 2, 1
 UNMADE = 0
 PDEATHSIG = 1
 
+log = logging.getLogger("toril.fleet")
+
 
 class Member:
     """This process, as one of a fleet."""
@@ -69,6 +71,7 @@ class Member:
 
     def orphaned(self) -> None:
         """End: the supervisor is gone."""
+        log.error("worker.orphaned: the supervisor is gone; what runs is put back")
         with self._lock:
             if self._ending is None:
                 leave(FAILED)

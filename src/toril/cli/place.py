@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from toril._run.app import Toril
+from toril._run.overview import known_queues
 from toril._run.queue import Queue
 from toril._run.settings import read_settings
 from toril.errors import ConfigError, JobError, StoreError
@@ -110,15 +111,17 @@ async def find_queue(app: Toril, name: str) -> Queue:
 
 async def find_place(app: Toril, word: str) -> tuple[Queue, str | None]:
     """Read a queue, or QUEUE:ID where no queue has that name; ids may have colons as well."""
-    known = await app.queues()
+    # Where nobody has added anything yet, a queue is what workers serve.
+    known = known_queues(await app.queues(), await app.workers())
     if word in known:
         return app.queue(word), None
     for at in [at for at, sign in reversed([*enumerate(word)]) if sign == ":"]:
         if word[:at] in known and word[at + 1 :]:
             return app.queue(word[:at]), word[at + 1 :]
-    # The list may leave out what others made and nobody registered.
-    if (await app.queue(word).counts()).total:
-        return app.queue(word), None
+    # The list may leave out what others made and nobody registered; no queue has a bad name.
+    with suppress(ConfigError):
+        if (await app.queue(word).counts()).total:
+            return app.queue(word), None
     near = get_close_matches(word.partition(":")[0], known, n=1)
     there = f"there are: {', '.join(known[:20])}" if known else "there is none at all"
     hint = f"did you mean {near[0]!r}?" if near else there

@@ -49,6 +49,22 @@ class WorkerWords:
     grace: Annotated[
         str, typer.Option(help="How long running jobs may go on when it is told to stop.")
     ] = "25s"
+    lock: Annotated[
+        str,
+        typer.Option(
+            help="How long a job stays a worker's own without a sign of life; 30s if not given."
+        ),
+    ] = ""
+    stalled_interval: Annotated[
+        str,
+        typer.Option(help="How often it looks for jobs of workers that died; 5s if not given."),
+    ] = ""
+    max_stalls: Annotated[
+        int | None,
+        typer.Option(
+            help="How often a job may lose its worker before it fails for that; 3 if not given."
+        ),
+    ] = None
     name: Annotated[
         str, typer.Option(help="The worker's name; host and process id if not given.")
     ] = ""
@@ -79,6 +95,9 @@ def worker(words: WorkerWords) -> None:
         concurrency=words.concurrency,
         grace=words.grace,
         name=words.name,
+        lock=words.lock,
+        stalled_interval=words.stalled_interval,
+        max_stalls=words.max_stalls,
     )
     health = Address.of(words.health) if words.health else None
     if words.processes is None and not words.reload:

@@ -40,10 +40,13 @@ def show_json(value: object) -> None:
     typer.echo(write_json(value))
 
 
-def show_table(heads: Sequence[str], rows: Rows, *, numbers: Iterable[str] = ()) -> None:
-    """Write a table; the columns named in `numbers` end at the right. Cells are made safe here."""
+def show_table(heads: Sequence[str], rows: Rows, *, what: str, numbers: Iterable[str] = ()) -> None:
+    """Write a table of `what`, or that there are none. Cells are made safe here.
+
+    Shape    numbers: the columns that end at the right.
+    """
     if not rows:
-        typer.echo("none", err=True)
+        typer.echo(f"no {what}", err=True)
         return
     clean = [[safe(cell, CELL) for cell in row] for row in rows]
     right = [head in set(numbers) for head in heads]

@@ -64,7 +64,8 @@ class Asked:
     """What a worker is asked to be; it goes from a supervisor to its processes as it is.
 
     Shape    target: where the app is. queues: those that have a handler if there are none.
-             concurrency None: what the processors of each queue say, else 10.
+             concurrency None: what the processors of each queue say, else 10. lock,
+             stalled_interval, max_stalls: a worker's own if not given.
     """
 
     target: str
@@ -72,6 +73,9 @@ class Asked:
     concurrency: int | None = None
     grace: str = "25s"
     name: str = ""
+    lock: str = ""
+    stalled_interval: str = ""
+    max_stalls: int | None = None
 
     def __post_init__(self) -> None:
         if self.concurrency is not None and self.concurrency < 1:
@@ -94,9 +98,21 @@ def load_worker(asked: Asked) -> tuple[Toril, Worker]:
         queue: known.get(queue) or 10 if asked.concurrency is None else asked.concurrency
         for queue in asked.queues or list(known)
     }
+    return app, make_worker(app, options | _given(asked))
+
+
+def _given(asked: Asked) -> WorkerOptions:
+    """Give the options that were typed; what was left out is for the worker to say."""
+    options = WorkerOptions()
     if asked.name:
         options["name"] = asked.name
-    return app, make_worker(app, options)
+    if asked.lock:
+        options["lock"] = asked.lock
+    if asked.stalled_interval:
+        options["stalled_interval"] = asked.stalled_interval
+    if asked.max_stalls is not None:
+        options["max_stalls"] = asked.max_stalls
+    return options
 
 
 def run_worker(asked: Asked, health: Address | None) -> int:
