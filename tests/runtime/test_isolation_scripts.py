@@ -1,6 +1,7 @@
 """Handlers that a script defines: found again in a child, which must not do what the script does."""
 
 import asyncio
+import signal
 import sys
 import zipapp
 from pathlib import Path
@@ -75,6 +76,79 @@ async def test_a_child_does_not_add_again_what_an_unguarded_script_adds(tmp_path
     async with Toril(url) as app:
         counts = await app.queue("default").counts()
     assert (counts.failed, counts.waiting) == (1, 0)
+
+
+async def test_a_file_that_is_named_as_a_module_of_python_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "queue.py").write_text("raise AssertionError('taken for the module of Python')")
+    (tmp_path / "script.py").write_text(SCRIPT.format(db=tmp_path / "jobs.db") + GUARD)
+
+    # As the `toril` command does, whose own folder stands first in the path.
+    out, err = await _script(tmp_path, ["-P", "script.py"])
+
+    assert (out, err) == ("elsewhere\n", "")
+
+
+OPTIONS = """
+import asyncio, sys
+from toril import Toril
+
+app = Toril("sqlite:///{db}")
+
+@app.task(isolation="process")
+def options() -> list[int]:
+    return [sys.flags.optimize, sys.flags.utf8_mode]
+
+async def main() -> None:
+    async with app, app.worker():
+        print(await (await options.enqueue()).result(timeout=10))
+"""
+
+
+async def test_a_child_has_the_options_of_its_interpreter(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(OPTIONS.format(db=tmp_path / "jobs.db") + GUARD)
+    out, _ = await _script(tmp_path, ["-O", "-X", "utf8", "script.py"])
+
+    assert out == "[1, 1]\n"
+
+
+STUBBORN = """
+import asyncio, sys, time
+from toril import Toril
+
+app = Toril("sqlite:///{db}")
+
+@app.task(isolation="process")
+def endless() -> None:
+    print("begun", flush=True)
+    time.sleep(60)
+
+async def main() -> None:
+    await endless.enqueue()
+    worker = app.worker(grace="30s")
+    worker.on("closing")(lambda: print("closing", file=sys.stderr, flush=True))
+    async with app:
+        await worker.run()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+async def test_a_second_interrupt_ends_a_script_whose_children_work(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(STUBBORN.format(db=tmp_path / "jobs.db") + GUARD)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-u", "script.py", cwd=tmp_path, stderr=-1
+    )
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(15):
+            await process.stderr.readuntil(b"begun")
+            process.send_signal(signal.SIGINT)
+            await process.stderr.readuntil(b"closing")
+            process.send_signal(signal.SIGINT)
+            await process.stderr.read()
+            assert await process.wait() == -signal.SIGINT
+    finally:
+        if process.returncode is None:
+            process.kill()
 
 
 ADDING = """

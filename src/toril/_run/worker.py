@@ -105,8 +105,9 @@ class Worker:
         """Decorate a listener, sync or async, of what happens in this worker.
 
         Shape    active(job) · completed(job, result) · failed(job, error), final ·
-                 attempt_failed(job, error), every try · progress(job, value) · stalled(job_id) ·
-                 lock_lost(job) · drained() · error(error) · ready() · closing() · closed().
+                 cancelled(job, error) · attempt_failed(job, error), every try ·
+                 progress(job, value) · stalled(job_id) · lock_lost(job) · drained() ·
+                 error(error) · ready() · closing() · closed().
         Raises   ConfigError: there is no such event.
         """
         return self._listeners.on(event)

@@ -1,8 +1,7 @@
 """The program of a child process: one handler, imported once, and one job at a time.
 
-`python -m toril._run.executors.child`, started by a worker. The user's code has the main thread,
-as it would in a script of its own; a thread listens to the worker. Never here: what becomes of a
-job, and the store.
+A worker starts it (`process`). The user's code has the main thread, as it would in a script of its
+own; a thread listens to the worker. Never here: what becomes of a job, and the store.
 """
 
 import asyncio
@@ -397,7 +396,3 @@ def _alarm(job: ChildJob, soft_ms: Millis | None) -> Generator[None, None, None]
 
 async def _this_loop() -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
-
-
-if __name__ == "__main__":
-    main()

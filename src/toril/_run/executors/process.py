@@ -9,17 +9,23 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
 
+import toril
 from toril.errors import ConfigError
 
 from . import memory
 from .frames import ToChild, ToParent, line, read_report
 
-PROGRAM = "toril._run.executors.child"
+# Not by `-m`, which puts the current folder first: a queue.py there would be taken for Python's.
+PROGRAM = (
+    "import sys; sys.path.append(sys.argv.pop()); "
+    "from toril._run.executors.child import main; main()"
+)
+HOME = os.path.dirname(os.path.dirname(toril.__file__))
 # A process that closed its pipe has so long to end by itself.
 EXIT_S = 1.0
 _LOOK_S = 0.002
@@ -60,7 +66,8 @@ class Process:
         self._buried = False
         self._peak_before = memory.own_peak() or 0
         self._popen = subprocess.Popen(
-            [sys.executable, "-m", PROGRAM, title],
+            # With the options of this interpreter, such as -O or -X utf8.
+            [sys.executable, *_interpreter_options(), "-P", "-c", PROGRAM, title, HOME],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -143,6 +150,12 @@ class Process:
         peak = memory.peak_of(usage) or 0
         # A process inherits its parent's peak when it starts; only what is above is its own.
         return Death(code=self._popen.returncode, rss=peak if peak > self._peak_before else None)
+
+
+def _interpreter_options() -> list[str]:
+    # What multiprocessing uses, too.
+    found: Callable[[], list[str]] = vars(subprocess)["_args_from_interpreter_flags"]
+    return found()
 
 
 def _kill_group(pid: int) -> None:

@@ -150,7 +150,11 @@ class Processes:
         try:
             return await asyncio.shield(end)
         except asyncio.CancelledError as error:
-            child.interrupt(str(error))
+            if error.args:
+                child.interrupt(str(error))
+            else:
+                # Its slot says why: this was the loop's end, and nobody will insist.
+                child.kill("its worker was taken down")
             return await _at_last(end, child) or NOT_RUN
         finally:
             if child.usable and not child.spent:
