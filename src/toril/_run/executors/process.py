@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
 
-import toril
 from toril.errors import ConfigError
 
 from . import memory
@@ -25,7 +24,7 @@ PROGRAM = (
     "import sys; sys.path.append(sys.argv.pop()); "
     "from toril._run.executors.child import main; main()"
 )
-HOME = os.path.dirname(os.path.dirname(toril.__file__))
+HOME = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))
 # A process that closed its pipe has so long to end by itself.
 EXIT_S = 1.0
 _LOOK_S = 0.002
