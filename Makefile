@@ -35,9 +35,9 @@ demo: $(PICTURES) ## watch toril work on pictures (IMAGES=folder takes yours)
 test: $(DEV) $(PICTURES) $(PEERS) ## run every test, on all cores
 	@PATH="$(NODE_HOME)/bin:$$PATH" $(BIN)/python -m pytest -n auto -q
 
-torture: $(DEV) ## kill, stop, cut and damage for longer (ROUNDS=5, KILLS=600, TORIL_SEED=…)
+torture: $(DEV) $(PEERS) ## kill, stop, cut and damage for longer (ROUNDS=5, KILLS=600, TORIL_SEED=…)
 	@TORIL_ROUNDS=$(or $(ROUNDS),5) TORIL_KILLS=$(or $(KILLS),600) \
-		TORIL_REDIS_KILLS=$(or $(KILLS),600) TORIL_CUTS=2000 \
+		TORIL_REDIS_KILLS=$(or $(KILLS),600) TORIL_CUTS=2000 PATH="$(NODE_HOME)/bin:$$PATH" \
 		$(BIN)/python -m pytest -q -rf tests/torture tests/chaos tests/faults
 
 check: $(DEV) ## format, lint, types, architecture: what a change must pass before its tests

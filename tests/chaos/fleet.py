@@ -25,8 +25,8 @@ def environment() -> dict[str, str]:
 class Fleet:
     """Some processes of one program; one that is killed is replaced at once."""
 
-    def __init__(self, module: str, *args: object) -> None:
-        self._command = (sys.executable, "-m", module, *map(str, args))
+    def __init__(self, *command: object) -> None:
+        self._command = tuple(map(str, command))
         self._up = asyncio.Event()
         self._failed = False
         self._watching: set[asyncio.Task[None]] = set()
@@ -100,8 +100,15 @@ class Fleet:
 
 @asynccontextmanager
 async def fleet(module: str, *args: object, count: int) -> AsyncIterator[Fleet]:
-    """Have so many processes, and none of them left afterwards."""
-    processes = Fleet(module, *args)
+    """Have so many processes of a module, and none of them left afterwards."""
+    async with programs(sys.executable, "-m", module, *args, count=count) as processes:
+        yield processes
+
+
+@asynccontextmanager
+async def programs(*command: object, count: int) -> AsyncIterator[Fleet]:
+    """Have so many processes of any program, and none of them left afterwards."""
+    processes = Fleet(*command)
     try:
         await processes.start(count)
         yield processes

@@ -20,8 +20,21 @@ class Audit:
     def __init__(self, client: "redis.Redis", prefix: str, queues: Iterable[str]) -> None:
         self._client = client
         self._prefix = prefix
-        self._keys = keys(client, prefix)
+        self._keys = set(keys(client, prefix))
+        # All in two calls: a storm leaves tens of thousands of jobs.
+        names = sorted(self._keys)
+        kinds = dict(zip(names, self._ask([("TYPE", name) for name in names]), strict=True))
+        names = [name for name in names if kinds[name] == "hash"]
+        hashes = self._ask([("HGETALL", name) for name in names])
+        self._hashes: dict[str, dict[str, str]] = dict(zip(names, hashes, strict=True))
+        self._waiting_for: dict[str, set[str]] = {}
         self._places = {queue: self._places_of(queue) for queue in queues}
+
+    def _ask(self, commands: Iterable[tuple[str, ...]]) -> list[Any]:
+        with self._client.pipeline(transaction=False) as pipe:
+            for command in commands:
+                pipe.execute_command(*command)
+            return list(pipe.execute())
 
     def _places_of(self, queue: str) -> dict[str, list[str]]:
         """Say in which of its lists and sets each id of a queue stands."""
@@ -44,8 +57,8 @@ class Audit:
         }
 
     def _fate(self, queue: str, job_id: str, states: list[str]) -> Fate:
-        made, reason = self._client.hmget(f"{self._prefix}:{queue}:{job_id}", "atm", "failedReason")
-        return Fate("+".join(states), int(made or 0), reason)
+        fields = self._hashes.get(f"{self._prefix}:{queue}:{job_id}", {})
+        return Fate("+".join(states), int(fields.get("atm", 0)), fields.get("failedReason"))
 
     def finishes(self) -> Counter[Key]:
         """Count how often each job was told finished."""
@@ -70,34 +83,39 @@ class Audit:
         key, found = base + job_id, list[str]()
         if len(states) != 1:
             found.append(f"{key} is {' and '.join(states)}")
-        if not self._client.exists(key):
+        if key not in self._hashes:
             return [*found, f"{key} is {states[0]} and has no hash"]
-        fields = self._client.hgetall(key)
+        fields = self._hashes[key]
         finished = states[0] in ("completed", "failed")
         never_ran = fields.get("failedReason", "").startswith("cancelled")
         if finished and not ({"finishedOn"} if never_ran else {"finishedOn", "processedOn"}) <= {
             *fields
         }:
             found.append(f"{key} is {states[0]} without its times")
-        if finished and self._client.exists(f"{key}:dependencies") and states[0] == "completed":
+        if finished and f"{key}:dependencies" in self._keys and states[0] == "completed":
             found.append(f"{key} completed before its children")
-        if states[0] == "waiting-children" and not self._client.exists(f"{key}:dependencies"):
+        if states[0] == "waiting-children" and f"{key}:dependencies" not in self._keys:
             found.append(f"{key} waits for nothing")
         parent = fields.get("parentKey")
-        if parent and finished and self._client.sismember(f"{parent}:dependencies", key):
+        if parent and finished and key in self._pending(parent):
             found.append(f"{key} finished and its parent still waits for it")
         return found
+
+    def _pending(self, parent: str) -> set[str]:
+        if parent not in self._waiting_for:
+            self._waiting_for[parent] = set(self._client.smembers(f"{parent}:dependencies"))
+        return self._waiting_for[parent]
 
     def _of_queue(self, base: str, places: dict[str, list[str]]) -> list[str]:
         found: list[str] = []
         jobs = {base + job_id for job_id in places}
-        for key in self._keys:
+        for key in sorted(self._keys):
             if not key.startswith(base):
                 continue
             name = key.removeprefix(base)
             if key.endswith(":lock"):
                 found.append(f"{key} is left over")
-            elif "timestamp" in self._fields(key) and key not in jobs:
+            elif "timestamp" in self._hashes.get(key, {}) and key not in jobs:
                 found.append(f"{key} is a job in no state")
             elif name.startswith("de:"):
                 found += self._of_dedup(key, base, places)
@@ -115,9 +133,3 @@ class Audit:
         ):  # fmt: skip
             return [f"{key} is held by {base}{owner}, which is over"]
         return []
-
-    def _fields(self, key: str) -> dict[str, Any]:
-        fields: dict[str, Any] = (
-            self._client.hgetall(key) if self._client.type(key) == "hash" else {}
-        )
-        return fields

@@ -31,6 +31,7 @@ async def main(url: str, prefix: str, ledger: Ledger, options: dict[str, str]) -
     from tests.chaos.app import JOBS, PARENTS, register
     from tests.torture.parricide import bystander, parricide
     from toril import Job, Toril
+    from toril.errors import LockLost
 
     app = Toril(url, prefix=prefix)
     for queue in (JOBS, PARENTS):
@@ -42,6 +43,18 @@ async def main(url: str, prefix: str, ledger: Ledger, options: dict[str, str]) -
         ledger.note("start", job.queue, job.id, job.run)
         return float(job.data.get("ms", 0)) / 1000
 
+    async def try_late(job: Job[Any]) -> None:
+        words: set[str] = set()
+        for write in (job.progress, job.log):
+            try:
+                await write("late")
+            except LockLost:
+                words.add("refused")
+            else:
+                words.add("accepted")
+        for word in words:
+            ledger.note(word, job.queue, job.id, job.run)
+
     @jobs.handler("zombie")
     async def zombie(job: Job[Any]) -> str:
         seconds = begin(job)
@@ -50,6 +63,7 @@ async def main(url: str, prefix: str, ledger: Ledger, options: dict[str, str]) -
             await asyncio.sleep(seconds if job.run == 1 else 0.1)
         except asyncio.CancelledError:
             ledger.note("cancelled", job.queue, job.id, job.run)
+            await try_late(job)
             raise
         ledger.note("end", job.queue, job.id, job.run)
         return str(job.run)

@@ -81,9 +81,9 @@ async def test_good_jobs_complete_among_bad_ones_and_bad_ones_end(
     runs = Runs()
     async with app_on(server, prefix=prefix) as app:
         queue = app.queue(QUEUE, keep="all")
-        jobs = await queue.add_many([("x", {"n": n}) for n in range(400)])
+        jobs = await queue.add_many([("x", {"n": n}) for n in range(1_000)])
         rng.shuffle(jobs)
-        good, bad = jobs[:200], jobs[200:]
+        good, bad = jobs[:500], jobs[500:]
         with raw(server) as client, client.pipeline(transaction=False) as pipe:
             for job in bad:
                 key = f"{prefix}:{QUEUE}:{job.id}"

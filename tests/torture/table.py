@@ -11,7 +11,10 @@ TABLE: dict[str, tuple[str, Tests, Tests]] = {
     "T01": (
         "workers are killed -9 at random, 120 times",
         (f"{CHAOS}test_kill_storm.py::test_120_kills_lose_no_job",),
-        (f"{HERE}test_storm.py::test_120_kills_lose_no_job",),
+        (
+            f"{HERE}test_storm.py::test_120_kills_lose_no_job",
+            f"{HERE}test_mixed.py::test_kills_in_a_fleet_with_node_lose_no_job",
+        ),
     ),
     "T01b": (
         "the reply to a call is lost",
@@ -35,14 +38,12 @@ TABLE: dict[str, tuple[str, Tests, Tests]] = {
         (f"{FAULTS}test_network.py::test_requests_that_are_torn_at_random_places_cost_no_job",),
     ),
     "T02": (
-        "a worker is stopped past its lock, and goes on",
+        "workers are stopped past their locks, and go on",
         (
-            f"{HERE}test_processes.py"
-            "::test_a_worker_that_was_stopped_past_its_lock_gives_its_job_up",
+            f"{HERE}test_processes.py::test_workers_that_were_stopped_past_their_locks_give_their_jobs_up",
         ),
         (
-            f"{FAULTS}test_crashes.py"
-            "::test_a_worker_that_was_stopped_past_its_lock_gives_its_job_up",
+            f"{HERE}test_processes.py::test_workers_that_were_stopped_past_their_locks_give_their_jobs_up",
         ),
     ),
     "T02b": (
@@ -57,25 +58,21 @@ TABLE: dict[str, tuple[str, Tests, Tests]] = {
         ),
     ),
     "T03": (
-        "a handler blocks its loop for three locks",
+        "handlers block their loops for three locks",
         (
-            f"{HERE}test_processes.py"
-            "::test_a_handler_that_blocks_its_loop_for_three_locks_keeps_its_job",
+            f"{HERE}test_processes.py::test_handlers_that_block_their_loops_for_three_locks_keep_their_jobs",
         ),
         (
-            f"{FAULTS}test_crashes.py"
-            "::test_a_handler_that_blocks_its_loop_for_three_locks_keeps_its_job",
+            f"{HERE}test_processes.py::test_handlers_that_block_their_loops_for_three_locks_keep_their_jobs",
         ),
     ),
     "T04": (
-        "a job kills whatever worker runs it",
+        "jobs kill whatever worker runs them",
         (
-            f"{HERE}test_processes.py"
-            "::test_a_job_that_kills_its_workers_fails_and_the_others_complete",
+            f"{HERE}test_processes.py::test_jobs_that_kill_their_workers_fail_and_the_others_complete",
         ),
         (
-            f"{FAULTS}test_crashes.py"
-            "::test_a_job_that_kills_its_workers_fails_and_the_others_complete",
+            f"{HERE}test_processes.py::test_jobs_that_kill_their_workers_fail_and_the_others_complete",
         ),
     ),
     "T05": (

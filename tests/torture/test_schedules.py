@@ -18,7 +18,7 @@ pytestmark = [
 ]
 
 EVERY_MS = 1_000
-KILLS = 5 * ROUNDS
+KILLS = 8 * ROUNDS
 
 
 @pytest.mark.timeout(60 + 20 * ROUNDS)
@@ -28,10 +28,10 @@ async def test_no_run_is_missing_and_none_is_double(site: Site, rule: tuple[str,
     rng = random.Random(number)
     async with (
         site.app() as app,
-        site.programs("tests.torture.clockwork", 4, *rule) as fleet,
+        site.programs("tests.torture.clockwork", 8, *rule) as fleet,
     ):
         for _ in range(KILLS):
-            await fleet.all_up(3)
+            await fleet.all_up(6)
             await asyncio.sleep(rng.uniform(0.5, 1.5))
             await fleet.kill(rng.choice(fleet.up), site.ledger)
         await until(lambda: _enough(site), within=20)

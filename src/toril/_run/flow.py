@@ -4,10 +4,10 @@ Never here: how a tree is laid out (`_model.flow`).
 """
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -22,6 +22,9 @@ from .context import Context
 from .draft import NO_DATA, EnqueueOptions, Node, split_id, write_data
 from .job import Job
 
+T = TypeVar("T")
+U = TypeVar("U")
+
 
 @dataclass(frozen=True, slots=True)
 class Tree:
@@ -32,9 +35,11 @@ class Tree:
 
     def walk(self) -> Iterator[Job[Any]]:
         """Give every job, parents before their children."""
-        yield self.job
-        for child in self.children:
-            yield from child.walk()
+        stack: list[Tree] = [self]
+        while stack:
+            tree = stack.pop()
+            yield tree.job
+            stack.extend(reversed(tree.children))
 
     def __getitem__(self, name: str) -> Job[Any]:
         """Give the first job of this name.
@@ -75,39 +80,50 @@ async def add_flows(
     Atomic   all of them.
     Raises   as `Flow.add`.
     """
-    roots = [_numbered(flow.node) for flow in flows]
-    nodes = [node for root in roots for node in _each(root)]
+    trees = [_each(_numbered(flow.node)) for flow in flows]
+    nodes = list(chain.from_iterable(trees))
     queues = {node.queue for node in nodes}
     await adder.ready(queues)
     adder.audience.added(queues)
-    plans = [plan(_plan(adder, root), _new_id, parent=parent) for root in roots]
+    plans = [plan(_plan(adder, tree), _new_id, parent=parent) for tree in trees]
     jobs = tuple(chain.from_iterable(plans))
     added = await adder.put(jobs) if jobs else ()
     handles = map(adder.handle, nodes, jobs, added)
-    return [_tree(root, handles) for root in roots]
+    return [_build([(next(handles), len(node.children)) for node in tree], Tree) for tree in trees]
 
 
 async def read_tree(context: Context, root: Job[Any], depth: int | None = None) -> Tree:
     """Read the children of a job, and theirs; those that are gone are left out."""
-    if depth == 0:
-        return Tree(root)
-    children = await read_children(context.store, root.ref)
+    found: list[tuple[Job[Any], int]] = []
+    stack = [(root, depth)]
+    while stack:
+        job, left = stack.pop()
+        children = [] if left == 0 else await _children_of(context, job)
+        found.append((job, len(children)))
+        below = None if left is None else left - 1
+        stack.extend((child, below) for child in reversed(children))
+    return _build(found, Tree)
+
+
+async def _children_of(context: Context, job: Job[Any]) -> list[Job[Any]]:
+    children = await read_children(context.store, job.ref)
     records = await context.store.get([Ref(child.queue, child.id) for child in children])
-    below = None if depth is None else depth - 1
-    jobs = [Job[Any](context, record) for record in records if record is not None]
-    return Tree(root, tuple([await read_tree(context, job, below) for job in jobs]))
+    return [Job[Any](context, record) for record in records if record is not None]
 
 
-def _plan(adder: Adder, node: Node) -> Plan:
-    new = adder.new_job(node)
-    return Plan(
-        queue=new.queue,
-        name=new.name,
-        data=new.data,
-        options=new.options,
-        id=new.id,
-        children=tuple(_plan(adder, child) for child in node.children),
-    )
+def _plan(adder: Adder, tree: Sequence[Node]) -> Plan:
+    def lay_out(node: Node, children: tuple[Plan, ...]) -> Plan:
+        new = adder.new_job(node)
+        return Plan(
+            queue=new.queue,
+            name=new.name,
+            data=new.data,
+            options=new.options,
+            id=new.id,
+            children=children,
+        )
+
+    return _build([(node, len(node.children)) for node in tree], lay_out)
 
 
 Childlike = Flow | Node | tuple[Any, ...]
@@ -152,22 +168,36 @@ def _child(child: Childlike) -> Node:
             )
 
 
-def _numbered(node: Node) -> Node:
+def _numbered(root: Node) -> Node:
     """Give every job its id now, so that jobs and handles can be matched."""
-    children = tuple(map(_numbered, node.children))
-    return msgspec.structs.replace(node, id=node.id or _new_id(), children=children)
+
+    def number(node: Node, children: tuple[Node, ...]) -> Node:
+        return msgspec.structs.replace(node, id=node.id or _new_id(), children=children)
+
+    return _build([(node, len(node.children)) for node in _each(root)], number)
 
 
 def _new_id() -> str:
     return str(uuid.uuid4())
 
 
-def _each(node: Node) -> Iterator[Node]:
-    yield node
-    for child in node.children:
-        yield from _each(child)
+# A flow may be deeper than Python lets functions call themselves.
 
 
-def _tree(node: Node, handles: Iterator[Job[Any]]) -> Tree:
-    job = next(handles)
-    return Tree(job, tuple(_tree(child, handles) for child in node.children))
+def _each(root: Node) -> list[Node]:
+    """List the jobs of a tree, parents before their children."""
+    found: list[Node] = []
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        found.append(node)
+        stack.extend(reversed(node.children))
+    return found
+
+
+def _build(parts: Sequence[tuple[T, int]], make: Callable[[T, tuple[U, ...]], U]) -> U:
+    """Make a tree of parts that stand in the order of `_each`, each with its count of children."""
+    made: list[U] = []
+    for part, count in reversed(parts):
+        made.append(make(part, tuple([made.pop() for _ in range(count)])))
+    return made.pop()
