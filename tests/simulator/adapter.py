@@ -57,13 +57,18 @@ class Weather:
     """What befalls the calls of one process, by chance until a time.
 
     Shape    how: slow · refused · unheard (done, but no answer) · late (given up, and done after
-             that) · picky (single decisions are refused, the call as a whole goes well).
+             that) · picky (single decisions are refused, the call as a whole goes well) · twice
+             (done, and done again) · deaf (whoever waits for work is told of none).
     """
 
     how: str
     chance: float
     until: float
     seconds: float
+
+
+# Calls that may come again; what else they ask for (claims) is asked once.
+_REPEATED = ("finish", "recover", "advance", "update")
 
 
 class Line:
@@ -118,7 +123,16 @@ class Line:
             raise StoreUnavailable("simulated: refused")
         if how == "slow":
             await asyncio.sleep(self._loop.random.uniform(0, seconds))
+        if how == "deaf" and verb == "wait":
+            await asyncio.sleep(options["timeout_ms"] / 1000)
+            return frozenset()
         # Carried out whatever becomes of the process that asked, as what was sent is.
+        if how == "twice" and verb in _REPEATED:
+            once = args[:1] if verb == "finish" else args
+            again = self._loop.create_task(
+                getattr(self._store, verb)(*once, **options), context=Context()
+            )
+            again.add_done_callback(_unheard)
         call = getattr(self._store, verb)
         wait = seconds if how == "late" else 0.0
         doing = self._loop.create_task(_after(wait, call, args, options), context=Context())

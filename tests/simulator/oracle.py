@@ -89,6 +89,13 @@ class Oracle:
         if spec.children:
             self.parents[spec.id] = list(spec.children)
 
+    def forget(self, spec: Spec, holder: str) -> None:
+        """Take a job as dropped whose key another one holds; that one must not have ended."""
+        self.say(f"{spec.id} is dropped for {holder}")
+        del self.specs[spec.id]
+        if self.places.get(holder) in ("completed", "failed", "gone"):
+            self.complain(f"{spec.id} was dropped for {holder}, which had ended")
+
     # Handlers.
 
     def begins(self, process: str, job: Any, mark: int) -> str:
@@ -162,6 +169,7 @@ class Oracle:
             except AssertionError as error:
                 self.complain(str(error))
             self._in_step(page.jobs)
+            self._one_a_key(page.jobs)
             for record in page.jobs:
                 place = _CLASSES.get(record.state, str(record.state))
                 if self.places.get(record.id) != place:
@@ -181,6 +189,12 @@ class Oracle:
             pending[id] += record.runs == 0 and record.state not in SETTLED
             if pending[id] > 1:
                 self.complain(f"two runs of {id} wait")
+
+    def _one_a_key(self, records: Sequence[Record]) -> None:
+        """See that of the jobs of a dedup key one at most has not ended."""
+        keys = [each.dedup for each in records if each.dedup and each.state not in SETTLED]
+        if len(keys) > len(set(keys)):
+            self.complain(f"two jobs have one key: {keys}")
 
     def _follow(self, queue: str) -> None:
         while found := read.events(self.reading, queue, self._events_read[queue], 1_000):
@@ -259,8 +273,10 @@ class Oracle:
         causes = {
             "boom": "raise" in script and spent,
             "fail": "fail" in script,
-            "it did not end within": "timeout_ms" in options and spent,
+            "it did not end within": {"timeout_ms", "soft_timeout_ms"} & {*options} and spent,
             "deadline": "deadline_ms" in options,
+            "expired": "expires_ms" in options,
+            "its soft timeout": "soft_timeout_ms" in options and spent,
             "cancelled": "cancelled" in wished,
             "child ": bool(spec and spec.children),
             # It may begin, but not complete, while children of it are open again or still.

@@ -4,6 +4,8 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from toril._model.options import Dedup
+
 # Handlers do what a job's script says, an entry a start: what, and for how many seconds.
 Entry = tuple[str, float]
 
@@ -73,7 +75,7 @@ class _Maker:
         adds = [self._add() for _ in range(dice.randint(6, 14))]
         faults = [self._fault(processes) for _ in range(dice.randint(3, 9))]
         wishes = [self._wish() for _ in range(dice.randint(0, 5))]
-        steps = [*adds, *faults, *wishes, *self._deploys(adds)]
+        steps = [*adds, *faults, *wishes, *self._deploys(adds), *self._more(processes)]
         every = sorted(steps, key=lambda step: step.at)
         return Plan(
             seed=self._seed,
@@ -111,6 +113,38 @@ class _Maker:
             if step.what == "schedule"
             for data in dice.choices((1, 1, 2), k=dice.randint(0, 12))
         ]
+
+    def _more(self, processes: int) -> list[Step]:
+        """Share keys, expire, cap queues, make calls twice, and lose the news of work."""
+        dice = random.Random(f"more {self._seed}")
+        steps = [self._capable(dice, number) for number in range(dice.randint(0, 7))]
+        for _ in range(dice.randint(0, 2)):
+            cap = dice.choice((("concurrency", 1), ("rate", (2, 400))))
+            lasts = round(dice.uniform(0.2, 4), 3)
+            at = round(dice.uniform(0, BUSY_S), 3)
+            steps.append(Step(at, "cap", (dice.choice(("work", "side")), *cap, lasts)))
+        for _ in range(dice.randint(0, 3)):
+            how = dice.choice(("twice", "deaf", "refused"))
+            # A process that is cut off for longer than any lock lasts.
+            lasts = 7.0 if how == "refused" else round(dice.uniform(0.5, 6), 3)
+            at = round(dice.uniform(0, BUSY_S), 3)
+            steps.append(Step(at, "calls", (dice.randrange(processes), how, 1.0, lasts, 0.0)))
+        return steps
+
+    def _capable(self, dice: random.Random, number: int) -> Step:
+        """Add a job with an option that the others have not."""
+        option: dict[str, Any] = dice.choice(
+            (
+                {"dedup": Dedup("k")},
+                {"dedup": Dedup("k")},
+                {"expires_ms": dice.choice((2, 30, 300))},
+                {"soft_timeout_ms": 300},
+            )
+        )
+        script = (("ok", round(dice.uniform(0, 3), 3)),) * 2
+        attempts = dice.randint(1, 2)
+        spec = Spec(f"m{number}", "side", "plain", script, {"attempts": attempts, **option})
+        return Step(round(dice.uniform(0, 4), 3), "add", (spec,))
 
     def _next(self) -> int:
         self._count += 1

@@ -107,6 +107,11 @@ def ignores_the_fence(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(finish, "_refuse", refuse)
 
 
+def keeps_the_key(patch: pytest.MonkeyPatch) -> None:
+    """A job that has ended goes on holding its dedup key."""
+    patch.setattr(finish, "free_dedup", lambda *_: None)
+
+
 def frees_parents_early(patch: pytest.MonkeyPatch) -> None:
     """A parent is released by the first of its children."""
     real = finish.family.complete_children
@@ -131,8 +136,9 @@ def frees_parents_early(patch: pytest.MonkeyPatch) -> None:
         (runs_what_came_too_late, 40),
         (frees_parents_early, 0),
         (arms_a_run_too_many, 0),
+        (keeps_the_key, 0),
         # Only a decision that is under way when its lock goes meets the fence.
-        (ignores_the_fence, 100),
+        (ignores_the_fence, 103),
     ],
 )
 def test_a_bug_is_found(put_in: Break, first: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -332,8 +332,11 @@ class World:
         groups = [list(_jobs(spec, None)) for spec in specs]
         for spec in specs:
             self.oracle.expect(spec)
+        self.oracle.look()
         for answer in await self.store.add(groups):
             assert not isinstance(answer, Exception), answer
+            if answer[0].word == "deduplicated":
+                self.oracle.forget(specs[0], answer[0].id)
 
     async def _do_schedule(self, id: str, queue: str, every_ms: int, data: int = 1) -> None:
         """Store a schedule, as often as it is deployed; its runs stay in step."""
@@ -417,6 +420,14 @@ class World:
 
     def _let_go(self, queue: str) -> None:
         task = self.store.configure(queue, SettingsPatch(paused=False))
+        self.loop.spawn(self.loop.world, task)
+
+    async def _do_cap(self, queue: str, what: str, most: Any, seconds: float) -> None:
+        await self.store.configure(queue, SettingsPatch(**{what: most}))
+        self.loop.call_later(seconds, self._uncap, queue, what)
+
+    def _uncap(self, queue: str, what: str) -> None:
+        task = self.store.configure(queue, SettingsPatch(**{what: None}))
         self.loop.spawn(self.loop.world, task)
 
     async def _do_limit(self, queue: str, seconds: float) -> None:

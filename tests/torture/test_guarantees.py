@@ -1,0 +1,26 @@
+"""What docs/guarantees.md promises is held by tests: each row names its scenario."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.torture.table import TABLE
+
+GUARANTEES = Path(__file__).parents[2] / "docs" / "guarantees.md"
+NOT_OURS = ("cannot happen", "one machine has one clock", "loses up to a second", "as with power")
+
+
+def rows() -> list[list[str]]:
+    lines = GUARANTEES.read_text("utf-8").splitlines()
+    cells = [[each.strip() for each in line.split("|")[1:-1]] for line in lines if line[:2] == "| "]
+    return cells[1:]
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row[1])
+def test_a_promise_for_a_store_has_tests_on_it(row: list[str]) -> None:
+    scenario, fault, sqlite, redis, _ = row
+    held = TABLE[scenario][1:]
+
+    for promise, tests in zip((sqlite, redis), held, strict=True):
+        is_ours = not any(text in promise for text in NOT_OURS)
+        assert is_ours == (tests is not None), f"{fault}: {promise}"
