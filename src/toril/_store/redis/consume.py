@@ -87,10 +87,10 @@ async def recover(
     max_stalls: int,
     dead: Mapping[str, str],
     now: Millis | None,
-) -> list[Recovered]:
-    """Carry out the verb recover."""
+) -> tuple[list[Recovered], list[str]]:
+    """Carry out the verb recover; name the damaged queues as well."""
     if not queues:
-        return []
+        return [], []
     numbers = places(queues)
     each: dict[str, list[Any]] = {
         "look": [(number,) for number in numbers.values()],
@@ -98,13 +98,15 @@ async def recover(
         "blame": list(blames(max_stalls)),
     }
     names = list(numbers)
-    taken: list[tuple[int, str, int, int]] = await server.run(
+    taken: list[tuple[int, str, int, int]]
+    taken, damaged = await server.run(
         "recover", names, each, now=now, reason=STALLED_REASON, silent=SILENT
     )
-    return [
+    found = [
         Recovered(queue=names[place - 1], id=id, stalls=stalls, fatal=bool(fatal))
         for place, id, stalls, fatal in taken
     ]
+    return found, [names[place - 1] for place in damaged]
 
 
 async def peek(server: Server, queues: Sequence[str]) -> frozenset[str]:
@@ -114,13 +116,15 @@ async def peek(server: Server, queues: Sequence[str]) -> frozenset[str]:
     return frozenset(name for name, claimable in zip(names, found, strict=True) if claimable)
 
 
-async def trim(server: Server, queues: Sequence[str], now: Millis | None) -> int:
-    """Carry out the verb trim."""
+async def trim(server: Server, queues: Sequence[str], now: Millis | None) -> tuple[int, list[str]]:
+    """Carry out the verb trim; name the damaged queues as well."""
     if not queues:
-        return 0
+        return 0, []
     numbers = places(queues)
     each = {"look": [(number,) for number in numbers.values()]}
-    return int(await server.run("trim", list(numbers), each, now=now))
+    names = list(numbers)
+    gone, damaged = await server.run("trim", names, each, now=now)
+    return int(gone), [names[place - 1] for place in damaged]
 
 
 class _Rows:

@@ -98,12 +98,16 @@ class Site:
             self._damaged.discard(queue)
         elif queue not in self._damaged:
             self._damaged.add(queue)
-            base = self.server.base(queue)
+            keys = "wait, active, prioritized, delayed, marker, events, meta and limiter"
+            self.note_damaged([queue], "is started", keys)
+
+    def note_damaged(self, queues: Sequence[str], what: str, keys: str) -> None:
+        """Tell of queues of which no job is served, and which keys may be the reason."""
+        for queue in queues:
             self._notice(
                 "store.damaged",
-                f"no job of queue {queue!r} is started, since a key of it holds another kind of "
-                f"value: look with TYPE at {base}wait, active, prioritized, delayed, marker, "
-                "events, meta and limiter",
+                f"no job of queue {queue!r} {what}, since a key of it holds another kind of "
+                f"value: look with TYPE at {self.server.base(queue)}{keys}",
             )
 
     async def wait(self, queues: Sequence[str], timeout_ms: Millis) -> frozenset[str]:

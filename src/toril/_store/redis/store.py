@@ -197,7 +197,8 @@ class RedisStore:
         """Take jobs back from workers that are gone; see the protocol."""
         site = await self._site()
         names = queues or await read.queues(site.server)
-        found = await consume.recover(site.server, names, max_stalls, dead, now)
+        found, damaged = await consume.recover(site.server, names, max_stalls, dead, now)
+        site.note_damaged(damaged, "is taken back", "active, wait, stalled, marker, events, meta")
         if dead:
             await presence.forget(site.server, dead)
         return found
@@ -206,7 +207,9 @@ class RedisStore:
         """Remove what is kept for too long; see the protocol."""
         site = await self._site()
         names = queues or await read.queues(site.server)
-        return await consume.trim(site.server, names, now)
+        gone, damaged = await consume.trim(site.server, names, now)
+        site.note_damaged(damaged, "is removed", "completed, failed, events, meta, toril:settings")
+        return gone
 
     # Edit.
 

@@ -5,10 +5,11 @@
 -- each   look: queue
 -- each   dead: worker how
 -- each   blame: below over
--- use    clock event once tries wake
+-- use    apart clock event once tries wake
 -- emits  waiting stalled
 -- wire   W-54
--- reply  for each job: place of its queue, id, stalls, whether its next claim fails it
+-- reply  for each job: place of its queue, id, stalls, whether its next claim fails it; and the
+--        places of queues with a key of another kind, of which no job is taken back
 local A_CALL = 250
 local RUN_ONCE = '"on_crash":"fail"'
 
@@ -20,7 +21,17 @@ end
 
 -- Say whether the lock of a job counts no more, for its worker is dead.
 local function ownerless(key)
-  return next(died) and died[call("HGET", key, "pb") or ""]
+  return next(died) and died[redis.pcall("HGET", key, "pb") or ""]
+end
+
+-- Read every key that is written to below: this fails where one holds another kind of value.
+local function touch(q)
+  call("LLEN", q.active)
+  call("LLEN", q.wait)
+  call("SCARD", q.stalled)
+  call("ZCARD", q.marker)
+  call("XLEN", q.events)
+  call("HLEN", q.meta)
 end
 
 -- Find the active ids whose lock is gone, the oldest first.
@@ -56,9 +67,14 @@ local function charge(key, fields, how)
   return stalls, fatal
 end
 
+-- Take a job back; give how often it crashed, and whether it is to fail; -1 if it is no hash.
 local function take_back(q, id, now)
   local key = q.base .. id
-  local fields = call("HMGET", key, "stc", "toril:alone", "ats", "pb", "processedOn", "name", "opts")
+  local fields = redis.pcall("HMGET", key, "stc", "toril:alone", "ats", "pb", "processedOn", "name",
+    "opts")
+  if fields.err then
+    return -1
+  end
   call("LREM", q.active, -1, id)
   call("DEL", key .. ":lock")
   call("SREM", q.stalled, id)
@@ -80,18 +96,20 @@ end
 
 local function main()
   local now, taken = clock.now(arg.now), {}
-  for place = 1, #each.look do
-    local q = each.look[place].queue
+  local damaged = apart.each(each.look, function(q, place)
+    local damaged = touch(q)
     for _, id in ipairs(lockless(q)) do
       local stalls, fatal = take_back(q, id, now)
-      if stalls then
+      damaged = damaged or stalls == -1
+      if stalls and stalls >= 0 then
         taken[#taken + 1] = { place, id, stalls, fatal and 1 or 0 }
       end
     end
-  end
+    return damaged
+  end)
   wake.all()
   event.trim()
-  return taken
+  return { taken, damaged }
 end
 
 return once.run(main)

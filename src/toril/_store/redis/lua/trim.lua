@@ -3,10 +3,19 @@
 -- keys   queue...
 -- args   caller number now
 -- each   look: queue
--- use    clock event keep once wake
+-- use    apart clock event keep once wake
 -- wire   W-104 W-105
--- reply  how many jobs went
+-- reply  how many jobs went, and the places of queues with a key of another kind
 local EVENTS_A_CALL = 1000
+
+-- Read the keys of a queue that are written to below: this fails where one holds another kind.
+local function touch(q)
+  call("ZCARD", q.completed)
+  call("ZCARD", q.failed)
+  call("XLEN", q.events)
+  call("HLEN", q.meta)
+  call("HLEN", q.settings)
+end
 
 -- Cut a stream at its bound, not about there; one that is far over it is cut roughly first.
 local function cut(q)
@@ -18,22 +27,21 @@ local function cut(q)
 end
 
 local function main()
-  local now, gone = clock.now(arg.now), 0
-  for i = 1, #each.look do
-    local q = each.look[i].queue
+  local now, gone, sound = clock.now(arg.now), 0, {}
+  local damaged = apart.each(each.look, function(q)
+    touch(q)
     for _, state in ipairs({ "completed", "failed" }) do
       gone = gone + keep.apply(q, state, "", now) + keep.outlived(q, state, now)
     end
-    if call("EXISTS", q.events) == 1 then
-      q.told = true
-    end
-  end
+    q.told = q.told or call("EXISTS", q.events) == 1
+    sound[#sound + 1] = q
+  end)
   wake.all()
   event.trim()
-  for i = 1, #each.look do
-    cut(each.look[i].queue)
+  for i = 1, #sound do
+    cut(sound[i])
   end
-  return gone
+  return { gone, damaged }
 end
 
 return once.run(main)
