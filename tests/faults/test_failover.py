@@ -26,8 +26,8 @@ PAUSE_S = 0.005
 class Ledger:
     """What producers were told of their jobs, and which of them ran.
 
-    Shape    acknowledged: in whole; in_lag: of those the ones that no replica could have;
-             confirmed: those that were added durably, without an error.
+    Shape    acknowledged: in whole; in_lag: of those the ones that were under way while no
+             replica heard of anything; confirmed: those that were added durably, without an error.
     """
 
     acknowledged: set[int] = field(default_factory=set)
@@ -51,14 +51,14 @@ class Ledger:
     async def produce(self, app: Toril) -> None:
         """Add jobs as most do."""
         while not self.over:
-            number = self.number()
+            number, lagged = self.number(), self.lagging
             try:
                 await app.queue(QUEUE).add("x", {"n": number})
             except StoreError:
                 self.refused.add(number)
             else:
                 self.acknowledged.add(number)
-                if self.lagging:
+                if lagged or self.lagging:
                     self.in_lag.add(number)
             await asyncio.sleep(PAUSE_S)
 

@@ -41,6 +41,7 @@ REPLIES = [
     ("ERR DB index is out of range", Kind.CONFIG),
     ("ERR SELECT is not allowed in cluster mode", Kind.CONFIG),
     ("ERR The user executing the script can't run this command", Kind.CONFIG),
+    ("ERR ACL failure in script: No permissions to access a key script: on @a:1.", Kind.CONFIG),
     ("ERR This instance has cluster support disabled", Kind.CONFIG),
     ("ERR Script attempted to access a non local key in a cluster node", Kind.CONFIG),
     ("EVALSHA - all keys must map to the same key slot", Kind.CONFIG),

@@ -79,7 +79,7 @@ class Queue:
         Atomic   the job.
         Emits    added, then waiting | delayed; duplicated; deduplicated.
         Raises   ConfigError: a bad option or data that cannot be stored. ParentNotFound.
-                 StoreFull.
+                 StoreFull. DurabilityNotConfirmed: stored, and what `durable` asks for is not sure.
         """
         (job,) = await self._adder.add([self._node(name, data, options)])
         return job
