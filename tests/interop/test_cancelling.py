@@ -1,5 +1,6 @@
 """What toril cancels has failed for Node, with the reason, and Node's worker lets it run no more."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -79,3 +80,49 @@ async def test_what_node_retries_runs_as_if_nothing_had_been(
     await toril.work("cards")
 
     assert await toril.result("cards", id) == 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason", "attempts"),
+    [
+        ({"timeout": "50ms"}, "it did not end within its timeout of 50 ms", 1),
+        ({"deadline": "150ms"}, "deadline of 150 ms passed", 1),
+        ({"expires": "5m"}, "expired: not started within 5 min", 0),
+    ],
+)
+async def test_node_sees_which_limit_a_job_ran_into(
+    toril: TorilSide, node: NodeSide, limit: Any, reason: str, attempts: int
+) -> None:
+    await node.listen("cards")
+    added = datetime.now(UTC) - timedelta(hours="expires" in limit)
+    steps = does(["gate", "never"])
+    job = await toril.queue("cards").add("n", steps, created_at=added, **limit)
+    await toril.work("cards")
+    with pytest.raises(JobFailed):
+        await job.result(5)
+
+    seen = await node.look("cards", job.id)
+    assert seen is not None
+    assert (seen.state, seen.reason, seen.attempts_made) == ("failed", reason, attempts)
+    await until(lambda: _reasons(node), [reason])
+
+
+async def test_node_sees_that_a_running_job_was_cancelled(toril: TorilSide, node: NodeSide) -> None:
+    await node.listen("cards")
+    id = await toril.add("cards", "n", does(["gate", "never"]), attempts=3)
+    await toril.work("cards")
+    await toril.reached("never")
+
+    job = await job_of(toril, id)
+    await job.cancel("not needed")
+    with pytest.raises(JobFailed):
+        await job.result(5)
+
+    seen = await node.look("cards", id)
+    assert seen is not None
+    assert (seen.state, seen.reason, seen.attempts_made) == ("failed", "cancelled: not needed", 1)
+    await until(lambda: _reasons(node), ["cancelled: not needed"])
+
+
+async def _reasons(node: NodeSide) -> list[str]:
+    return [args["failedReason"] for kind, args in await node.heard("cards") if kind == "failed"]

@@ -3,6 +3,7 @@
 Never here: starting a child, and running anything.
 """
 
+import difflib
 import importlib
 import inspect
 import os
@@ -230,13 +231,18 @@ def find(target: Target) -> Any:
     Raises   ConfigError: the module has no such name. Whatever importing it raises.
     """
     module = sys.modules.get(CHILDS_MAIN) if target.module == MAIN else None
-    found = _inside(module or importlib.import_module(target.module), target.name)
+    module = module or importlib.import_module(target.module)
+    found = _inside(module, target.name)
     if found is None:
+        near = difflib.get_close_matches(target.name, vars(module), n=1)
+        hint = 'what stands under `if __name__ == "__main__":` is not there in a child'
+        if target.module != MAIN:
+            hint = f"did you mean {near[0]!r}?" if near else f"looked in {module.__file__}"
         raise ConfigError(
             f"{target} is not there: module {target.module!r} has no {target.name!r}",
             field="isolation",
             value=str(target),
-            hint='what stands under `if __name__ == "__main__":` is not there in a child',
+            hint=hint,
         )
     return found
 
