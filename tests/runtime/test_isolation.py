@@ -16,7 +16,7 @@ from toril._run.executors import output, processes
 from toril._run.isolation import take_isolation
 
 PATH = "tests.runtime.isolated"
-NO_WHER = f"module {PATH!r} has no 'wher' (did you mean 'where'?)"
+NO_MIAN = "module 'json.tool' has no 'mian' (did you mean 'main'?)"
 
 
 async def one(app: Toril, path: str, data: object = None, **options: Any) -> Any:
@@ -283,7 +283,7 @@ async def test_a_registered_class_gets_what_its_app_provides_in_the_child() -> N
     ("path", "options", "reason"),
     [
         ("json.tool:nothing", {}, "ConfigError: json.tool:nothing is not there: module"),
-        (f"{PATH}:wher", {}, f"ConfigError: {PATH}:wher is not there: {NO_WHER}"),
+        ("json.tool:mian", {}, f"ConfigError: json.tool:mian is not there: {NO_MIAN}"),
         ("tests.runtime.nowhere:x", {}, "ModuleNotFoundError: No module named 'tests.runtime.now"),
         (f"{PATH}:where", {"init": f"{PATH}:fail_to_make"}, "ConnectionError: no database"),
         (f"{PATH}:where", {"init": f"{PATH}:nonsense"}, "ConfigError: init="),

@@ -217,9 +217,8 @@ def check_target(target: Target) -> None:
     """
     module = sys.modules.get(target.module)
     if module is not None and _inside(module, target.name) is None:
-        raise _unimportable(
-            target, "is not there: its module has no such name", "keep the name it is defined with"
-        )
+        hint = _nearest(module, target) or "keep the name it is defined with"
+        raise _unimportable(target, "is not there: its module has no such name", hint)
 
 
 # In the child.
@@ -234,10 +233,9 @@ def find(target: Target) -> Any:
     module = module or importlib.import_module(target.module)
     found = _inside(module, target.name)
     if found is None:
-        near = difflib.get_close_matches(target.name, vars(module), n=1)
         hint = 'what stands under `if __name__ == "__main__":` is not there in a child'
         if target.module != MAIN:
-            hint = f"did you mean {near[0]!r}?" if near else f"looked in {module.__file__}"
+            hint = _nearest(module, target) or f"looked in {module.__file__}"
         raise ConfigError(
             f"{target} is not there: module {target.module!r} has no {target.name!r}",
             field="isolation",
@@ -257,6 +255,11 @@ def import_main(main: Main) -> None:
     vars(module).update(names)
     # What the script defines may look itself up under either name.
     sys.modules[CHILDS_MAIN] = sys.modules[MAIN] = module
+
+
+def _nearest(module: ModuleType, target: Target) -> str | None:
+    near = difflib.get_close_matches(target.name, vars(module), n=1)
+    return f"did you mean {near[0]!r}?" if near else None
 
 
 def _inside(module: ModuleType, name: str) -> Any:
