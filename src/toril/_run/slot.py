@@ -109,7 +109,8 @@ class Slot:
             soft_ms = None
         if handler.isolation is not None:
             # Its child tells it.
-            return replace(handler, soft_timeout_ms=soft_ms)
+            known = soft_ms == handler.soft_timeout_ms
+            return handler if known else replace(handler, soft_timeout_ms=soft_ms)
         if soft_ms is None:
             return handler
         self.soft = SoftLimit(handler, soft_ms)
