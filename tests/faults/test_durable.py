@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.proxy import LOSE_REPLY, FaultProxy
 from tests.faults.rig import QUEUE, app_on, until
-from tests.servers import HOST, RedisServer
+from tests.servers import HOST, RedisCluster, RedisServer, free_port, fresh_prefix
 from tests.servers import until as wait_until
 from toril import ConfigError, DurabilityNotConfirmed, Toril
 
@@ -255,3 +255,39 @@ async def test_adds_of_one_turn_share_one_confirmation(
 
     asked = primary.call("INFO", "commandstats").partition("cmdstat_wait:calls=")[2]
     assert int(asked.partition(",")[0]) == 1
+
+
+async def test_in_a_cluster_the_node_that_has_the_queue_is_asked() -> None:
+    bus = free_port()
+    with (
+        RedisCluster() as cluster,
+        RedisServer(cluster_enabled="yes", cluster_port=bus) as follower,
+    ):
+        followed, alone, _ = cluster.nodes
+        await asyncio.to_thread(follow, follower, bus, followed)
+        url = f"redis+cluster://{HOST}:{cluster.nodes[2].port}{QUICK}"
+
+        async with Toril(url, prefix=prefix_on(cluster, followed)) as app:
+            await by_add_many(app)
+        async with Toril(url, prefix=prefix_on(cluster, alone)) as app:
+            with pytest.raises(DurabilityNotConfirmed, match="0 replicas have confirmed"):
+                await by_add(app)
+
+
+def prefix_on(cluster: RedisCluster, node: RedisServer) -> str:
+    """Give a prefix that stands on this node."""
+    return next(
+        prefix
+        for prefix in iter(lambda: fresh_prefix(tag=True), "")
+        if cluster.node_of(prefix) is node
+    )
+
+
+def follow(server: RedisServer, bus: int, primary: RedisServer) -> None:
+    """Make a server a replica of a node of a cluster."""
+    primary.call("CONFIG", "SET", "repl-diskless-sync-delay", 0)
+    primary.call("CLUSTER", "MEET", HOST, server.port, bus)
+    name = primary.call("CLUSTER", "MYID")
+    wait_until(lambda: name in str(server.call("CLUSTER", "NODES")), what="the meeting")
+    server.call("CLUSTER", "REPLICATE", name)
+    wait_until(lambda: server.call("ROLE")[3] == "connected", what="the replica")
