@@ -134,6 +134,14 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     schedule: str | None = None
 
 
+def is_durable(group: Iterable[NewJob]) -> bool:
+    """Say whether `wishes` has anything to say; a loop, for every add asks this."""
+    for job in group:  # noqa: SIM110
+        if job.options.durable is not None:
+            return True
+    return False
+
+
 def wishes(group: Iterable[NewJob]) -> set[Durability]:
     """Say who must have these jobs before they count as added."""
     return {wish for job in group if (wish := job.options.durable) is not None}

@@ -13,7 +13,7 @@ from typing import Any
 
 from toril._model.backoff import Backoff
 from toril._model.options import JobOptions, Options, merge, to_text
-from toril._model.record import NewJob, Record, check_queue_name, wishes
+from toril._model.record import NewJob, Record, check_queue_name, is_durable
 from toril._model.report import SettingsPatch
 from toril._model.states import State
 from toril._store.protocol import Added
@@ -125,7 +125,7 @@ class Adder:
 
         Raises   what the store refused it for.
         """
-        trips = self._durable_trips if wishes(group) else self._trips
+        trips = self._durable_trips if is_durable(group) else self._trips
         return await trips.here().put(group)
 
     def new_job(self, node: Node) -> NewJob:
@@ -168,7 +168,7 @@ class Adder:
         return jobs
 
     async def _add_groups(self, groups: list[Group]) -> Sequence[tuple[Added, ...] | TorilError]:
-        if not any(map(wishes, groups)):
+        if not any(map(is_durable, groups)):
             return await self.context.store.add(groups)
         trips = self._durable_trips.here()
         answers = await asyncio.gather(*map(trips.put, groups), return_exceptions=True)

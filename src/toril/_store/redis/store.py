@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from toril._model.decide import Decision
 from toril._model.finding import Finding
 from toril._model.parcel import Parcel, Receipt, Shipment
-from toril._model.record import NewJob, Record, Ref, wishes
+from toril._model.record import NewJob, Record, Ref, is_durable
 from toril._model.report import (
     Children,
     Counts,
@@ -149,7 +149,7 @@ class RedisStore:
     ) -> list[tuple[Added, ...] | TorilError]:
         """Store groups of jobs; see the protocol."""
         site = await self._site()
-        if any(map(wishes, groups)):
+        if any(map(is_durable, groups)):
             return await site.durable.add(groups, now)
         return await add.add(site.server, groups, now)
 
