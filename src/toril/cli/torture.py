@@ -284,7 +284,9 @@ async def _drain(app: Toril) -> None:
 async def _judge(app: Toril, ledger: Ledger) -> Judgement:
     """Hold the ledger against the store."""
     added, starts, ended, settled, killed = _read(ledger)
-    judgement = Judgement(jobs=len(added), runs=sum(map(len, starts.values())), kills=len(killed))
+    judgement = Judgement(
+        jobs=len(added), runs=sum(len(starts[each]) for each in added), kills=len(killed)
+    )
     hit: set[int] = set()
     for job_id in added:
         job = await app.queue(QUEUE).job(job_id)
