@@ -89,6 +89,8 @@ async def queues_take_names_data_and_options() -> None:
     assert_type(await emails.add("welcome", {"to": "a"}, delay="5s", id="x1"), Job[Any])
     assert_type(await emails.add_many([("a", 1), ("b", {}, {"priority": 1})]), list[Job[Any]])
     await emails.add("welcome", {}, delya=1)  # type: ignore[call-arg]
+    await emails.add("welcome", {}, durable="replica")
+    await emails.add("welcome", {}, durable="disk")  # type: ignore[arg-type]
     app.queue("emails", atempts=3)  # type: ignore[call-arg]
 
     @emails.handler("welcome", concurrency=3, timeout="5s")
