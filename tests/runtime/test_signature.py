@@ -1,14 +1,15 @@
 """The parameters of a task: bound like a call, checked against annotations, and read back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple, TypedDict
 
+import msgspec
 import pytest
 
-from toril import BadArguments, ConfigError, Job
+from toril import BadArguments, ConfigError, Job, Toril
 from toril._run.signature import Signature, reader
 from toril.errors import TaskError
 
@@ -149,3 +150,174 @@ def test_a_result_of_another_type_says_so() -> None:
     assert read is not None
     with pytest.raises(TaskError, match="work did not return what it is annotated with"):
         read('"x"')
+
+
+class Connection:
+    """What nobody can make of JSON."""
+
+
+SHARED = Connection()
+
+
+@dataclass
+class Report:
+    about: object
+    rows: list[int]
+
+
+@dataclass
+class Borrowed:
+    by: Connection
+
+
+@dataclass
+class Unfinished:
+    part: "Nowhere"  # type: ignore[name-defined]  # noqa: F821  # the fault itself
+
+
+class Facts(TypedDict):
+    found: object
+
+
+class Pair(NamedTuple):
+    left: object
+    right: int
+
+
+class Row(msgspec.Struct):
+    cells: dict[str, object]
+
+
+class Model:
+    """Looks like a pydantic model with an alias and a field that is computed."""
+
+    model_computed_fields = ("double",)
+
+    def __init__(self, a: int) -> None:
+        self.a = a
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Model) and self.a == other.a
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @classmethod
+    def model_validate(cls, value: Any, *, by_alias: bool, by_name: bool) -> "Model":
+        if by_alias and by_name and list(value) == ["a"] and isinstance(value["a"], int):
+            return cls(value["a"])
+        raise ValueError(f"no Model: {value}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (list[object], '[1,"a",null]', [1, "a", None]),
+        (dict[str, object], '{"a":[1]}', {"a": [1]}),
+        (dict[str, Any], '{"a":[1]}', {"a": [1]}),
+        (object, '{"a":1}', {"a": 1}),
+        (object | None, "1", 1),
+        (int | object, '"x"', "x"),
+        (list[int | object], '["x"]', ["x"]),
+        (Sequence[object], "[1]", [1]),
+        (tuple[object, ...], "[1]", (1,)),
+        (Annotated[object, "anything"], "1", 1),
+        (Report, '{"about":{"b":1},"rows":[1]}', Report({"b": 1}, [1])),
+        (Facts, '{"found":[1]}', {"found": [1]}),
+        (Pair, '["x",1]', Pair("x", 1)),
+        (Row, '{"cells":{"a":1}}', Row({"a": 1})),
+        (Model, '{"a":1,"double":2}', Model(1)),
+        (list[Model], '[{"a":1}]', [Model(1)]),
+        (Model | None, "null", None),
+    ],
+)
+def test_what_an_annotation_leaves_open_is_read_as_it_is(kind: Any, text: str, value: Any) -> None:
+    async def work(x: Any) -> Any: ...
+
+    work.__annotations__ = {"x": kind, "return": kind}
+    made = signature(work)
+    read = reader(made.result, title="work")
+
+    assert value == (read(text) if read else msgspec.json.decode(text))
+    assert made.read(f'{{"x":{text}}}') == ((), {"x": value})
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (Connection, '{"host":"x"}'),
+        (list[Connection], "[1]"),
+        (Connection | None, "3"),
+        (int | Connection, "1"),
+        (tuple[int, Connection], "[1,2]"),
+        (Borrowed, '{"by":7}'),
+        (Iterator[int], "[1]"),
+        (Callable[[], int], "null"),
+        (Model | User, '{"a":1}'),
+        (Path | int, '"a"'),
+        (Unfinished, '{"part":1}'),
+        (type, '"int"'),
+    ],
+)
+def test_a_result_of_a_type_that_nothing_makes_of_json_is_plain(kind: Any, text: str) -> None:
+    read = reader(kind, title="work")
+
+    assert msgspec.json.decode(text) == (read(text) if read else msgspec.json.decode(text))
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (Report, '{"about":1,"rows":["x"]}'),
+        (list[tuple[int, object]], '[["x",1]]'),
+        (Model, '{"a":"x"}'),
+    ],
+)
+def test_what_an_annotation_does_say_of_a_result_is_checked(kind: Any, text: str) -> None:
+    read = reader(kind, title="work")
+
+    assert read is not None
+    with pytest.raises(TaskError, match="work did not return what it is annotated with"):
+        read(text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [
+        (Connection, "Connection"),
+        (list[Connection], "Connection"),
+        (dict[str, Connection], "Connection"),
+        (tuple[int, Connection], "Connection"),
+        (Borrowed, "Connection"),
+        (Iterator[int], "Iterator"),
+        (Unfinished, "Nowhere"),
+    ],
+)
+def test_a_parameter_that_no_job_can_give_is_refused_when_declared(kind: Any, word: str) -> None:
+    def work(given: Any) -> None: ...
+
+    work.__annotations__ = {"given": kind}
+    with pytest.raises(ConfigError, match=rf"work\(given\).*{word}.*annotate it") as refused:
+        signature(work)
+
+    assert refused.value.field == "given"
+
+
+def test_a_parameter_that_may_be_left_out_may_be_of_any_type() -> None:
+    def work(n: int, given: Connection | None = None, other: Connection = SHARED) -> None: ...
+
+    made = signature(work)
+
+    assert made.read(made.write((1,), {})) == ((), {"n": 1})
+    with pytest.raises(BadArguments, match=r"work\(other=\.\.\.\).*Connection"):
+        made.read('{"n":1,"other":1}')
+
+
+async def test_a_task_that_returns_objects_has_its_result_read(memory: Toril) -> None:
+    @memory.task()
+    async def work(items: list[object]) -> list[object]:
+        return items
+
+    job = await work.enqueue([1, "a", None])
+    await memory.worker().run_until_idle()
+
+    assert await job.result(timeout=5) == [1, "a", None]

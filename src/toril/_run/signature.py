@@ -9,18 +9,21 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import PurePath
 from typing import Any, get_origin
 
 import msgspec
 
 from toril.errors import BadArguments, ConfigError, TaskError
 
+from .convert import Unreadable, convert, convert_argument, loosened, unreadable
 from .job import Job
 from .payload import write
 
 _FAULT = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
 _PROBLEM = "a parameter of this type cannot be read from JSON"
+_FIX = (
+    "annotate it with a type that JSON can hold, or with Any, or build it in the task from its id"
+)
 # Stands for a parameter that was not given: the function's own default holds, today's one.
 _LEFT_OUT = object()
 
@@ -40,7 +43,7 @@ class Signature:
         self._call = whole.replace(parameters=kept)
         self._every = every
         self._type = _struct(title, kept, hints)
-        self._decoder = msgspec.json.Decoder(self._type, dec_hook=_read_foreign)
+        self._decoder = msgspec.json.Decoder(self._type, dec_hook=convert_argument)
         self._plain = all(_can_be_named(each) for each in every)
         self._names = tuple(each.name for each in kept)
         self._needed = frozenset(each.name for each in kept if _is_needed(each))
@@ -131,19 +134,22 @@ class Signature:
 def reader(kind: Any, *, title: str) -> Callable[[str], Any] | None:
     """Give what reads a task's result back as its return type; None where any JSON will do.
 
+    A type that nothing can make of JSON tells nothing of the result: that comes back as it is.
+
     Raises   (when called) TaskError: the result is not of that type.
     """
     if kind in (Any, object, None, inspect.Parameter.empty):
         return None
     try:
-        decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind, dec_hook=_read_foreign)
-    except TypeError:
-        # What msgspec cannot describe comes back as plain JSON.
+        decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(loosened(kind), dec_hook=convert)
+    except (TypeError, NameError, AttributeError):
         return None
 
     def read(text: str) -> Any:
         try:
             return decoder.decode(text)
+        except Unreadable:
+            return msgspec.json.decode(text)
         except msgspec.ValidationError as error:
             raise TaskError(f"{title} did not return what it is annotated with: {error}") from error
 
@@ -185,18 +191,22 @@ def _struct(
     """Make the one type whose decoder checks all parameters at once."""
     made: list[tuple[str, Any] | tuple[str, Any, Any]] = []
     for parameter in parameters:
-        hint = _field_type(parameter, hints.get(parameter.name, Any))
+        hint = _field_type(parameter, loosened(hints.get(parameter.name, Any)))
+        needed = _is_needed(parameter)
         try:
-            msgspec.json.Decoder(hint, dec_hook=_read_foreign)
-        except TypeError as error:
+            msgspec.json.Decoder(hint, dec_hook=convert_argument)
+            # One that has a default may be there for others than jobs.
+            foreign = unreadable(hint) if needed else None
+            if foreign is not None:
+                raise TypeError(f"nothing makes a {foreign} of it")
+        except (TypeError, NameError, AttributeError) as error:
             raise ConfigError(
                 f"{title}({parameter.name}): {_PROBLEM}: {error}",
                 field=parameter.name,
                 value=hint,
-                hint="annotate it with a type that JSON can hold, or with Any",
+                hint=_FIX,
             ) from error
         left_out = msgspec.field(default=_LEFT_OUT)
-        needed = _is_needed(parameter)
         made.append((parameter.name, hint) if needed else (parameter.name, hint, left_out))
     # Keyword only, so that fields with and without a default may come in any order.
     return msgspec.defstruct("Arguments", made, kw_only=True, forbid_unknown_fields=True)
@@ -208,13 +218,3 @@ def _field_type(parameter: inspect.Parameter, hint: Any) -> Any:
     if parameter.kind is parameter.VAR_KEYWORD:
         return dict[str, hint]
     return hint
-
-
-def _read_foreign(kind: type, value: Any) -> Any:
-    """Read what msgspec does not know: pydantic's models and paths."""
-    validate: Callable[[Any], Any] | None = getattr(kind, "model_validate", None)
-    if validate is not None:
-        return validate(value)
-    if issubclass(kind, PurePath):
-        return kind(value)
-    raise TypeError(f"{kind!r} cannot be read from JSON")
