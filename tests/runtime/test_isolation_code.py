@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from toril import JobFailed, Toril
+from toril._run.inside import HERE
 
 PATH = "tests.runtime.isolated"
 
@@ -70,3 +71,14 @@ async def test_a_child_of_a_worker_without_a_log_writes_no_lines_of_little_weigh
     await one(memory, "write_to_the_log")
 
     assert "for information" not in capfd.readouterr().err
+
+
+async def test_a_child_does_not_say_again_what_its_worker_found_of_the_server(
+    memory: Toril, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(HERE, "child", True)
+    for tell in memory.context.store.on_notice:
+        tell("store.forgets", "writes nothing to disk")
+        tell("store.lost", "cannot be reached")
+
+    assert [line.message for line in caplog.records] == ["store.lost cannot be reached"]

@@ -17,7 +17,13 @@ from .results import Results
 log = logging.getLogger("toril.store")
 
 
+# What a server is found to be like when it is reached; a child's worker has said it.
+_OF_SERVERS = frozenset(["store.vulnerable", "store.evicts", "store.forgets", "store.unchecked"])
+
+
 def _log_notice(name: str, text: str) -> None:
+    if HERE.child and name in _OF_SERVERS:
+        return
     level = logging.INFO if name == "store.back" else logging.WARNING
     log.log(level, "%s %s", name, text, extra={"notice": name})
 
