@@ -86,6 +86,7 @@ TABLE: dict[str, tuple[str, Tests, Tests]] = {
             f"{HERE}test_processes.py::test_workers_that_are_told_to_stop_leave_nothing_behind",
             f"{HERE}test_ids.py"
             "::test_workers_that_start_and_stop_leave_no_thread_task_or_descriptor",
+            f"{FAULTS}test_outages.py::test_a_worker_stops_in_time_while_its_server_is_away",
         ),
     ),
     "T06": (
@@ -109,7 +110,15 @@ TABLE: dict[str, tuple[str, Tests, Tests]] = {
         ),
     ),
     "T08": ("the network is cut, silent, slow, torn", None, (f"{FAULTS}test_network.py",)),
-    "T09": ("the server refuses: OOM, BUSY, READONLY", None, (f"{FAULTS}test_refusals.py",)),
+    "T09": (
+        "the server refuses: OOM, BUSY, READONLY, LOADING, no connection left",
+        None,
+        (
+            f"{FAULTS}test_refusals.py",
+            f"{FAULTS}test_outages.py::test_a_server_that_loads_its_data_is_waited_for",
+            f"{FAULTS}test_network.py::test_workers_that_get_no_connection_wait_for_one",
+        ),
+    ),
     "T11": ("the power is cut", (f"{CHAOS}test_power_cut.py",), None),
     "T12": (
         "the disk is full, read only, locked, damaged; the file is another one",
@@ -123,8 +132,18 @@ TABLE: dict[str, tuple[str, Tests, Tests]] = {
     ),
     "T14": (
         "flows: wide, deep, racing, with every fate of a child",
-        (f"{HERE}test_ids.py::test_the_last_two_children_race_and_the_parent_runs_once",),
-        (f"{HERE}test_ids.py::test_the_last_two_children_race_and_the_parent_runs_once",),
+        (
+            f"{HERE}test_ids.py::test_a_wide_parent_runs_once_with_every_result",
+            f"{HERE}test_ids.py::test_a_chain_of_parents_runs_from_its_end",
+            f"{HERE}test_ids.py::test_the_last_two_children_race_and_the_parent_runs_once",
+            f"{HERE}test_ids.py::test_a_parent_ends_whatever_becomes_of_its_children",
+        ),
+        (
+            f"{HERE}test_ids.py::test_a_wide_parent_runs_once_with_every_result",
+            f"{HERE}test_ids.py::test_a_chain_of_parents_runs_from_its_end",
+            f"{HERE}test_ids.py::test_the_last_two_children_race_and_the_parent_runs_once",
+            f"{HERE}test_ids.py::test_a_parent_ends_whatever_becomes_of_its_children",
+        ),
     ),
     "T15": (
         "thousands of jobs come and go",
@@ -137,7 +156,7 @@ TABLE: dict[str, tuple[str, Tests, Tests]] = {
         (f"{FAULTS}test_crashes.py::test_a_clock_that_is_wrong_makes_nothing_early_or_late",),
     ),
     "T17": (
-        "four processes store and run a schedule, and are killed",
+        "eight processes store and run a schedule, and are killed",
         (f"{HERE}test_schedules.py::test_no_run_is_missing_and_none_is_double",),
         (f"{HERE}test_schedules.py::test_no_run_is_missing_and_none_is_double",),
     ),
@@ -146,10 +165,14 @@ TABLE: dict[str, tuple[str, Tests, Tests]] = {
         (
             f"{HERE}test_ids.py::test_of_many_who_add_an_id_at_once_exactly_one_adds_it",
             f"{HERE}test_ids.py::test_a_dedup_key_is_free_when_its_job_has_ended_however",
+            f"{HERE}test_ids.py"
+            "::test_removing_retrying_and_cancelling_beside_workers_leaves_a_sound_store",
         ),
         (
             f"{HERE}test_ids.py::test_of_many_who_add_an_id_at_once_exactly_one_adds_it",
             f"{HERE}test_ids.py::test_a_dedup_key_is_free_when_its_job_has_ended_however",
+            f"{HERE}test_ids.py"
+            "::test_removing_retrying_and_cancelling_beside_workers_leaves_a_sound_store",
         ),
     ),
 }
