@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import apsw
 import pytest
 
 from tests.runtime.kit import line_at, until
@@ -88,6 +89,22 @@ async def test_a_beat_extends_lock_and_lease(bench: Bench) -> None:
     assert await bench.store.recover(["q"], now=in_ms(LOCK_MS - 5_000)) == []
     assert 25 < job.lease_until - lease_clock() <= 30
     assert bench.lost == []
+
+
+async def test_a_lease_counts_from_before_the_answer(bench: Bench) -> None:
+    """The lock does: how long the store took to say so is not added."""
+    job = await bench.claim()
+    stranger = apsw.Connection(bench.store.path)
+    stranger.execute("BEGIN IMMEDIATE")
+    began = lease_clock()
+    beating = asyncio.create_task(bench.beat([job]))
+    await asyncio.sleep(0.3)
+    stranger.execute("ROLLBACK")
+    stranger.close()
+    await beating
+
+    assert lease_clock() - began > 0.3
+    assert job.lease_until - began <= LOCK_MS / 1000 + 0.1
 
 
 async def test_a_beat_reports_a_lock_that_is_gone_and_keeps_the_others(bench: Bench) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.contract.conftest import kit_for, opened
 from tests.contract.helpers import HOUR, LOCK, QUEUE, SECOND, Kit, complete, ref_of
+from tests.faults.proxy import LOSE_REPLY, FaultProxy, Sent
 from tests.torture.site import Site, drained
 from toril import Fixed, Job
 from toril._model.states import State
@@ -164,6 +165,35 @@ async def test_a_job_whose_marker_was_swallowed_is_found_all_the_same(site: Site
             thief.lpush("bull:hints:wait", job.id)
 
         await job.result(timeout=9)
+
+
+@on_redis
+async def test_a_job_that_was_taken_over_before_its_claim_was_answered_is_not_given(
+    site: Site,
+) -> None:
+    """T01b: the call comes again, and somebody else has the job by then."""
+    assert site.server is not None
+    calls = 0
+
+    def is_claim(sent: Sent) -> bool:
+        nonlocal calls
+        if not sent.name.startswith("EVAL"):
+            return False
+        calls += 1
+        if calls == 2:
+            thief.set("bull:late:1:lock", "another's")
+        return calls == 1
+
+    with FaultProxy(site.server.port) as proxy, site.server.client() as thief:
+        async with site.app_through(proxy) as app:
+            wanted = ClaimRequest(queue="late", limit=1, token="mine")
+            await app.context.store.claim([wanted])  # the server knows the script from now on
+            await app.queue("late").add("x")
+            trap = proxy.trap(is_claim, LOSE_REPLY, times=2)
+            (answer,) = await app.context.store.claim([wanted])
+
+    assert (trap.hits, calls) == (1, 2)
+    assert answer.jobs == ()
 
 
 async def test_jobs_that_failed_together_do_not_come_back_together(site: Site) -> None:
