@@ -151,6 +151,34 @@ async def test_a_second_interrupt_ends_a_script_whose_children_work(tmp_path: Pa
             process.kill()
 
 
+FORKING = """
+import asyncio, os, sys
+from toril import Toril
+
+app = Toril("sqlite:///{db}")
+
+@app.task
+def fork() -> int:
+    if os.fork() == 0:
+        sys.exit(7)
+    return os.waitstatus_to_exitcode(os.wait()[1])
+
+async def main() -> None:
+    async with app, app.worker():
+        print(await (await fork.enqueue()).result(timeout=10))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="forks")
+async def test_a_process_that_is_forked_in_a_thread_does_not_run_on_as_a_worker(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "script.py").write_text(FORKING.format(db=tmp_path / "jobs.db") + GUARD)
+    out, _ = await _script(tmp_path, ["script.py"])
+
+    assert out == "7\n"
+
+
 ADDING = """
 import asyncio, os
 from toril import Toril

@@ -39,6 +39,7 @@ from toril._store.protocol import Store
 from toril.errors import ConfigError, SoftTimeout, TaskError
 
 from . import memory
+from .forks import flush, leave_fork
 from .frames import (
     MARK,
     Broken,
@@ -260,7 +261,7 @@ class Child:
         self._job, self._number = job, order.number
         ended = contextvars.copy_context().run(self._attempt, job, order.soft_ms)
         self._job, self._task, self._soft = None, None, None
-        _flush()
+        flush()
         self._link.send(Done(number=order.number, outcome=ended.outcome, rss=memory.own()))
 
     def _attempt(self, job: ChildJob, soft_ms: Millis | None) -> Ended:
@@ -273,7 +274,7 @@ class Child:
                 ended = returned(handler, handler.call(job))
         except BaseException as error:
             ended = _raised(error)
-        self._leave_fork(ended)
+        leave_fork(self._pid, ended.error)
         if job.told:
             run_on_portal(job.written())
         return ended
@@ -293,24 +294,12 @@ class Child:
             ended = returned(handler, await handler.call(job))
         except BaseException as error:
             ended = _raised(error)
-        self._leave_fork(ended)
+        leave_fork(self._pid, ended.error)
         with suppress(asyncio.CancelledError):
             await job.written()
         if isinstance(ended.error, SoftTimeout) and soft_ms is not None:
             return out_of_time(ended, "soft timeout", soft_ms)
         return ended
-
-    def _leave_fork(self, ended: Ended) -> None:
-        """End a process that the handler forked and that came out of it: it is not this one."""
-        if os.getpid() == self._pid:
-            return
-        code = ended.error.code if isinstance(ended.error, SystemExit) else None
-        if ended.error is not None and code is None and not isinstance(ended.error, SystemExit):
-            code = ended.outcome.stack
-        if isinstance(code, str):
-            os.write(2, f"{code}\n".encode(errors="replace"))
-        _flush()
-        os._exit(code if isinstance(code, int) else int(code is not None))
 
     # In the thread that listens.
 
@@ -370,13 +359,6 @@ def _raised(error: BaseException) -> Ended:
     used = memory.shown(memory.own() or 0)
     reason = f"{ended.outcome.reason} (RSS {used})"
     return ended._replace(outcome=msgspec.structs.replace(ended.outcome, reason=reason))
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        # A handler may have put anything in their place.
-        with suppress(OSError, ValueError, AttributeError):
-            stream.flush()
 
 
 @contextmanager

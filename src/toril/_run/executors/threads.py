@@ -6,12 +6,15 @@ away a place for good, and it waits for all of them when the interpreter exits.
 
 import asyncio
 import contextvars
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
+
+from .forks import leave_fork
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -54,8 +57,15 @@ class Threads:
 
     def _noted(self, context: contextvars.Context, call: Callable[[A], T], argument: A) -> T:
         self._running[id(argument)] = threading.get_ident()
+        pid = os.getpid()
         try:
-            return context.run(call, argument)
+            value = context.run(call, argument)
+        except BaseException as error:
+            leave_fork(pid, error)
+            raise
+        else:
+            leave_fork(pid, None)
+            return value
         finally:
             self._running.pop(id(argument), None)
 
