@@ -8,9 +8,9 @@
 -- reply  running · active, and how many · more · gone
 local ROLES = { "active", "delayed", "wait", "paused", "prioritized", "waiting_children",
   "completed", "failed" }
-local KEYS_OF_QUEUE = { "events", "delay", "priority", "stalled-check", "stalled", "id", "pc",
+local KEYS_OF_QUEUE = { "events", "delay", "priority", "stalled_check", "stalled", "id", "pc",
   "marker", "meta", "limiter", "metrics:completed", "metrics:completed:data", "metrics:failed",
-  "metrics:failed:data", "toril:settings", "toril:cancels" }
+  "metrics:failed:data", "settings", "wishes" }
 
 -- Take jobs away, up to so many; give how many more may go.
 local function take(q, role, left, now)
@@ -43,7 +43,7 @@ end
 -- Take the keys of the queue itself away, and let this call write nothing to it any more.
 local function forget(q)
   for i = 1, #KEYS_OF_QUEUE do
-    call("DEL", q.base .. KEYS_OF_QUEUE[i])
+    call("DEL", q[KEYS_OF_QUEUE[i]] or q.base .. KEYS_OF_QUEUE[i])
   end
   q.told, q.woken, q.rearmed = false, false, false
 end

@@ -3,7 +3,7 @@
 -- keys   queue
 -- args   caller number now role before limit passed
 -- each   job: id
--- use    choice clock event once place wake where
+-- use    choice event place where
 -- emits  waiting
 -- wire   W-110 W-118
 -- reply  ids, refusals (missing, or the state it is in), dealt with or passed over, end
@@ -21,13 +21,4 @@ local function ready(q, id)
   event.emit(q, "waiting", "jobId", id, "prev", "delayed")
 end
 
-local function main()
-  clock.now(arg.now)
-  where.check(queue[1])
-  local reply = choice.work(ready)
-  wake.all()
-  event.trim()
-  return reply
-end
-
-return once.run(main)
+return choice.run(ready)

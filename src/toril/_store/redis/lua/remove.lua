@@ -3,22 +3,14 @@
 -- keys   queue
 -- args   caller number now role before limit passed children
 -- each   job: id
--- use    choice clock event once removal wake where
+-- use    choice removal
 -- emits  removed waiting delayed
 -- wire   W-111 W-112 W-113
 -- reply  ids, refusals (missing · locked · owned), dealt with or passed over, end
-local function main()
-  local now = clock.now(arg.now)
-  where.check(queue[1])
-  local deep = arg.children == "1"
-  local reply = choice.work(function(q, id, passed)
-    local word, of, who, gone = removal.remove(q, id, deep, now, arg.role, passed)
-    choice.spent = choice.spent + math.max(gone - 1, 0)
-    return word, of, who
-  end)
-  wake.all()
-  event.trim()
-  return reply
-end
+local deep = arg.children == "1"
 
-return once.run(main)
+return choice.run(function(q, id, passed, now)
+  local word, of, who, gone = removal.remove(q, id, deep, now, arg.role, passed)
+  choice.spent = choice.spent + math.max(gone - 1, 0)
+  return word, of, who
+end)

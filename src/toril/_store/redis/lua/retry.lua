@@ -3,7 +3,7 @@
 -- keys   queue
 -- args   caller number now role before limit passed reset
 -- each   job: id
--- use    choice clock event family once place wake where
+-- use    choice event family place where
 -- emits  waiting
 -- wire   W-110 W-117
 -- reply  ids, refusals (missing, or the state it is in), dealt with or passed over, end
@@ -40,13 +40,4 @@ local function again(q, id)
   event.emit(q, "waiting", "jobId", id, "prev", prev)
 end
 
-local function main()
-  clock.now(arg.now)
-  where.check(queue[1])
-  local reply = choice.work(again)
-  wake.all()
-  event.trim()
-  return reply
-end
-
-return once.run(main)
+return choice.run(again)

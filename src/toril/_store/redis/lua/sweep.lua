@@ -3,23 +3,17 @@
 -- keys   queue
 -- args   caller number now role before limit passed tell
 -- each   job: id
--- use    choice clock event once removal wake where
+-- use    choice event removal where
 -- emits  cleaned waiting delayed
 -- wire   W-114 W-115
 -- reply  ids, none, passed over, end
-local function main()
-  local now = clock.now(arg.now)
-  where.check(queue[1])
-  local reply = choice.work(function(q, id, passed)
-    where.out(q, arg.role, id, passed)
-    removal.drop(q, id, now)
-  end)
+local function drop(q, id, passed, now)
+  where.out(q, arg.role, id, passed)
+  removal.drop(q, id, now)
+end
+
+return choice.run(drop, function(reply)
   if arg.tell == "1" and #reply[1] > 0 then
     event.emit(queue[1], "cleaned", "count", #reply[1])
   end
-  wake.all()
-  event.trim()
-  return reply
-end
-
-return once.run(main)
+end)

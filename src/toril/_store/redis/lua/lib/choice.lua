@@ -4,7 +4,7 @@
 -- reply is: ids that were acted on; refusals (id, word, base and id of who is to blame); how many
 -- rows were dealt with, or ids of the role passed over; whether the role has no more.
 --
--- use    schedule where
+-- use    clock event once schedule wake where
 -- wire   W-110
 local choice = {}
 
@@ -38,9 +38,8 @@ local function is_full()
   return choice.spent >= A_CALL or where.looked >= LOOKS_A_CALL
 end
 
--- Act on the chosen ones, a bounded number; `act` gives nil, or a word and who is to blame. It is
--- told how many ids of the role stand before each, if it is from a look.
-function choice.work(act)
+-- Act on the chosen ones, a bounded number.
+local function work(act, now)
   local q, looks, before = queue[1], arg.role ~= "", tonumber(arg.before)
   local passed, limit = tonumber(arg.passed), tonumber(arg.limit)
   local found = looks and where.page(q, arg.role, before, passed, A_CALL) or given()
@@ -50,7 +49,7 @@ function choice.work(act)
     if looks and not fits(q, id, before) then
       passed = passed + 1
     else
-      local word, of, who = act(q, id, looks and passed or nil)
+      local word, of, who = act(q, id, looks and passed or nil, now)
       if not word then
         done[#done + 1] = id
         choice.spent = choice.spent + 1
@@ -64,6 +63,22 @@ function choice.work(act)
   end
   local ended = at > #found and #found < A_CALL
   return { done, refused, looks and passed or at - 1, ended and 1 or 0 }
+end
+
+-- Make the call: `act` gives nil, or a word and who is to blame. It is told how many ids of the role
+-- stand before each, if that is from a look, and the time. `tell` may say something of the reply.
+function choice.run(act, tell)
+  return once.run(function()
+    local now = clock.now(arg.now)
+    where.check(queue[1])
+    local reply = work(act, now)
+    if tell then
+      tell(reply)
+    end
+    wake.all()
+    event.trim()
+    return reply
+  end)
 end
 
 return choice
