@@ -5,9 +5,10 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from tests.servers import fresh_prefix, shared_server
@@ -49,14 +50,24 @@ class Stock:
             yield app.queue(name)
 
     def typed(
-        self, command: str, *words: str, answer: str = "", columns: int = 200
+        self,
+        command: str,
+        *words: str,
+        answer: str = "",
+        columns: int = 200,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> tuple[int, str]:
         """Run it at a terminal, type an answer, and give its exit code and all it wrote."""
         outer, inner = pty.openpty()
         process = subprocess.Popen(
             [sys.executable, "-m", "toril", command, *words, *self.where],
             cwd=self.desk.folder,
-            env={**self.desk.environment, "TERM": "xterm-256color", "COLUMNS": str(columns)},
+            env={
+                **self.desk.environment,
+                "TERM": "xterm-256color",
+                "COLUMNS": str(columns),
+                **environment,
+            },
             stdin=inner,
             stdout=inner,
             stderr=inner,

@@ -41,6 +41,18 @@ def bare(text: str) -> None:
     assert "\u202e" not in text
 
 
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_a_terminal_without_colours_gets_none(
+    file: Stock, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    asyncio.run(fill(file))
+    _, plain = file.typed("job", "mail:urgent", environment={name: value})
+    _, coloured = file.typed("job", "mail:urgent")
+
+    assert ("\x1b[1m" in plain, "\x1b[1m" in coloured) == (False, True)
+
+
 # Queues.
 
 
@@ -314,6 +326,40 @@ async def test_a_queue_that_is_served_and_empty_is_there(place: Stock) -> None:
 
     assert [(each["queue"], each["workers"]) for each in shown] == [("mail", 1)]
     assert (paused.code, paused.out) == (0, "paused mail\n")
+
+
+SLOW = """
+import asyncio
+from toril import Toril
+
+app = Toril("sqlite:///jobs.db")
+
+@app.task(name="slow", queue="mail")
+async def slow() -> None:
+    print("started", flush=True)
+    await asyncio.sleep(60)
+"""
+
+
+@pytest.mark.chaos
+@pytest.mark.skipif(sys.platform == "win32", reason="there only the time tells")
+def test_a_worker_that_was_killed_is_not_said_to_live(file: Stock) -> None:
+    file.desk.write("app.py", SLOW)
+
+    async def add() -> None:
+        async with file.queue() as queue:
+            await queue.add("slow", {})
+
+    asyncio.run(add())
+    with file.desk.start("worker", "app.py") as process:
+        assert process.stdout is not None
+        while "started" not in process.stdout.readline():
+            pass
+        (living,) = file.json("workers")
+        process.kill()
+
+    (killed,) = file.json("workers")
+    assert (living["alive"], killed["alive"]) == (True, False)
 
 
 async def wait(job: Job[Any]) -> None:

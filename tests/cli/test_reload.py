@@ -84,3 +84,4 @@ async def test_what_becomes_of_jobs_is_told_for_a_person_to_read(written: Desk) 
         await said(written)
 
         assert "say default:1" in fleet.until("✓")
+        assert [line for line in fleet.lines if "\x1b" in line] == []

@@ -98,6 +98,18 @@ def test_it_runs_a_job_that_another_process_added(desk: Desk) -> None:
 
 
 @posix
+def test_a_running_job_may_end_after_its_terminal_was_closed(desk: Desk) -> None:
+    desk.write("slow.py", SLOW)
+    enqueue(desk, "slow.py", "0.5")
+    with working(desk, "slow.py") as process:
+        until(process, "started")
+        process.send_signal(signal.SIGHUP)
+        until(process, "ended")
+
+        assert process.wait(timeout=10) == 0
+
+
+@posix
 def test_a_running_job_may_end_after_sigterm(desk: Desk) -> None:
     desk.write("slow.py", SLOW)
     enqueue(desk, "slow.py", "0.5")

@@ -17,6 +17,7 @@ import pytest
 from tests.runtime.kit import Gate, Heard
 from toril import Job, Toril
 from toril._model.record import Ref
+from toril._run import stopping
 from toril._store.sqlite.store import SQLiteStore
 
 # Inside a living process.
@@ -270,6 +271,17 @@ async def test_a_signal_lets_the_job_end_and_the_exit_code_is_0(
 
         assert (code, await worker.states()) == (0, ["completed", "waiting"])
         assert seconds < 3
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals are POSIX")
+async def test_a_worker_under_nohup_goes_on_when_its_terminal_is_closed() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopping._handled(stopping.Ending([])):
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("name", ["async", "thread"])

@@ -18,6 +18,8 @@ from typing import NoReturn
 from .worker import Worker
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# A terminal that is closed; what was started with nohup goes on.
+HANG_UP = getattr(signal, "SIGHUP", None)
 # After a second signal, and after the grace, what has not ended by itself is ended so much later:
 # time for cancelled code to end and for the last decisions to be written.
 LAST_RESORT_S = 12.0
@@ -30,7 +32,7 @@ Attend = Callable[["Ending"], AbstractAsyncContextManager[object]]
 async def serve(workers: Sequence[Worker], attend: Attend | None = None) -> int:
     """Run workers until a signal comes, and give the exit code.
 
-    The first SIGTERM or SIGINT lets running jobs end within their grace, a second one puts them
+    The first SIGTERM, SIGINT or SIGHUP lets running jobs end within their grace, a second one puts them
     back at once. 0: every job ended in time. 1: some were put back.
 
     Shape    attend: what goes on beside them from before their start until they have ended; it
@@ -123,7 +125,10 @@ class Ending:
 
 @contextmanager
 def _handled(ending: Ending) -> Generator[None, None, None]:
-    before = {number: signal.signal(number, ending.signalled) for number in SIGNALS}
+    numbers = [*SIGNALS]
+    if HANG_UP is not None and signal.getsignal(HANG_UP) is not signal.SIG_IGN:
+        numbers.append(HANG_UP)
+    before = {number: signal.signal(number, ending.signalled) for number in numbers}
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ import typer
 from toril._model.finding import ERROR, LEVELS, OK, WARN, Finding
 
 from .place import FAILED, StoreWords, find_app, run
-from .safe import LINE, safe
+from .safe import LINE, coloured, safe
 from .show import show_json
 
 _COLOURS = {OK: "green", WARN: "yellow", ERROR: "red"}
@@ -61,7 +61,7 @@ async def _examine(words: DoctorWords) -> list[Finding]:
 
 
 def _show(findings: Sequence[Finding]) -> None:
-    colour = sys.stdout.isatty()
+    colour = coloured(sys.stdout)
     for each in findings:
         level = f"{each.level:<5}"
         if colour:

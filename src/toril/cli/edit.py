@@ -43,7 +43,7 @@ class JobsToEdit(StoreWords):
 
     queue: QUEUE
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Jobs.", show_default=False)
+        list[str] | None, typer.Argument(metavar="ID", help="Jobs.", show_default=False)
     ] = None
     state: Annotated[str, STATE] = ""
     name: Annotated[str, typer.Option(help="Of this name only.")] = ""

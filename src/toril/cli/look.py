@@ -44,9 +44,7 @@ class JobWords(StoreWords):
     """What may be typed after `toril job`."""
 
     queue: QUEUE
-    id: Annotated[str, typer.Argument(metavar="[ID]", help="The job's id.", show_default=False)] = (
-        ""
-    )
+    id: Annotated[str, typer.Argument(metavar="ID", help="The job's id.", show_default=False)] = ""
     log_lines: Annotated[int, typer.Option(min=0, help="How many of its last log lines.")] = 20
 
 

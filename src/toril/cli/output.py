@@ -11,7 +11,7 @@ import typer
 
 from toril.errors import ConfigError
 
-from .safe import safe
+from .safe import coloured, safe
 
 LONGEST = 2_000
 LEVELS = ("debug", "info", "warning", "error")
@@ -48,31 +48,37 @@ def log_as(how: str) -> None:
         )
     handler = logging.StreamHandler(sys.stderr)
     friendly = style == FRIENDLY
-    handler.setFormatter(Friendly() if friendly else logging.Formatter(PLAIN))
+    handler.setFormatter(Friendly(coloured(sys.stderr)) if friendly else logging.Formatter(PLAIN))
     logging.basicConfig(level=level.upper(), handlers=[handler])
 
 
 class Friendly(logging.Formatter):
     """Writes what happens to jobs for a person who watches, other lines as they are."""
 
+    def __init__(self, colour: bool) -> None:
+        super().__init__()
+        self._colour = colour
+
     def format(self, record: logging.LogRecord) -> str:
         """Write one line, and what follows it."""
         event = str(record.msg).partition(" ")[0]
-        time = typer.style(self.formatTime(record, "%H:%M:%S"), fg="bright_black")
+        time = self._painted(self.formatTime(record, "%H:%M:%S"), "bright_black")
         glyph, colour = _GLYPHS.get(event, ("", ""))
         if not glyph:
             return f"{time}   {super().format(record)}"
-        return f"{time} {typer.style(glyph, fg=colour)} {_sentence(vars(record))}"
+        return f"{time} {self._painted(glyph, colour)} {self._sentence(vars(record))}"
 
+    def _sentence(self, facts: dict[str, Any]) -> str:
+        """Say what happened to a job: which, how long it took, why it failed."""
+        name = f"{facts.get('job_name', '')} {facts.get('queue')}:{facts.get('job_id')}"
+        words = [safe(name.strip(), LONGEST)]
+        if facts.get("seconds") is not None:
+            words.append(f"{facts['seconds'] * 1000:.0f} ms")
+        if facts.get("word") in ("delayed", "waiting", "prioritized"):
+            words.append(f"→ {facts['word']}")
+        if facts.get("reason"):
+            words.append(self._painted(safe(facts["reason"], LONGEST), "red"))
+        return "  ".join(words)
 
-def _sentence(facts: dict[str, Any]) -> str:
-    """Say what happened to a job: which, how long it took, why it failed."""
-    name = f"{facts.get('job_name', '')} {facts.get('queue')}:{facts.get('job_id')}"
-    words = [safe(name.strip(), LONGEST)]
-    if facts.get("seconds") is not None:
-        words.append(f"{facts['seconds'] * 1000:.0f} ms")
-    if facts.get("word") in ("delayed", "waiting", "prioritized"):
-        words.append(f"→ {facts['word']}")
-    if facts.get("reason"):
-        words.append(typer.style(safe(facts["reason"], LONGEST), fg="red"))
-    return "  ".join(words)
+    def _painted(self, text: str, colour: str) -> str:
+        return typer.style(text, fg=colour) if self._colour else text

@@ -4,14 +4,20 @@ Never here: what is shown.
 """
 
 import json
+import os
 import unicodedata
-from typing import Any
+from typing import Any, TextIO
 
 CELL = 80
 LINE = 500
 # Controls, format characters (they turn the direction), surrogates, private and unassigned ones,
 # and what ends a line or a paragraph.
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def coloured(stream: TextIO) -> bool:
+    """Say whether to write colours to this: a terminal whose user did not ask for none."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def safe(text: object, most: int = CELL) -> str:

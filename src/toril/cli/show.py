@@ -17,7 +17,7 @@ from toril._model.times import Millis, moment
 from toril._run.adding import now_ms
 from toril.errors import ConfigError
 
-from .safe import CELL, safe, write_json
+from .safe import CELL, coloured, safe, write_json
 
 Rows = Sequence[Sequence[str]]
 # To so many columns the last one of a table shrinks.
@@ -90,7 +90,7 @@ def show_facts(facts: Iterable[tuple[str, Sequence[str]]]) -> None:
     """Write names and what they are, one or more lines each; the lines are safe already."""
     listed = [(name, lines) for name, lines in facts if lines]
     width = max((len(name) for name, _ in listed), default=0)
-    colour = sys.stdout.isatty()
+    colour = coloured(sys.stdout)
     for name, lines in listed:
         for at, line in enumerate(lines):
             head = (name if at == 0 else "").ljust(width)

@@ -200,6 +200,11 @@ class Engine:
         due = [key for key in dead if self._is_due(key, others.get(key, ""))]
         return due, len(owners) > len(due)
 
+    def is_gone(self, lock: str) -> bool:
+        """Say whether the process with this lock is known to have died; nothing is changed."""
+        presence = self._work.presence
+        return presence is not None and presence.is_gone(lock)
+
     def _is_due(self, key: int, lock: str) -> bool:
         """Say whether word of how this process died has come, or is waited for no longer."""
         if process_of(lock) not in self.awaited:

@@ -73,7 +73,15 @@ class Presence:
         raise StoreUnavailable(f"cannot make a lock in {self.folder}: it vanishes again and again")
 
     def is_dead(self, lock: str) -> bool:
-        """Say whether the process that has this lock is gone; its traces are cleared then.
+        """Say whether the process that has this lock is gone; its traces are cleared then."""
+        gone = self.is_gone(lock)
+        if gone:
+            with contextlib.suppress(OSError):
+                (self.folder / lock).unlink()
+        return gone
+
+    def is_gone(self, lock: str) -> bool:
+        """Say whether the process that has this lock is gone; its traces stay.
 
         A lock that can be taken, or is not there any more, has no living owner.
         """
@@ -83,8 +91,6 @@ class Presence:
         handle = _lock(path, create=False)
         if handle is None:
             return not path.exists()
-        with contextlib.suppress(OSError):
-            path.unlink()
         os.close(handle)
         return True
 

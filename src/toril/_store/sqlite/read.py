@@ -1,6 +1,6 @@
 """The reading verbs, on a connection that only reads. Never here: a write."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -155,8 +155,10 @@ def metrics(read: Reading, queue: str, kind: str, since_ms: Millis) -> Metrics:
     return Metrics(kind=kind, points=tuple((at, n) for at, n in points), total=total)
 
 
-def workers(read: Reading, queue: str | None, now: Millis) -> list[WorkerInfo]:
-    """List workers; those of a process that died are gone with it."""
+def workers(
+    read: Reading, queue: str | None, now: Millis, gone: Callable[[str], bool]
+) -> list[WorkerInfo]:
+    """List workers; `gone` says of the lock of a process whether that died."""
     found = read.rows("read.workers", (queue,))
     return [
         WorkerInfo(
@@ -170,7 +172,7 @@ def workers(read: Reading, queue: str | None, now: Millis) -> list[WorkerInfo]:
             seen_ms=row[7],
             active=row[8],
             rate=row[9],
-            alive=now - row[7] < 60_000,
+            alive=now - row[7] < 60_000 and not gone(row[10]),
         )
         for row in found
     ]

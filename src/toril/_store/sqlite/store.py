@@ -328,7 +328,8 @@ class SQLiteStore:
 
     async def workers(self, queue: str | None = None) -> list[WorkerInfo]:
         """List the workers; see the protocol."""
-        return await self._open_engine().read(lambda r: read.workers(r, queue, clock()))
+        engine = self._open_engine()
+        return await engine.read(lambda r: read.workers(r, queue, clock(), engine.is_gone))
 
     # Queue.
 
