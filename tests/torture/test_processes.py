@@ -46,6 +46,7 @@ async def test_workers_that_were_stopped_past_their_locks_give_their_jobs_up(sit
             assert [await job.result(timeout=10) for job in jobs] == ["2"] * ZOMBIES
             for key in keys:
                 await site.ledger.find("refused", key, 1)
+                await site.ledger.find("lock_lost", key, 1)
             stops += len(first)
 
     lines = site.ledger.lines()
