@@ -52,8 +52,10 @@ def given_up(site: Site, verdict: Verdict) -> list[str]:
             if (client.hget(f"{PREFIX}:{JOBS}:{job_id}", "failedReason") or "").startswith(GIVEN_UP)
             and int(client.hget(f"{PREFIX}:{JOBS}:{job_id}", "stc") or 0) > 1
         ]
-    names = {f"{(JOBS, job_id)}: failed: {GIVEN_UP}" for job_id in found}
-    verdict.lost = [each for each in verdict.lost if each not in names]
+    # A parent fails with its child: that is no fault of its own.
+    ends = [f"{(JOBS, job_id)}: failed: {GIVEN_UP}" for job_id in found]
+    ends += [f": failed: child {PREFIX}:{JOBS}:{job_id} failed" for job_id in found]
+    verdict.lost = [each for each in verdict.lost if not each.endswith(tuple(ends))]
     return found
 
 
