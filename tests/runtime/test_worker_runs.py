@@ -213,6 +213,26 @@ async def test_two_workers_share_a_queue_and_each_job_runs_once(app: Toril) -> N
     assert sorted(str(n) for n in range(1, 101)) == sorted(runs)
 
 
+async def test_jobs_that_end_together_after_a_rest_go_in_parts(app: Toril) -> None:
+    gate, carried = Gate(), list[int]()
+    store_finish = app.context.store.finish
+
+    async def counted(decisions, requests, **how):  # type: ignore[no-untyped-def]
+        carried.append(len(decisions))
+        return await store_finish(decisions, requests, **how)
+
+    app.context.store.finish = counted  # type: ignore[method-assign]
+    jobs = await app.queue("sums").add_many([("x", {})] * 40)
+    async with app.worker("sums", gate, concurrency=40):
+        await gate.until_running(40)
+        # Longer than any trip took: the store has nothing to do meanwhile.
+        await asyncio.sleep(0.2)
+        gate.open()
+        await asyncio.gather(*(job.result(timeout=5) for job in jobs))
+
+    assert (carried[0], sum(carried)) == (10, 40)
+
+
 async def test_a_worker_can_be_started_again(app: Toril) -> None:
     worker = app.worker("sums", twice)
     first = await app.queue("sums").add("x", {"n": 1})

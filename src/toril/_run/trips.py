@@ -24,6 +24,9 @@ LONGEST_PAUSE_S = 2.0
 # Where several trips may be under way, each takes its share of what is in hand, so that handlers
 # run while the store works. A share of less than this is not worth a trip.
 LEAST_SHARE = 8
+# After a rest longer than a trip, the store is not what holds work up: jobs that ended at the same
+# moment then go in so many parts, and those of the first do not wait for the last.
+PARTS = 4
 
 
 class Trips:
@@ -45,6 +48,8 @@ class Trips:
         self._watched: frozenset[str] = frozenset()
         self._watch: asyncio.Task[None] | None = None
         self._worked = False
+        self._parts = 1
+        self._lasted = 0.0
         self.bell = asyncio.Event()
         self.claiming = True
         self.fruitful = self._loop.time()
@@ -53,8 +58,11 @@ class Trips:
 
     async def round(self) -> None:
         """Wait until there is something to carry, and carry it."""
+        began = self._loop.time()
         await self.bell.wait()
         self.bell.clear()
+        rested = self._loop.time() - began
+        self._parts = PARTS if rested > self._lasted else 1
         await self._trip()
 
     async def _trip(self) -> None:
@@ -64,7 +72,9 @@ class Trips:
         if batch or requests:
             if self._slots.outbox:
                 self.bell.set()
+            left = self._loop.time()
             finished = await self._carry(batch, requests)
+            self._lasted = self._loop.time() - left
             if finished is None:
                 return
             for (slot, decision), answer in zip(batch, finished.words, strict=True):
@@ -82,7 +92,7 @@ class Trips:
 
     def _share(self) -> int:
         trips = self._store.trips
-        share = -(-len(self._slots.held) // trips)
+        share = -(-len(self._slots.held) // (trips * self._parts))
         # Small ones are as quick in all, and let others between them.
         return MOST if share < LEAST_SHARE else min(MOST // trips, share)
 
