@@ -4,13 +4,13 @@ It says "up" on its standard output when it claims, and ends by SIGTERM.
 """
 
 import asyncio
-import signal
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from tests.chaos.ledger import Ledger
+from tests.chaos.program import run
 from toril import Job, Toril
 
 JOBS, PARENTS = "storm", "roots"
@@ -84,26 +84,8 @@ async def main(path: Path, ledger: Ledger) -> None:
     register(app, ledger)
     worker = app.worker({JOBS: CONCURRENCY, PARENTS: CONCURRENCY}, total=CONCURRENCY)
 
-    @worker.on("completed")
-    def completed(job: Job[Any], result: object) -> None:
-        ledger.note("settled", job.queue, job.id, job.run, "completed")
-
-    @worker.on("attempt_failed")
-    def attempt_failed(job: Job[Any], error: BaseException) -> None:
-        ledger.note("settled", job.queue, job.id, job.run, "attempt_failed")
-
-    @worker.on("ready")
-    def up() -> None:
-        ledger.note("up")
-        sys.stdout.write("up\n")
-        sys.stdout.flush()
-
-    stopping: list[asyncio.Task[bool]] = []
-    asyncio.get_running_loop().add_signal_handler(
-        signal.SIGTERM, lambda: stopping.append(asyncio.create_task(worker.stop()))
-    )
     async with app:
-        await worker.run()
+        await run(worker, ledger)
 
 
 if __name__ == "__main__":

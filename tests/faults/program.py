@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.ledger import Ledger
+from tests.chaos.program import run
 
 DEFAULTS = {"lock": "2s", "interval": "1s", "concurrency": "5", "skew": "0"}
 
@@ -90,29 +91,8 @@ async def main(url: str, prefix: str, ledger: Ledger, options: dict[str, str]) -
         stalled_interval=options["interval"],
     )
 
-    @worker.on("completed")
-    def completed(job: Job[Any], result: object) -> None:
-        ledger.note("settled", job.queue, job.id, job.run, "completed")
-
-    @worker.on("attempt_failed")
-    def attempt_failed(job: Job[Any], error: BaseException) -> None:
-        ledger.note("settled", job.queue, job.id, job.run, "attempt_failed")
-
-    @worker.on("lock_lost")
-    def lock_lost(job: Job[Any]) -> None:
-        ledger.note("lock_lost", job.queue, job.id, job.run)
-
-    @worker.on("ready")
-    def up() -> None:
-        sys.stdout.write("up\n")
-        sys.stdout.flush()
-
-    stopping: list[asyncio.Task[bool]] = []
-    asyncio.get_running_loop().add_signal_handler(
-        signal.SIGTERM, lambda: stopping.append(asyncio.create_task(worker.stop()))
-    )
     async with app:
-        await worker.run()
+        await run(worker, ledger)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@
 """
 
 import asyncio
-import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 from tests.chaos.ledger import Ledger
+from tests.chaos.program import run
 from toril import Job, Toril
 
 QUEUE = "clock"
@@ -28,15 +28,6 @@ async def main(url: str, prefix: str, ledger: Ledger, **rule: Any) -> None:
 
     worker = app.worker(QUEUE, lock="1s", stalled_interval="300ms")
 
-    @worker.on("completed")
-    def completed(job: Job[Any], result: object) -> None:
-        ledger.note("settled", job.queue, job.id, job.run, "completed")
-
-    @worker.on("ready")
-    def up() -> None:
-        sys.stdout.write("up\n")
-        sys.stdout.flush()
-
     async def upsert() -> None:
         while True:
             await app.schedules.put(SCHEDULE, queue=QUEUE, name="tick", **rule)
@@ -44,11 +35,7 @@ async def main(url: str, prefix: str, ledger: Ledger, **rule: Any) -> None:
 
     async with app:
         storing = asyncio.create_task(upsert())
-        stopping: list[asyncio.Task[bool]] = []
-        asyncio.get_running_loop().add_signal_handler(
-            signal.SIGTERM, lambda: stopping.append(asyncio.create_task(worker.stop()))
-        )
-        await worker.run()
+        await run(worker, ledger)
         storing.cancel()
 
 

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from tests.chaos.app import PlannedError
 from tests.chaos.ledger import Ledger
+from tests.chaos.program import run
 from toril import Job, Toril
 from toril._run import slots
 from toril._run.slots import Slots
@@ -224,25 +225,8 @@ async def main(url: str, prefix: str, ledger: Ledger, point: str, queues: list[s
         dict.fromkeys(queues, len(KINDS)), lock="2s", stalled_interval="300ms", backoff=None
     )
 
-    @worker.on("completed")
-    def completed(job: Job[Any], result: object) -> None:
-        ledger.note("settled", job.queue, job.id, job.run, "completed")
-
-    @worker.on("attempt_failed")
-    def attempt_failed(job: Job[Any], error: BaseException) -> None:
-        ledger.note("settled", job.queue, job.id, job.run, "attempt_failed")
-
-    @worker.on("ready")
-    def up() -> None:
-        sys.stdout.write("up\n")
-        sys.stdout.flush()
-
-    stopping: list[asyncio.Task[bool]] = []
-    asyncio.get_running_loop().add_signal_handler(
-        signal.SIGTERM, lambda: stopping.append(asyncio.create_task(worker.stop()))
-    )
     async with app:
-        await worker.run()
+        await run(worker, ledger)
 
 
 if __name__ == "__main__":
