@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -214,19 +215,26 @@ async def test_two_workers_share_a_queue_and_each_job_runs_once(app: Toril) -> N
 
 
 async def test_jobs_that_end_together_after_a_rest_go_in_parts(app: Toril) -> None:
-    gate, carried = Gate(), list[int]()
-    store_finish = app.context.store.finish
+    gate, carried, lasted = Gate(), list[int](), list[float]()
+    store_claim, store_finish = app.context.store.claim, app.context.store.finish
+
+    async def timed(requests, **how):  # type: ignore[no-untyped-def]
+        began = time.monotonic()
+        claimed = await store_claim(requests, **how)
+        lasted.append(time.monotonic() - began)
+        return claimed
 
     async def counted(decisions, requests, **how):  # type: ignore[no-untyped-def]
         carried.append(len(decisions))
         return await store_finish(decisions, requests, **how)
 
+    app.context.store.claim = timed  # type: ignore[method-assign]
     app.context.store.finish = counted  # type: ignore[method-assign]
     jobs = await app.queue("sums").add_many([("x", {})] * 40)
     async with app.worker("sums", gate, concurrency=40):
         await gate.until_running(40)
-        # Longer than any trip took: the store has nothing to do meanwhile.
-        await asyncio.sleep(0.2)
+        # It is the length of the rest that counts, and that the store has nothing to do meanwhile.
+        await asyncio.sleep(2 * max(lasted) + 0.1)
         gate.open()
         await asyncio.gather(*(job.result(timeout=5) for job in jobs))
 

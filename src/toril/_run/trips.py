@@ -48,7 +48,6 @@ class Trips:
         self._watched: frozenset[str] = frozenset()
         self._watch: asyncio.Task[None] | None = None
         self._worked = False
-        self._parts = 1
         self._lasted = 0.0
         self.bell = asyncio.Event()
         self.claiming = True
@@ -62,19 +61,18 @@ class Trips:
         await self.bell.wait()
         self.bell.clear()
         rested = self._loop.time() - began
-        self._parts = PARTS if rested > self._lasted else 1
-        await self._trip()
+        await self._trip(PARTS if rested > self._lasted else 1)
 
-    async def _trip(self) -> None:
-        batch = self._slots.send(self._share())
+    async def _trip(self, parts: int) -> None:
+        batch = self._slots.send(self._share(parts))
         requests = self._requests()
         began = lease_clock()
         if batch or requests:
             if self._slots.outbox:
                 self.bell.set()
-            left = self._loop.time()
+            departed = self._loop.time()
             finished = await self._carry(batch, requests)
-            self._lasted = self._loop.time() - left
+            self._lasted = self._loop.time() - departed
             if finished is None:
                 return
             for (slot, decision), answer in zip(batch, finished.words, strict=True):
@@ -90,9 +88,9 @@ class Trips:
         self._listen()
         self._tell_when_drained()
 
-    def _share(self) -> int:
+    def _share(self, parts: int) -> int:
         trips = self._store.trips
-        share = -(-len(self._slots.held) // (trips * self._parts))
+        share = -(-len(self._slots.held) // (trips * parts))
         # Small ones are as quick in all, and let others between them.
         return MOST if share < LEAST_SHARE else min(MOST // trips, share)
 
