@@ -12,6 +12,7 @@
 --        places of queues with a key of another kind, of which no job is taken back
 local A_CALL = 250
 local RUN_ONCE = '"on_crash":"fail"'
+local WRITTEN = { "active", "wait", "stalled", "marker", "events", "meta" }
 
 -- How each worker died that is known to be dead.
 local died = {}
@@ -22,16 +23,6 @@ end
 -- Say whether the lock of a job counts no more, for its worker is dead.
 local function ownerless(key)
   return next(died) and died[redis.pcall("HGET", key, "pb") or ""]
-end
-
--- Read every key that is written to below: this fails where one holds another kind of value.
-local function touch(q)
-  call("LLEN", q.active)
-  call("LLEN", q.wait)
-  call("SCARD", q.stalled)
-  call("ZCARD", q.marker)
-  call("XLEN", q.events)
-  call("HLEN", q.meta)
 end
 
 -- Find the active ids whose lock is gone, the oldest first.
@@ -96,8 +87,8 @@ end
 
 local function main()
   local now, taken = clock.now(arg.now), {}
-  local damaged = apart.each(each.look, function(q, place)
-    local damaged = touch(q)
+  local damaged = apart.each(each.look, WRITTEN, function(q, place)
+    local damaged = false
     for _, id in ipairs(lockless(q)) do
       local stalls, fatal = take_back(q, id, now)
       damaged = damaged or stalls == -1

@@ -7,15 +7,7 @@
 -- wire   W-104 W-105
 -- reply  how many jobs went, and the places of queues with a key of another kind
 local EVENTS_A_CALL = 1000
-
--- Read the keys of a queue that are written to below: this fails where one holds another kind.
-local function touch(q)
-  call("ZCARD", q.completed)
-  call("ZCARD", q.failed)
-  call("XLEN", q.events)
-  call("HLEN", q.meta)
-  call("HLEN", q.settings)
-end
+local WRITTEN = { "completed", "failed", "events", "meta", "settings" }
 
 -- Cut a stream at its bound, not about there; one that is far over it is cut roughly first.
 local function cut(q)
@@ -28,8 +20,7 @@ end
 
 local function main()
   local now, gone, sound = clock.now(arg.now), 0, {}
-  local damaged = apart.each(each.look, function(q)
-    touch(q)
+  local damaged = apart.each(each.look, WRITTEN, function(q)
     for _, state in ipairs({ "completed", "failed" }) do
       gone = gone + keep.apply(q, state, "", now) + keep.outlived(q, state, now)
     end

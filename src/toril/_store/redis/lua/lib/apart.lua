@@ -1,12 +1,24 @@
 -- Work on queues one by one: one with a key of another kind is left, and the others are served.
 local apart = {}
 
--- Work on the queue of each row; give the places of those that are damaged. The work reads all keys
--- of the queue before it writes to one, and gives true where only a job is damaged.
-function apart.each(rows, work)
+-- How a key is read that is of the right kind; one of another kind fails.
+local READ = {
+  active = "LLEN", wait = "LLEN", stalled = "SCARD", marker = "ZCARD", completed = "ZCARD",
+  failed = "ZCARD", events = "XLEN", meta = "HLEN", settings = "HLEN",
+}
+
+-- Work on the queue of each row; give the places of those that are damaged. Every key that the work
+-- writes to is in `roles`, and is read before; the work gives true where only a job is damaged.
+function apart.each(rows, roles, work)
   local damaged = {}
   for place = 1, #rows do
-    local fine, fault = pcall(work, rows[place].queue, place)
+    local q = rows[place].queue
+    local fine, fault = pcall(function()
+      for i = 1, #roles do
+        call(READ[roles[i]], q[roles[i]])
+      end
+      return work(q, place)
+    end)
     if fine and fault then
       damaged[#damaged + 1] = place
     elseif not fine then
