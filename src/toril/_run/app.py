@@ -300,7 +300,7 @@ class Toril:
         return await store.queues()
 
     async def overview(self, *queues: str) -> list[QueueView]:
-        """Look at these queues, or at all that are stored or served: counts, settings, living workers."""
+        """Look at these queues, or at all that are stored or served: jobs, settings, workers."""
         return await view_queues(await self.context.ready(), queues)
 
     def is_there(self) -> bool:

@@ -1,4 +1,4 @@
-"""Types that JSON has no word for: which values can be made of it, and which annotations say nothing.
+"""Types that JSON has no word for: which values can be made of it, which annotations say nothing.
 
 Never here: what a task's parameters are (`signature`), and writing values (`payload`).
 """

@@ -32,8 +32,8 @@ Attend = Callable[["Ending"], AbstractAsyncContextManager[object]]
 async def serve(workers: Sequence[Worker], attend: Attend | None = None) -> int:
     """Run workers until a signal comes, and give the exit code.
 
-    The first SIGTERM, SIGINT or SIGHUP lets running jobs end within their grace, a second one puts them
-    back at once. 0: every job ended in time. 1: some were put back.
+    The first SIGTERM, SIGINT or SIGHUP lets running jobs end within their grace, a second one puts
+    them back at once. 0: every job ended in time. 1: some were put back.
 
     Shape    attend: what goes on beside them from before their start until they have ended; it
              may ask for the end too.

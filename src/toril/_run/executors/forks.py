@@ -1,4 +1,4 @@
-"""Processes that a handler forks and that come out of it: they must not go on as the worker or child.
+"""Processes that a handler forks and that come out of it: they must not go on as their parent.
 
 Never here: forking.
 """
