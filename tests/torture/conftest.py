@@ -1,10 +1,12 @@
 """A store for each test that may be tortured, and its ledger shown when the test fails."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.contract.conftest import kit_for, opened
+from tests.contract.helpers import Kit
 from tests.torture.site import STORES, Site
 
 
@@ -13,6 +15,15 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     """Have each store in turn."""
     with Site(request.param, tmp_path) as own:
         yield own
+
+
+@pytest.fixture(params=["file", "redis-server"])
+async def kit(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kit]:
+    """Have a fresh store, and time that stands still."""
+    store = opened(request.param, tmp_path)
+    await store.open()
+    yield kit_for(store)
+    await store.close()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.chaos import audit as sqlite_audit
 from tests.chaos.app import JOBS, PARENTS
 from tests.chaos.fleet import Fleet, fleet
@@ -18,6 +20,8 @@ from toril import Job, Toril
 
 PREFIX = "bull"
 STORES = ("sqlite", "redis")
+on_redis = pytest.mark.parametrize("site", ["redis"], indirect=True)
+on_sqlite = pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 ROUNDS = int(os.environ.get("TORIL_ROUNDS", "1"))
 # Short, so that a round is; what is promised is measured in locks, and does not depend on it.
 QUICK = ("lock=1s", "interval=300ms")

@@ -2,35 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
 
-from tests.contract.conftest import kit_for, opened
 from tests.contract.helpers import HOUR, LOCK, QUEUE, SECOND, Kit, complete, ref_of
 from tests.faults.proxy import LOSE_REPLY, FaultProxy, Sent
-from tests.torture.site import Site, drained
+from tests.torture.site import Site, drained, on_redis, on_sqlite
 from toril import Fixed, Job
 from toril._model.states import State
 from toril._store.protocol import ClaimRequest
 from toril.errors import TorilError
 
 pytestmark = pytest.mark.chaos
-on_redis = pytest.mark.parametrize("site", ["redis"], indirect=True)
-on_sqlite = pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 DUE_JOBS = 1_100
-
-
-@pytest.fixture(params=["file", "redis-server"])
-async def kit(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kit]:
-    """Have a fresh store, and time that stands still."""
-    store = opened(request.param, tmp_path)
-    await store.open()
-    yield kit_for(store)
-    await store.close()
 
 
 async def test_of_two_whose_locks_ran_out_only_who_ran_last_finishes(kit: Kit) -> None:

@@ -2,17 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
 
-from tests.contract.conftest import kit_for, opened
 from tests.contract.helpers import LOCK, QUEUE, SECOND, T0, Kit, complete, ref_of
 from tests.faults.proxy import LOSE_REPLY, FaultProxy
-from tests.torture.site import Site
+from tests.torture.site import Site, on_redis, on_sqlite
 from toril import Job
 from toril._model.options import Keep
 from toril._model.schedule import Rule
@@ -21,17 +18,6 @@ from toril._store.protocol import ScheduleDraft
 from toril.errors import TorilError
 
 pytestmark = pytest.mark.chaos
-on_redis = pytest.mark.parametrize("site", ["redis"], indirect=True)
-on_sqlite = pytest.mark.parametrize("site", ["sqlite"], indirect=True)
-
-
-@pytest.fixture(params=["file", "redis-server"])
-async def kit(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kit]:
-    """Have a fresh store, and time that stands still."""
-    store = opened(request.param, tmp_path)
-    await store.open()
-    yield kit_for(store)
-    await store.close()
 
 
 async def lapse(kit: Kit) -> list[str]:
