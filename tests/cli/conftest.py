@@ -1,14 +1,11 @@
 """A user's folder, and the command line run in it as a user runs it."""
 
-import os
-import signal
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
+
+from .desk import Desk
+from .stock import KINDS, Stock, stock
 
 APP = """
 from toril import Toril
@@ -24,57 +21,6 @@ async def send(to: str) -> None: ...
 """
 
 
-def _heed_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    err: str
-
-
-@dataclass(frozen=True)
-class Desk:
-    """A folder in which somebody works."""
-
-    folder: Path
-
-    def write(self, name: str, text: str) -> Path:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(dedent(text).lstrip(), "utf-8")
-        return path
-
-    @property
-    def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if "TORIL" not in name}
-        return {**kept, "PYTHONUTF8": "1", "COLUMNS": "200"}
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "toril", *words],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            # Whoever runs the tests in the background has them ignore Ctrl-C, and all they start.
-            preexec_fn=None if sys.platform == "win32" else _heed_interrupts,
-        )
-
-    def run(self, *words: str) -> Ended:
-        with self.start(*words) as process:
-            try:
-                out, err = process.communicate(timeout=15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
-        return Ended(process.returncode, out, err)
-
-
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
@@ -83,3 +29,13 @@ def desk(tmp_path: Path) -> Desk:
 @pytest.fixture
 def app(desk: Desk) -> Path:
     return desk.write("app.py", APP)
+
+
+@pytest.fixture(params=KINDS)
+def place(desk: Desk, request: pytest.FixtureRequest) -> Stock:
+    return stock(desk, request.param)
+
+
+@pytest.fixture
+def file(desk: Desk) -> Stock:
+    return stock(desk, "sqlite")

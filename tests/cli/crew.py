@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from .conftest import Desk
+from .desk import Desk
 
 UP = re.compile(rf"worker\.ready worker='{re.escape(socket.gethostname())}-(\d+)-\w+'")
 

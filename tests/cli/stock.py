@@ -14,7 +14,7 @@ from typing import Any
 from tests.servers import fresh_prefix, shared_server
 from toril import Job, Queue, Toril
 
-from .conftest import Desk, Ended
+from .desk import Desk, Ended
 
 # Moves the cursor, sets a title, breaks the line, turns the direction, and is markup to rich.
 EVIL = "\x1b[2J\x1b]0;owned\x07\r\n\u202egnp.exe [bold]b[/bold] :smile: \x9b31m"

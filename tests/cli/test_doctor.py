@@ -5,31 +5,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.servers import RedisServer
 from toril import Job
 from toril._model.schedule import Rule
 from toril._store.protocol import ClaimRequest, ScheduleDraft
 
-from .conftest import Desk, Ended
-from .stock import EVIL, KINDS, Stock, fail, stock
+from .desk import Desk, Ended
+from .stock import EVIL, Stock, fail
 
 # What docs/redis.md says, without `+info`.
 NARROW = (
     "user toril on >secret resetchannels ~bull:* -@all +@read +@write +@connection +@transaction "
     "+@scripting +@blocking -@dangerous -@admin -script|flush -script|kill -function +time"
 )
-
-
-@pytest.fixture(params=KINDS)
-def place(desk: Desk, request: pytest.FixtureRequest) -> Stock:
-    return stock(desk, request.param)
-
-
-@pytest.fixture
-def file(desk: Desk) -> Stock:
-    return stock(desk, "sqlite")
 
 
 def found(ended: Ended) -> dict[str, dict[str, Any]]:

@@ -8,18 +8,7 @@ import pytest
 
 from toril import Job
 
-from .conftest import Desk
-from .stock import KINDS, Stock, fail, stock
-
-
-@pytest.fixture(params=KINDS)
-def place(desk: Desk, request: pytest.FixtureRequest) -> Stock:
-    return stock(desk, request.param)
-
-
-@pytest.fixture
-def file(desk: Desk) -> Stock:
-    return stock(desk, "sqlite")
+from .stock import Stock, fail
 
 
 async def add(place: Stock, count: int = 3, **options: Any) -> None:

@@ -9,8 +9,8 @@ import pytest
 from toril import Toril
 from toril.cli.fleet import LONGEST_PAUSE_S, _pause_after
 
-from .conftest import Desk
 from .crew import crew, die, lives, wait_for
+from .desk import Desk
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a fleet needs POSIX")
 

@@ -11,8 +11,8 @@ import pytest
 from tests.servers import fresh_prefix, shared_server
 from toril import Job, Toril
 
-from .conftest import Desk
 from .crew import Crew, crew, lives, wait_for
+from .desk import Desk
 
 pytestmark = [
     pytest.mark.chaos,

@@ -12,8 +12,8 @@ import pytest
 from toril import ConfigError
 from toril.cli.health import LONGEST_HEAD, Address, Verdict, probes
 
-from .conftest import Desk
 from .crew import Crew, crew, wait_for
+from .desk import Desk
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 

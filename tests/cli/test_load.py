@@ -12,7 +12,7 @@ import pytest
 from toril import ConfigError, Toril
 from toril.cli.load import load_app
 
-from .conftest import Desk
+from .desk import Desk
 
 TWO_APPS = """
 from toril import Toril

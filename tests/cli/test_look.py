@@ -13,18 +13,8 @@ import pytest
 
 from toril import Job
 
-from .conftest import Desk
-from .stock import EVIL, KINDS, Stock, fail, stock
-
-
-@pytest.fixture(params=KINDS)
-def place(desk: Desk, request: pytest.FixtureRequest) -> Stock:
-    return stock(desk, request.param)
-
-
-@pytest.fixture
-def file(desk: Desk) -> Stock:
-    return stock(desk, "sqlite")
+from .desk import Desk
+from .stock import EVIL, Stock, fail, stock
 
 
 async def fill(place: Stock) -> None:

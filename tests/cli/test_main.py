@@ -8,7 +8,7 @@ import pytest
 from toril import ConfigError
 from toril.cli import main
 
-from .conftest import Desk
+from .desk import Desk
 
 
 def test_the_version_is_the_packages(desk: Desk) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.servers import fresh_prefix, shared_server
 from toril import Toril
 
-from .conftest import Desk
+from .desk import Desk
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 
 from toril import Toril
 
-from .conftest import Desk
 from .crew import crew
+from .desk import Desk
 
 pytestmark = [
     pytest.mark.serial,

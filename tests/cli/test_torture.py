@@ -12,7 +12,7 @@ import pytest
 from tests.servers import RedisServer
 from tests.torture.test_bugs import copy_of_source
 
-from .conftest import Desk
+from .desk import Desk
 
 pytestmark = [
     pytest.mark.chaos,
