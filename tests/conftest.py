@@ -1,6 +1,7 @@
 """What every test shares. Fixtures of one folder live in that folder's conftest."""
 
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Generator, Iterator
@@ -19,6 +20,9 @@ _ALONE = ("chaos", "serial")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Started in the background of a script it is ignored, by every program that a test starts too.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # The controller runs this before it starts its workers, which inherit the variable.
     if _TURNSTILE not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="toril-tests-")

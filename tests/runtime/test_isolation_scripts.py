@@ -122,17 +122,22 @@ def endless() -> None:
     print("begun", flush=True)
     time.sleep(60)
 
+@app.task(queue="other")
+async def elsewhere() -> None:
+    await asyncio.sleep(60)
+
 async def main() -> None:
     await endless.enqueue()
-    worker = app.worker(grace="30s")
+    worker = app.worker(queues=["default"], grace="30s")
     worker.on("closing")(lambda: print("closing", file=sys.stderr, flush=True))
-    async with app:
+    async with app, app.worker(queues=["other"], grace="30s"):
+        await elsewhere.enqueue()
         await worker.run()
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
-async def test_a_second_interrupt_ends_a_script_whose_children_work(tmp_path: Path) -> None:
+async def test_a_second_interrupt_puts_back_what_children_run(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(STUBBORN.format(db=tmp_path / "jobs.db") + GUARD)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-u", "script.py", cwd=tmp_path, stderr=-1
@@ -149,6 +154,10 @@ async def test_a_second_interrupt_ends_a_script_whose_children_work(tmp_path: Pa
     finally:
         if process.returncode is None:
             process.kill()
+    async with Toril(f"sqlite:///{tmp_path / 'jobs.db'}", warn_unserved=False) as app:
+        for queue in ("default", "other"):
+            [job] = [job async for job in app.queue(queue).jobs("waiting")]
+            assert job.attempt == 1
 
 
 FORKING = """

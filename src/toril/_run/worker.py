@@ -5,6 +5,7 @@ Never here: how. The parts of a worker that works are a `Crew`, made anew at eac
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Protocol, Self, TypeVar, Unpack
 
 from toril._model.times import Duration, to_ms
@@ -15,6 +16,7 @@ from .handlers import Registry
 from .health import Health
 from .hooks import Hooks, Listener, Listeners, LogHook
 from .inside import HERE
+from .interrupts import hurried_by_interrupt
 from .telling import Telling
 from .upkeep import bury
 from .worker_crew import Crew, Parts, only_say
@@ -173,8 +175,9 @@ class Worker:
         return await asyncio.shield(self._stopping)
 
     async def _stop(self, crew: "Crew") -> bool:
-        self._telling.state("closing", self.id, self.queues)
-        in_time = await crew.stop(leaving=self.leaving)
+        with hurried_by_interrupt(partial(crew.hurry_in, 0)):
+            self._telling.state("closing", self.id, self.queues)
+            in_time = await crew.stop(leaving=self.leaving)
         self._crew = None
         self._telling.state("closed", self.id, self.queues)
         await self._listeners.settle()

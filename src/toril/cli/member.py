@@ -1,14 +1,12 @@
-"""A worker process of a fleet: `python -m toril.cli.member LINE SUPERVISOR`.
+"""A worker process of a fleet: `python -m toril.cli.member LINE`.
 
 It does what its supervisor says over the line, tells how it is, and ends when the supervisor is
 gone. Never here: running jobs, and starting processes.
 """
 
 import asyncio
-import ctypes
 import logging
 import os
-import signal
 import socket
 import sys
 import threading
@@ -31,7 +29,6 @@ AGAIN_S = 1.0
 MISUSED, FAILED = 2, 1
 # A process that is told to end before its worker was made has nothing to put back.
 UNMADE = 0
-PDEATHSIG = 1
 
 log = logging.getLogger("toril.fleet")
 
@@ -152,20 +149,10 @@ class Member:
                 return
 
 
-def die_with(supervisor: int) -> None:
-    """Let the kernel end this process when its supervisor dies, where it can."""
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None, use_errno=True).prctl(PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != supervisor:
-        leave(FAILED)
-
-
 def main() -> None:
     """Run this process."""
-    line, supervisor = (int(word) for word in sys.argv[1:])
+    line = int(sys.argv[1])
     os.set_inheritable(line, False)
-    die_with(supervisor)
     channel = Channel(socket.socket(fileno=line))
     orders = channel.read()
     if orders is None:

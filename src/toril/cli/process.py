@@ -59,7 +59,7 @@ class Process:
         with theirs:
             # Not in the terminal's group: Ctrl-C is for the supervisor, which passes it on once.
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", MODULE, str(theirs.fileno()), str(os.getpid()),
+                sys.executable, "-m", MODULE, str(theirs.fileno()),
                 pass_fds=(theirs.fileno(),), stdin=asyncio.subprocess.DEVNULL,
                 env={**os.environ, **environment}, process_group=0,
             )  # fmt: skip
