@@ -72,6 +72,15 @@ class Fleet:
         await self.start()
         return at
 
+    async def retire(self, process: Process) -> int:
+        """Let one end by SIGTERM, and start another; give its exit code."""
+        self.up.remove(process)
+        self.running.remove(process)
+        process.send_signal(signal.SIGTERM)
+        code = await asyncio.wait_for(process.wait(), 10)
+        await self.start()
+        return code
+
     async def keep_up(self) -> None:
         """Start a new process for each that has died by its own hand."""
         while True:

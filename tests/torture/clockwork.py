@@ -1,22 +1,28 @@
-"""The program of workers that store one schedule all at once, again and again, and run its jobs:
+"""The program of workers that store schedules all at once, again and again, and run their jobs:
 
-`python -m tests.torture.clockwork URL PREFIX LEDGER cron|every RULE`
+`python -m tests.torture.clockwork URL PREFIX LEDGER cron|every RULE race|calm`
+
+In a race one of the schedules is dropped about as often as it is stored.
 """
 
 import asyncio
+import random
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tests.chaos.ledger import Ledger
 from tests.chaos.program import run
 from toril import Job, Toril
+from toril.errors import StoreUnavailable
 
 QUEUE = "clock"
 SCHEDULE = "tick"
+RACED = "flicker"
 
 
-async def main(url: str, prefix: str, ledger: Ledger, **rule: Any) -> None:
+async def main(url: str, prefix: str, ledger: Ledger, race: bool, **rule: Any) -> None:
     app = Toril(url, prefix=prefix)
     queue = app.queue(QUEUE, keep="all", events_limit=1_000_000)
 
@@ -30,15 +36,20 @@ async def main(url: str, prefix: str, ledger: Ledger, **rule: Any) -> None:
 
     async def upsert() -> None:
         while True:
-            await app.schedules.put(SCHEDULE, queue=QUEUE, name="tick", **rule)
+            with suppress(StoreUnavailable):
+                await app.schedules.put(SCHEDULE, queue=QUEUE, name="tick", **rule)
+                if race and random.random() < 0.5:
+                    await app.schedules.drop(QUEUE, RACED)
+                else:
+                    await app.schedules.put(RACED, queue=QUEUE, name="tick", **rule)
             await asyncio.sleep(0.01)
 
-    async with app:
-        storing = asyncio.create_task(upsert())
+    async with app, asyncio.TaskGroup() as beside:
+        storing = beside.create_task(upsert())
         await run(worker, ledger)
         storing.cancel()
 
 
 if __name__ == "__main__":
-    url, prefix, ledger, kind, rule = sys.argv[1:]
-    asyncio.run(main(url, prefix, Ledger(Path(ledger)), **{kind: rule}))
+    url, prefix, ledger, kind, rule, mood = sys.argv[1:]
+    asyncio.run(main(url, prefix, Ledger(Path(ledger)), mood == "race", **{kind: rule}))

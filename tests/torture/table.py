@@ -44,6 +44,8 @@ TABLE: dict[str, tuple[str, Tests, Tests]] = {
         ),
         (
             f"{HERE}test_processes.py::test_workers_that_were_stopped_past_their_locks_give_their_jobs_up",
+            f"{HERE}test_mixed.py"
+            "::test_what_a_stopped_worker_held_is_done_by_the_other_side_and_by_it_alone",
         ),
     ),
     "T02b": (
@@ -86,6 +88,8 @@ TABLE: dict[str, tuple[str, Tests, Tests]] = {
             f"{HERE}test_processes.py::test_workers_that_are_told_to_stop_leave_nothing_behind",
             f"{HERE}test_ids.py"
             "::test_workers_that_start_and_stop_leave_no_thread_task_or_descriptor",
+            f"{HERE}test_mixed.py"
+            "::test_workers_of_both_sides_that_are_told_to_stop_leave_nothing_behind",
             f"{FAULTS}test_outages.py::test_a_worker_stops_in_time_while_its_server_is_away",
         ),
     ),

@@ -1,13 +1,15 @@
-"""T01 in a mixed fleet: Node's workers and toril's share queues in Redis, and both are killed.
+"""T01, T02 and T05 in a mixed fleet: Node's workers and toril's share queues in Redis.
 
-Both sides add jobs. Node gives a job up that stalls twice, whoever ran it: that is its rule, and
-such a job is counted apart, if it did stall so often.
+Both are killed, stopped and shut down, and take over from each other. Node gives a job up that
+stalls twice, whoever ran it: that is its rule, and such a job is counted apart, if it did.
 """
 
 import asyncio
 import os
 import random
+import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,7 +22,8 @@ from tests.chaos.fleet import Fleet, programs
 from tests.chaos.ledger import Key, Line, Verdict
 from tests.chaos.test_kill_storm import Producer
 from tests.interop.node import HERE, node
-from tests.torture.site import PREFIX, QUICK, Site, drained, seed
+from tests.torture.site import PREFIX, QUICK, ROUNDS, Site, drained, seed
+from toril import Job, Toril
 
 pytestmark = [
     pytest.mark.chaos,
@@ -119,3 +122,103 @@ async def test_kills_in_a_fleet_with_node_lose_no_job(
     assert verdict.kills == KILLS
     assert verdict.hits >= KILLS // 2, f"only {verdict.hits} kills hit a running job"
     assert {"Node after toril", "toril after Node"} <= set(shares), shares
+
+
+ZOMBIES = 3
+LATE_MS = 3_000
+
+
+async def _add_zombies(site: Site, app: Toril, ms: int) -> tuple[list[Job[object]], list[Line]]:
+    jobs = await app.queue(JOBS).add_many([("zombie", {"ms": ms})] * ZOMBIES)
+    return jobs, await _begun(site, jobs, 1)
+
+
+async def _begun(site: Site, jobs: list[Job[object]], run: int) -> list[Line]:
+    return await _noted(site, "start", jobs, run)
+
+
+async def _noted(site: Site, word: str, jobs: list[Job[object]], run: int) -> list[Line]:
+    keys = [(JOBS, job.id) for job in jobs]
+    return await asyncio.gather(*(site.ledger.find(word, key, run) for key in keys))
+
+
+def _send(fleet: Fleet, number: signal.Signals) -> None:
+    for process in fleet.running:
+        process.send_signal(number)
+
+
+@pytest.mark.timeout(60 + 30 * ROUNDS)
+async def test_what_a_stopped_worker_held_is_done_by_the_other_side_and_by_it_alone(
+    tmp_path: Path,
+) -> None:
+    """T02: whoever goes on too late changes nothing."""
+    one_each = (*QUICK, "concurrency=1")
+    with Site("redis", tmp_path) as site:
+        async with site.app() as app:
+            for _ in range(ROUNDS):
+                async with site.workers(ZOMBIES, *one_each) as ours:
+                    taken, first = await _add_zombies(site, app, 60_000)
+                    async with nodes(site, "work", 1) as theirs:
+                        _send(ours, signal.SIGSTOP)
+                        second = await _begun(site, taken, 2)
+                        resumed = time.monotonic_ns()
+                        _send(ours, signal.SIGCONT)
+                        ends = await _noted(site, "cancelled", taken, 1)
+                        await _noted(site, "refused", taken, 1)
+                        results = [await job.result(timeout=10) for job in taken]
+                        codes = [await fleet.stop() for fleet in (ours, theirs)]
+                assert {line.pid for line in second}.isdisjoint(line.pid for line in first)
+                assert max(line.at - resumed for line in ends) / 1e9 <= 1.0
+                assert results == [job.id for job in taken]
+                assert codes == [[0] * ZOMBIES, [0]]
+
+                async with nodes(site, "work", 1) as theirs:
+                    given, first = await _add_zombies(site, app, LATE_MS)
+                    async with site.workers(ZOMBIES, *one_each) as ours:
+                        _send(theirs, signal.SIGSTOP)
+                        second = await _begun(site, given, 2)
+                        results = [await job.result(timeout=10) for job in given]
+                        _send(theirs, signal.SIGCONT)
+                        await _noted(site, "end", given, 1)
+                        left = [await app.queue(JOBS).job(job.id) for job in given]
+                        late = [job and await job.result(timeout=1) for job in left]
+                        codes = [await fleet.stop() for fleet in (ours, theirs)]
+                assert {line.pid for line in second}.isdisjoint(line.pid for line in first)
+                assert results == late == ["2"] * ZOMBIES
+                assert codes == [[0] * ZOMBIES, [0]]
+        lines = site.ledger.lines()
+        assert {line.run for line in lines if line.word == "settled"} == {2}
+        assert not [line for line in lines if line.word == "accepted"]
+
+
+@pytest.mark.timeout(60 + 30 * ROUNDS)
+async def test_workers_of_both_sides_that_are_told_to_stop_leave_nothing_behind(
+    tmp_path: Path,
+) -> None:
+    """T05: SIGTERM at any moment; what runs is ended, nothing is run again or left locked."""
+    rng = random.Random(seed())
+    codes: list[int] = []
+    with Site("redis", tmp_path) as site:
+        async with (
+            site.app() as app,
+            site.workers(EACH, "lock=30s", "concurrency=3") as ours,
+            nodes(site, "work", EACH) as theirs,
+        ):
+            queue = app.queue(JOBS)
+            for _ in range(20 * ROUNDS):
+                for job in await queue.add_many([("plain", {"ms": rng.randint(1, 80)})] * 12):
+                    site.ledger.note("acked", job.queue, job.id, "plain")
+                fleet = rng.choice((ours, theirs))
+                await fleet.all_up(EACH)
+                await asyncio.sleep(rng.uniform(0, 0.1))
+                codes.append(await fleet.retire(rng.choice(fleet.up)))
+            await drained(app)
+            for fleet in (ours, theirs):
+                codes += await fleet.stop()
+        verdict = site.verdict()
+        shares = shares_of(site)
+
+    assert not verdict.findings
+    assert set(codes) == {0}
+    assert verdict.executions == verdict.acknowledged == 240 * ROUNDS
+    assert {"run by Node", "run by toril"} <= set(shares)

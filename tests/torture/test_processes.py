@@ -138,7 +138,7 @@ async def test_jobs_in_children_that_kill_their_workers_together_fail_and_no_oth
 async def test_workers_that_are_told_to_stop_leave_nothing_behind(site: Site) -> None:
     """T05: SIGTERM at any moment; what runs is ended, nothing is run again or left locked."""
     rng = random.Random(seed())
-    codes: list[int | None] = []
+    codes: list[int] = []
     async with site.app() as app, site.workers(3, "lock=30s") as workers:
         queue = app.queue(JOBS)
         for _ in range(20 * ROUNDS):
@@ -146,12 +146,7 @@ async def test_workers_that_are_told_to_stop_leave_nothing_behind(site: Site) ->
                 site.ledger.note("acked", job.queue, job.id, "plain")
             await workers.all_up(2)
             await asyncio.sleep(rng.uniform(0, 0.1))
-            victim = rng.choice(workers.up)
-            workers.up.remove(victim)
-            workers.running.remove(victim)
-            victim.send_signal(signal.SIGTERM)
-            codes.append(await asyncio.wait_for(victim.wait(), 10))
-            await workers.start()
+            codes.append(await workers.retire(rng.choice(workers.up)))
         await drained(app)
         codes += await workers.stop()
     verdict = site.verdict()
