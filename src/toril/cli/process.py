@@ -91,9 +91,8 @@ class Process:
 
     def kill(self) -> None:
         """End it, whatever it does."""
-        if self._process is not None and self.code is None:
-            with suppress(ProcessLookupError):
-                self._process.kill()
+        if self._process is not None:
+            kill_now(self._process)
 
     def how(self) -> str:
         """Say how it ended."""
@@ -136,3 +135,18 @@ class Process:
             case _:
                 pass
         self.heard(self, message)
+
+
+def kill_now(process: asyncio.subprocess.Process) -> None:
+    """End a process that may be about to end by itself, without losing how it ended.
+
+    Its own method looks first whether it has ended: if it just has, its exit code is taken from
+    under asyncio, which then says 255.
+    """
+    if process.returncode is not None:
+        return
+    if sys.platform == "win32":
+        process.kill()
+        return
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGKILL)

@@ -30,6 +30,7 @@ from toril._run.job import Job
 from toril.errors import TorilError
 
 from .output import show_error
+from .process import kill_now
 
 QUEUE = "torture"
 WORKERS = 3
@@ -249,15 +250,14 @@ class Fleet:
         victim = rng.choice(self._candidates())
         self._workers.remove(victim)
         at = time.monotonic_ns()
-        victim.kill()
+        kill_now(victim)
         await victim.wait()
         self.ledger.note("killed", victim.pid, at)
 
     async def end(self) -> None:
         """Kill them all."""
         for worker in self._workers:
-            with suppress(ProcessLookupError):
-                worker.kill()
+            kill_now(worker)
             await worker.wait()
 
 
