@@ -6,7 +6,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -102,15 +101,7 @@ class Crew:
 @contextmanager
 def crew(desk: Desk, *words: str) -> Iterator[Crew]:
     """Have a fleet; nothing of it is left afterwards."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "toril", *words],
-        cwd=desk.folder,
-        env=desk.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-    )
+    process = desk.start(*words, stderr=subprocess.STDOUT)
     found = Crew(process)
     try:
         yield found

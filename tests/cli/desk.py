@@ -1,16 +1,11 @@
 """A folder in which somebody works at a shell."""
 
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
-
-
-def _heed_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)
@@ -37,17 +32,15 @@ class Desk:
         kept = {name: value for name, value in os.environ.items() if "TORIL" not in name}
         return {**kept, "PYTHONUTF8": "1", "COLUMNS": "200"}
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *words: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "toril", *words],
             cwd=self.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             encoding="utf-8",
-            # Whoever runs the tests in the background has them ignore Ctrl-C, and all they start.
-            preexec_fn=None if sys.platform == "win32" else _heed_interrupts,
         )
 
     def run(self, *words: str) -> Ended:

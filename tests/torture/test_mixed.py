@@ -130,11 +130,7 @@ LATE_MS = 3_000
 
 async def _add_zombies(site: Site, app: Toril, ms: int) -> tuple[list[Job[object]], list[Line]]:
     jobs = await app.queue(JOBS).add_many([("zombie", {"ms": ms})] * ZOMBIES)
-    return jobs, await _begun(site, jobs, 1)
-
-
-async def _begun(site: Site, jobs: list[Job[object]], run: int) -> list[Line]:
-    return await _noted(site, "start", jobs, run)
+    return jobs, await _noted(site, "start", jobs, 1)
 
 
 async def _noted(site: Site, word: str, jobs: list[Job[object]], run: int) -> list[Line]:
@@ -160,7 +156,7 @@ async def test_what_a_stopped_worker_held_is_done_by_the_other_side_and_by_it_al
                     taken, first = await _add_zombies(site, app, 60_000)
                     async with nodes(site, "work", 1) as theirs:
                         _send(ours, signal.SIGSTOP)
-                        second = await _begun(site, taken, 2)
+                        second = await _noted(site, "start", taken, 2)
                         resumed = time.monotonic_ns()
                         _send(ours, signal.SIGCONT)
                         ends = await _noted(site, "cancelled", taken, 1)
@@ -176,7 +172,7 @@ async def test_what_a_stopped_worker_held_is_done_by_the_other_side_and_by_it_al
                     given, first = await _add_zombies(site, app, LATE_MS)
                     async with site.workers(ZOMBIES, *one_each) as ours:
                         _send(theirs, signal.SIGSTOP)
-                        second = await _begun(site, given, 2)
+                        second = await _noted(site, "start", given, 2)
                         results = [await job.result(timeout=10) for job in given]
                         _send(theirs, signal.SIGCONT)
                         await _noted(site, "end", given, 1)
