@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 from tests.contract.helpers import (
@@ -242,6 +243,24 @@ async def test_an_event_wakes_who_reads_in_another_store(kit: Kit, other: SQLite
 
     async with asyncio.timeout(5):
         assert [event.kind for event in await reading] == ["added", "waiting"]
+
+
+async def test_who_follows_a_queue_hears_it_begin_anew_when_the_clock_went_back(
+    kit: Kit, path: Path
+) -> None:
+    await kit.add()
+    db = apsw.Connection(str(path))
+    # As it was when the host's clock was an hour ahead.
+    db.execute("UPDATE queues SET events = events + 3600000000")
+    db.close()
+    await kit.pause()
+    last = await kit.store.last_event(QUEUE)
+    await kit.sweep("obliterate")
+
+    await kit.add()
+
+    told = [event.kind for event in await kit.store.events(QUEUE, last)]
+    assert told == ["added", "waiting"]
 
 
 async def test_an_add_in_another_process_wakes_who_waits(kit: Kit, path: Path) -> None:

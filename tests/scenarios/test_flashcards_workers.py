@@ -253,14 +253,14 @@ class TestHandlerBlocks:
         self, app: Toril, url: str, tmp_path: Path
     ) -> None:
         """The rightful owner's result stands."""
-        queue, gate = app.queue(IMAGES), tmp_path / "gate"
+        queue, gate, log = app.queue(IMAGES), tmp_path / "gate", tmp_path / "runs"
 
         async def rescue(job: Job[Any]) -> str:
             return "rescued"
 
-        async with program("worker", url=url, queue=IMAGES, lock="500ms") as zombie:
+        async with program("worker", url=url, queue=IMAGES, lock="500ms", log=log) as zombie:
             job = await queue.add("optimize-size", {"gate": str(gate), "result": "late"})
-            await stands(queue, A=1)
+            await until(lambda: len(lines_of(log)), 1, why="runs")
             zombie.send(signal.SIGSTOP)
             async with app.worker(IMAGES, rescue, stalled_interval="100ms"):
                 assert await job.result(5) == "rescued"

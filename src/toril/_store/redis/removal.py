@@ -1,5 +1,6 @@
 """The verb remove with its four modes. Never here: retention (the scripts of finish and trim)."""
 
+import asyncio
 from functools import partial
 
 from toril._model.report import Selected, Selection
@@ -12,6 +13,7 @@ from .choosing import JOBS_A_CALL, ROLES, Choice, Refused, act
 from .refusals import locked, missing, owned
 from .server import Server
 
+_PAST_THIS_MS = 0.002
 _DRAINED = (State.WAITING, State.PRIORITIZED, State.DELAYED)
 
 
@@ -76,4 +78,6 @@ async def _obliterate(server: Server, selection: Selection, now: Millis | None) 
     if word == "gone":
         server.registered.discard(queue)
         await server.link.read("SREM", keys.own(server.prefix, keys.REGISTRY), queue)
+        # A stream that begins anew in the same ms would number its events from the start.
+        await asyncio.sleep(_PAST_THIS_MS)
     return Selected(more=word == "more")

@@ -178,6 +178,7 @@ def _obliterate(unit: Unit, queue: QueueRow, selection: Selection, now: Millis) 
     family.detach(unit, outside, now)
     if unit.value("remove.left", (queue.key,)):
         return Selected(more=True)
+    unit.run("queue.outlive", (queue.events,))
     unit.run("queue.forget", (queue.key,))
     unit.forget(queue.name)
     return Selected()

@@ -7,9 +7,10 @@ SELECT
 FROM queues
 WHERE name = ?1;
 
--- queue.create: A new queue; its events are numbered from the time on, so that one which is
--- made again after it was obliterated goes on where the old one ended.
-INSERT INTO queues (name, events) VALUES (?1, ?2);
+-- queue.create: A new queue; its events are numbered from the time on, or from where those of the
+-- queues ended that were obliterated, so that who follows one hears it begin anew.
+INSERT INTO queues (name, events)
+VALUES (?1, max(?2, ifnull((SELECT events FROM obliterated), 0)));
 
 -- queue.clash: A queue whose name is a leading segment of this one, or the other way round.
 SELECT name FROM queues
@@ -33,6 +34,10 @@ SELECT json_group_array(name) FROM (SELECT name FROM queues ORDER BY name);
 -- queue.forget: Drop a queue with everything that hangs on it, when no job is left.
 DELETE FROM queues
 WHERE key = ?1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE queue = ?1);
+
+-- queue.outlive: Keep the number of its newest event, when it is the highest.
+INSERT INTO obliterated (key, events) VALUES (1, ?1)
+ON CONFLICT (key) DO UPDATE SET events = max(events, excluded.events);
 
 -- queue.trim_events: Drop runs of events that end before a number.
 DELETE FROM events
