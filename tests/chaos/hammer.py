@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-from toril._model.decide import Action, Decision, End
+from tests.contract.helpers import complete
 from toril._model.record import Claim, NewJob, Ref
 from toril._model.report import Query
 from toril._store.protocol import ClaimRequest
@@ -74,7 +74,7 @@ class Hammer:
                 for queue in QUEUES
                 if wanted
             ]
-            finishing = self.store.finish([_complete(claim) for claim in held], requests)
+            finishing = self.store.finish([complete(claim) for claim in held], requests)
             finished = await self.ask("finish", finishing)
             for word in finished.words:
                 self._note(word, "finished")
@@ -96,19 +96,6 @@ class Hammer:
             self.errors.append(f"{word}: {answer!r}")
         else:
             self.done[word] += 1
-
-
-def _complete(claim: Claim) -> Decision:
-    record = claim.record
-    return Decision(
-        queue=record.queue,
-        id=record.id,
-        token=claim.token,
-        handle=claim.handle,
-        action=Action.COMPLETE,
-        end=End.RETURNED,
-        result="null",
-    )
 
 
 async def main(path: str, seconds: float) -> None:

@@ -16,8 +16,8 @@ import apsw
 import pytest
 
 from tests.chaos.powercut import Disk, recorded
-from toril._model.decide import Action, Decision, End
-from toril._model.record import Claim, NewJob, Ref
+from tests.contract.helpers import complete
+from toril._model.record import NewJob, Ref
 from toril._store.protocol import Added, ClaimRequest
 from toril._store.sqlite import engine
 from toril._store.sqlite.store import SQLiteStore
@@ -88,7 +88,7 @@ class Run:
     async def _finish(self, store: SQLiteStore, count: int) -> None:
         token = f"token-{len(self.promises)}"
         (claimed,) = await store.claim([ClaimRequest(queue=QUEUE, limit=count, token=token)])
-        finished = await store.finish([_complete(claim) for claim in claimed.jobs])
+        finished = await store.finish([complete(claim) for claim in claimed.jobs])
         assert set(finished.words) <= {"completed"}
         self._promise([claim.record.id for claim in claimed.jobs], "completed")
 
@@ -117,19 +117,6 @@ class Run:
 def _sound(answer: object) -> tuple[Added, ...]:
     assert isinstance(answer, tuple)
     return answer
-
-
-def _complete(claim: Claim) -> Decision:
-    record = claim.record
-    return Decision(
-        queue=record.queue,
-        id=record.id,
-        token=claim.token,
-        handle=claim.handle,
-        action=Action.COMPLETE,
-        end=End.RETURNED,
-        result="null",
-    )
 
 
 @pytest.fixture
