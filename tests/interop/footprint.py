@@ -14,6 +14,7 @@ from typing import Any
 STEP_MS = 20_000
 TTL_STEP_MS = 10_000
 SLACK_MS = 50
+NEAR_MS = 6 * 3_600_000
 YEARS_MS = 3 * 365 * 86_400_000
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TIME = re.compile(r"(?<![\d.])1\d{12}(?:\.\d+)?(?![\d])")
@@ -161,8 +162,8 @@ class Footprint:
         away = at - self._now
         if abs(away) > YEARS_MS:
             return str(int(at))
-        if int(at) % 60_000 == 0:
-            # A time of a calendar, the same for everybody.
+        if int(at) % 60_000 == 0 and abs(away) > NEAR_MS:
+            # A time of a calendar, the same for everybody; now may be a whole minute too.
             return f"<{int(at)}>"
         steps = round(away / STEP_MS) * STEP_MS // 1000
         return f"<now {steps:+d} s>" if steps else "<now>"
