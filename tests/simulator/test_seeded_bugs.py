@@ -138,7 +138,7 @@ def frees_parents_early(patch: pytest.MonkeyPatch) -> None:
         (arms_a_run_too_many, 0),
         (keeps_the_key, 0),
         # Only a decision that is under way when its lock goes meets the fence.
-        (ignores_the_fence, 103),
+        (ignores_the_fence, 85),
     ],
 )
 def test_a_bug_is_found(put_in: Break, first: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ import threading
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -210,48 +210,58 @@ class Fleet:
     def __init__(self, app: Toril, folder: Path) -> None:
         self._app = app
         self._folder = folder
-        self._workers: list[Process] = []
+        # Each with what it says when it goes wrong.
+        self._workers: dict[Process, Path] = {}
+        self._started = 0
         self._up: set[int] = set()
         self.ledger = Ledger(folder / "ledger")
 
     async def start(self) -> None:
         """Start one more worker."""
         place = (self._app.url, self._app.prefix, str(self.ledger.path))
-        with (self._folder / "errors").open("ab") as errors:
+        self._started += 1
+        said = self._folder / f"errors-{self._started}"
+        with said.open("wb") as errors:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "toril.cli.torture", *place),
                 stdin=PIPE,  # which ends with this process, and the worker with that
                 stdout=DEVNULL,
                 stderr=errors,
             )
-        self._workers.append(process)
+        self._workers[process] = said
 
     async def ready(self) -> None:
         """Wait for two at least: else the newest would always be hit, in its first moments."""
         deadline = time.monotonic() + START_S
         while len(self._candidates()) < WORKERS - 1:
-            ended = [each.returncode for each in self._workers if each.returncode is not None]
-            if ended or time.monotonic() > deadline:
-                raise TorilError(self._why(ended))
+            for each in self._workers:
+                if each.returncode is not None:
+                    raise TorilError(
+                        f"a worker ended by itself with {each.returncode}: {self._last_word(each)}"
+                    )
+            if time.monotonic() > deadline:
+                late = next(each for each in self._workers if each.pid not in self._up)
+                raise TorilError(
+                    f"a worker is not up after {START_S:.0f} s: {self._last_word(late)}"
+                )
             await asyncio.sleep(0.02)
 
     def _candidates(self) -> list[Process]:
         self._up |= {int(line[1]) for line in self.ledger.fresh() if line[2] == "up"}
         return [each for each in self._workers if each.pid in self._up and each.returncode is None]
 
-    def _why(self, codes: Sequence[int]) -> str:
-        said = (self._folder / "errors").read_text("utf-8", "replace").split("\n")
-        last = next((line for line in reversed(said) if line.strip()), "it said nothing")
-        how = f"ended by itself with {codes[0]}" if codes else f"is not up after {START_S:.0f} s"
-        return f"a worker {how}: {last}"
+    def _last_word(self, worker: Process) -> str:
+        said = self._workers[worker].read_text("utf-8", "replace").split("\n")
+        return next((line for line in reversed(said) if line.strip()), "it said nothing")
 
     async def kill_one(self, rng: random.Random) -> None:
         """Kill one of those that are up."""
         victim = rng.choice(self._candidates())
-        self._workers.remove(victim)
+        said = self._workers.pop(victim)
         at = time.monotonic_ns()
         kill_now(victim)
         await victim.wait()
+        said.unlink()
         self.ledger.note("killed", victim.pid, at)
 
     async def end(self) -> None:
