@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.processes import lives
 from tests.servers import (
     RedisCluster,
     RedisServer,
@@ -161,17 +162,8 @@ def test_servers_end_when_the_test_run_is_killed() -> None:
         os.kill(int(pid), 0)
         run.send_signal(signal.SIGKILL)
 
-    until(lambda: not _runs(int(pid)), what="the server to end")
+    until(lambda: not lives(int(pid)), what="the server to end")
     until(lambda: not Path(folder).exists(), what="its folder to go")
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    state = Path(f"/proc/{pid}/stat")
-    return not (state.exists() and state.read_text().split()[2] == "Z")
 
 
 def test_a_missing_server_is_skipped_at_home(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+from tests.processes import lives
+
 from .desk import Desk
 
 UP = re.compile(rf"worker\.ready worker='{re.escape(socket.gethostname())}-(\d+)-\w+'")
@@ -24,15 +26,6 @@ def wait_for(look: Callable[[], object], what: str, within: float = 10.0) -> Non
     while not look():
         assert time.monotonic() < deadline, f"waited {within:g} s in vain for {what}"
         time.sleep(0.01)
-
-
-def lives(pid: int) -> bool:
-    """Say whether a process is there and has not ended."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 class Crew:

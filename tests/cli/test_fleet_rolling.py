@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.processes import lives
 from tests.servers import fresh_prefix, shared_server
 from toril import Job, Toril
 
-from .crew import Crew, crew, lives, wait_for
+from .crew import Crew, crew, wait_for
 from .desk import Desk
 
 pytestmark = [

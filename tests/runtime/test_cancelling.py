@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.processes import lives
 from tests.runtime.kit import Gate, Heard, line_at, until
 from tests.servers import fresh_prefix, servers_here, shared_server
 from toril import Job, JobFailed, JobNotFound, Toril, WrongState
@@ -201,11 +202,7 @@ async def test_a_child_process_that_does_not_end_is_killed(
 
 
 async def _is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
+    return not lives(pid)
 
 
 # From elsewhere, and before it runs.

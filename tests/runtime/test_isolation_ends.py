@@ -8,11 +8,13 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.processes import lives
 from tests.runtime.kit import Heard, until
 from toril import Job, JobFailed, Toril
 from toril._run import slots
@@ -41,19 +43,9 @@ async def _gone(pid: int) -> None:
     """Wait until a process is no more, not even a zombie of ours."""
 
     async def look() -> bool:
-        return not _lives(pid)
+        return not lives(pid)
 
     assert await until(look)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    # One that has ended may wait for its parent to notice.
-    stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 async def _logged(job: Job[Any], line: str) -> None:
@@ -165,7 +157,8 @@ def _held() -> tuple[int, int, int]:
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     for task in Path("/proc/self/task").iterdir():
         if task.name != str(os.getpid()):
-            children += (task / "children").read_text().split()
+            with suppress(FileNotFoundError, ProcessLookupError):  # it ends meanwhile
+                children += (task / "children").read_text().split()
     names = [thread.name for thread in threading.enumerate() if "child" in thread.name]
     return len(os.listdir("/proc/self/fd")), len(names), len(children)
 
@@ -342,7 +335,7 @@ async def test_a_stopped_worker_has_no_children(memory: Toril) -> None:
     pids = {await job.result(timeout=10) for job in jobs}
     await worker.stop()
 
-    assert not any(map(_lives, pids))
+    assert not any(map(lives, pids))
 
 
 # A child or its worker is in trouble.
