@@ -90,7 +90,7 @@ def everything(keys: Any, prefix: str) -> dict[str, Any]:
     """Read all that stands under a prefix but what runs out by itself."""
     found: dict[str, Any] = {}
     for key in sorted(map(str, keys.scan_iter(f"{prefix}:*", count=1000))):
-        if keys.pttl(key) < 0:
+        if keys.pttl(key) == -1:
             found[key] = keys.dump(key) if keys.type(key) != "stream" else keys.xlen(key)
     return found
 
