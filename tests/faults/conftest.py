@@ -11,7 +11,7 @@ from tests.servers import RedisServer
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
     """Have a server of this test's own, which keeps what it acknowledged."""
-    with RedisServer(appendonly=True, enable_debug_command="yes") as own:
+    with RedisServer(appendonly=True, appendfsync="always", enable_debug_command="yes") as own:
         yield own
 
 

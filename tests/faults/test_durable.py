@@ -265,11 +265,11 @@ async def test_in_a_cluster_the_node_that_has_the_queue_is_asked() -> None:
     ):
         followed, alone, _ = cluster.nodes
         await asyncio.to_thread(follow, follower, bus, followed)
-        url = f"redis+cluster://{HOST}:{cluster.nodes[2].port}{QUICK}"
+        url = f"redis+cluster://{HOST}:{cluster.nodes[2].port}"
 
         async with Toril(url, prefix=prefix_on(cluster, followed)) as app:
             await by_add_many(app)
-        async with Toril(url, prefix=prefix_on(cluster, alone)) as app:
+        async with Toril(url + QUICK, prefix=prefix_on(cluster, alone)) as app:
             with pytest.raises(DurabilityNotConfirmed, match="0 replicas have confirmed"):
                 await by_add(app)
 

@@ -89,12 +89,14 @@ class TestRateLimit:
     async def test_conflicting_settings_of_workers_make_one_warning_that_names_both(
         self, app: Toril, other_app: Toril, caplog: pytest.LogCaptureFixture
     ) -> None:
-        async with (
-            app.worker(IMAGES, echo, rate="3/1s"),
-            other_app.worker(IMAGES, echo, rate="5/1s"),
-        ):
-            await until(lambda: "worker.rates_differ" in caplog.text, True)
-            await asyncio.sleep(0.5)  # the other one has looked, too
+        async def announced() -> int:
+            return len(await app.workers())
+
+        async with app.worker(IMAGES, echo, rate="3/1s"):
+            await until(announced, 1)
+            async with other_app.worker(IMAGES, echo, rate="5/1s"):
+                await until(lambda: "worker.rates_differ" in caplog.text, True)
+                await asyncio.sleep(0.5)  # the other one has looked, too
 
         warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
         assert len([w for w in warnings if "3/1s" in w and "5/1s" in w]) == 1
