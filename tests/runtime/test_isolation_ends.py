@@ -40,7 +40,7 @@ def _number_in(path: Path) -> int:
 
 
 async def _gone(pid: int) -> None:
-    """Wait until a process is no more, not even a zombie of ours."""
+    """Wait until a process has ended."""
 
     async def look() -> bool:
         return not lives(pid)

@@ -234,25 +234,22 @@ class Fleet:
         """Wait for two at least: else the newest would always be hit, in its first moments."""
         deadline = time.monotonic() + START_S
         while len(self._candidates()) < WORKERS - 1:
-            for each in self._workers:
-                if each.returncode is not None:
-                    raise TorilError(
-                        f"a worker ended by itself with {each.returncode}: {self._last_word(each)}"
-                    )
+            ended = next((each for each in self._workers if each.returncode is not None), None)
+            if ended is not None:
+                raise self._fault(ended, f"ended by itself with {ended.returncode}")
             if time.monotonic() > deadline:
                 late = next(each for each in self._workers if each.pid not in self._up)
-                raise TorilError(
-                    f"a worker is not up after {START_S:.0f} s: {self._last_word(late)}"
-                )
+                raise self._fault(late, f"is not up after {START_S:.0f} s")
             await asyncio.sleep(0.02)
 
     def _candidates(self) -> list[Process]:
         self._up |= {int(line[1]) for line in self.ledger.fresh() if line[2] == "up"}
         return [each for each in self._workers if each.pid in self._up and each.returncode is None]
 
-    def _last_word(self, worker: Process) -> str:
+    def _fault(self, worker: Process, how: str) -> TorilError:
         said = self._workers[worker].read_text("utf-8", "replace").split("\n")
-        return next((line for line in reversed(said) if line.strip()), "it said nothing")
+        last = next((line for line in reversed(said) if line.strip()), "it said nothing")
+        return TorilError(f"a worker {how}: {last}")
 
     async def kill_one(self, rng: random.Random) -> None:
         """Kill one of those that are up."""

@@ -13,7 +13,7 @@ from .choosing import JOBS_A_CALL, ROLES, Choice, Refused, act
 from .refusals import locked, missing, owned
 from .server import Server
 
-_PAST_THIS_MS = 0.002
+_PAST_THIS_MS_S = 0.002
 _DRAINED = (State.WAITING, State.PRIORITIZED, State.DELAYED)
 
 
@@ -79,5 +79,5 @@ async def _obliterate(server: Server, selection: Selection, now: Millis | None) 
         server.registered.discard(queue)
         await server.link.read("SREM", keys.own(server.prefix, keys.REGISTRY), queue)
         # A stream that begins anew in the same ms would number its events from the start.
-        await asyncio.sleep(_PAST_THIS_MS)
+        await asyncio.sleep(_PAST_THIS_MS_S)
     return Selected(more=word == "more")
