@@ -1,6 +1,9 @@
 """What the command line says of itself."""
 
 import importlib.util
+import shlex
+import subprocess
+import sys
 from importlib.metadata import version
 
 import pytest
@@ -31,6 +34,29 @@ def test_an_option_that_does_not_exist_ends_without_a_traceback(desk: Desk) -> N
     assert ended.code == 2
     assert "--queues" in ended.err
     assert "Traceback" not in ended.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="`>&-` is a shell's")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(("words", "code"), [("queues", 0), ("drain q", 2)])
+def test_a_command_without_a_standard_stream_ends_as_it_does_with_it(
+    desk: Desk, words: str, code: int, closed: str
+) -> None:
+    enqueue = "from toril import *; Toril('sqlite:///jobs.db').queue('q').add_sync('a', 1)"
+    subprocess.run([sys.executable, "-c", enqueue], cwd=desk.folder, check=True)
+    python = shlex.quote(sys.executable)
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f"exec {python} -m toril {words} --url sqlite:///jobs.db {closed}"],
+        cwd=desk.folder,
+        env=desk.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == code, ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_folder_of_pictures_that_is_not_there_is_one_line(desk: Desk) -> None:

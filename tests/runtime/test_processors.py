@@ -1,6 +1,7 @@
 """Processors: classes with one method per job name, made when a worker starts."""
 
 import asyncio
+import importlib
 import logging
 from typing import Any
 
@@ -138,6 +139,24 @@ async def test_a_processor_that_nobody_registered_is_noticed(
     named = [getattr(record, "processor", "") for record in caplog.records]
     assert any(name.endswith("Forgotten") for name in named)
     assert Forgotten.__name__ == "Forgotten"
+
+
+async def test_a_class_of_an_installed_package_is_not_reported_as_forgotten(
+    app: Toril, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Library:
+        async def a(self, job: Job[Any]) -> None: ...
+
+    Library.a.__module__ = "msgspec"
+    handles("a")(Library.a)
+    demo = importlib.import_module("toril.demo.flashcards")
+    with caplog.at_level(logging.WARNING, "toril.app"):
+        async with app.worker("demo", lambda job: None):
+            pass
+
+    named = [getattr(record, "processor", "") for record in caplog.records]
+    assert [name for name in named if name.startswith(("msgspec", demo.__name__))] == []
+    assert Library.__name__ == "Library"
 
 
 async def test_a_worker_for_one_queue_leaves_other_processors_alone(app: Toril) -> None:

@@ -16,6 +16,7 @@ from .container import Container
 from .handlers import Handler, HandlerOptions, make_handler
 from .isolation import take_isolation
 from .job import Job
+from .user_code import is_own_module
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -103,12 +104,17 @@ def container_of(kind: type[Any]) -> Container | None:
 
 
 def unregistered() -> list[str]:
-    """Name the classes that have methods marked with @handles and are no processors."""
-    here = {id(function) for kind in list(_registered) for function in _functions(kind)}
+    """Return the names of the user's classes that use @handles and are not registered.
+
+    Classes of toril itself and of installed packages are left out: they may be there for others.
+    """
+    registered = {id(function) for kind in list(_registered) for function in _functions(kind)}
     orphans = {
         f"{function.__module__}.{function.__qualname__.rpartition('.')[0]}"
         for function in list(_marked)
-        if id(function) not in here and "." in function.__qualname__
+        if id(function) not in registered
+        and "." in function.__qualname__
+        and is_own_module(function.__module__)
     }
     return sorted(orphans)
 

@@ -7,6 +7,7 @@ import difflib
 import logging
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 DEFAULT_URL = "sqlite:///toril.db"
@@ -49,4 +50,5 @@ def announce(url: str) -> None:
     """Say on the error output where jobs are kept when nobody said where, once a process."""
     if _said.isdisjoint((url, EVERYTHING)):
         _said.add(url)
-        sys.stderr.write(f"toril: jobs are kept in {url}\n")
+        with suppress(OSError, ValueError, AttributeError):  # it may be closed
+            sys.stderr.write(f"toril: jobs are kept in {url}\n")

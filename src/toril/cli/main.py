@@ -22,6 +22,7 @@ from .move import MoveWords, move
 from .output import show_error
 from .place import StoreWords
 from .serve import DevWords, WorkerWords, dev, worker
+from .streams import open_standard_streams
 from .torture import TortureWords, torture
 
 FAILED, MISUSED = 1, 2
@@ -39,6 +40,7 @@ cli = typer.Typer(
 
 def run() -> None:
     """Run the command line, and end the process with its exit code."""
+    open_standard_streams()
     try:
         cli(prog_name="toril")
     except TorilError as error:

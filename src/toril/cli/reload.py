@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from toril._run.user_code import is_own
+
 LOOK_S = 0.5
 MOST_FILES = 5_000
 _PASSED_OVER = ("__pycache__", "node_modules", "site-packages")
@@ -19,13 +21,6 @@ def own_files() -> list[str]:
     """Name the files of the modules that are loaded and that nobody installed."""
     files = (getattr(module, "__file__", None) for module in tuple(sys.modules.values()))
     return sorted({file for file in files if file and is_own(file)})
-
-
-def is_own(file: str) -> bool:
-    """Say whether a file is its user's own: neither Python's, nor installed, nor toril's."""
-    ours = str(Path(__file__).resolve().parents[1])
-    outside = (ours, sys.base_prefix, sys.prefix)
-    return file.endswith(".py") and not file.startswith(outside) and "site-packages" not in file
 
 
 def files_below(folder: Path) -> list[str]:
