@@ -31,6 +31,11 @@ _FLAGS: dict[ParentPolicy | None, str] = {
     "ignore": "idof",
     "remove": "rdof",
 }
+# Why a job that exists cannot become a child.
+_NO_CHILD = {
+    "taken": "already has another parent",
+    "cycle": "cannot be a child of its own descendant",
+}
 _json = msgspec.json.encode
 
 
@@ -197,9 +202,9 @@ class Call:
                 queue=ref.queue,
                 job_id=ref.id,
             )
-        if word == "taken":
+        if word in _NO_CHILD:
             return JobExists(
-                f"job {ref.id!r} of queue {ref.queue!r} already has another parent",
+                f"job {ref.id!r} of queue {ref.queue!r} {_NO_CHILD[word]}",
                 queue=ref.queue,
                 job_id=ref.id,
             )

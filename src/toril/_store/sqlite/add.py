@@ -3,7 +3,7 @@
 A group is checked as a whole before anything of it is written. Never here: who may be claimed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -92,6 +92,10 @@ class _Adding:
         self.now = now
         self.rows: list[list[Any]] = []
         self.links: list[list[Any]] = []
+        # Of the group that is being stored: children that have failed before they were linked, and
+        # children whose jobs were replaced. Their parents hear of it when the group is stored.
+        self.failed: list[tuple[int, str, str, str, str | None]] = []
+        self.replaced: list[tuple[int, str, str]] = []
         self.known = self._look_up()
         self.key: int = unit.value("add.last_key") or 0
 
@@ -113,36 +117,85 @@ class _Adding:
         """Place each group, or say why it is refused."""
         made: list[Answer] = []
         for group in self.groups:
-            answer = self._refuse(group) or tuple([self._place(job) for job in group])
+            # Below a parent that exists nothing is added: its tree is stored already.
+            stored = self._stored_before(group)
+            fresh = [job for job, known in zip(group, stored, strict=True) if not known]
+            answer = self._refuse(fresh) or tuple(
+                [
+                    Added(job.id or "", "duplicate") if known else self._place(job)
+                    for job, known in zip(group, stored, strict=True)
+                ]
+            )
             made.append(answer)
-            if isinstance(answer, tuple) and not all(added.created for added in answer):
-                self._settle_parents(group)
+            if isinstance(answer, tuple) and (self.replaced or not all(a.created for a in answer)):
+                self._settle_parents(fresh)
         self._write()
         return made
 
-    def _refuse(self, group: Sequence[NewJob]) -> TorilError | None:
+    def _stored_before(self, group: Sequence[NewJob]) -> list[bool]:
+        """Return for each job whether it stands below a parent of its group that exists already."""
         before: set[Ref] = set()
+        stood: set[Ref] = set()
+        found: list[bool] = []
         for job in group:
-            parent = job.parent
+            below = job.parent in stood
+            found.append(below)
+            if job.expects_children and job.id is not None:
+                ref = Ref(job.queue, job.id)
+                if below or ref in before or ref in self.known:
+                    stood.add(ref)
+                before.add(ref)
+        return found
+
+    def _refuse(self, group: Sequence[NewJob]) -> TorilError | None:
+        planned: dict[Ref, Ref | None] = {}
+        for job in group:
+            error = None if job.parent is None else self._refuse_child(job, job.parent, planned)
+            if error is not None:
+                return error
             if job.id is not None:
-                before.add(Ref(job.queue, job.id))
-            if parent is None:
-                continue
-            if parent not in before and parent not in self.known:
-                return ParentNotFound(
-                    f"job {parent.id!r} of queue {parent.queue!r}, named as parent, does not exist",
-                    queue=parent.queue,
-                    job_id=parent.id,
-                )
-            there = self.known.get(Ref(job.queue, job.id or ""))
-            above = self.known.get(parent)
-            if there and there.parent_lives and (above is None or above.key != there.parent):
-                return JobExists(
-                    f"job {there.id!r} of queue {there.queue!r} already has another parent",
-                    queue=there.queue,
-                    job_id=there.id,
-                )
+                planned[Ref(job.queue, job.id)] = job.parent
         return None
+
+    def _refuse_child(
+        self, job: NewJob, parent: Ref, planned: Mapping[Ref, Ref | None]
+    ) -> TorilError | None:
+        if parent not in planned and parent not in self.known:
+            return ParentNotFound(
+                f"job {parent.id!r} of queue {parent.queue!r}, named as parent, does not exist",
+                queue=parent.queue,
+                job_id=parent.id,
+            )
+        there = self.known.get(Ref(job.queue, job.id or ""))
+        if there is None:
+            return None
+        above = self.known.get(parent)
+        why = None
+        if there.parent_lives and (above is None or above.key != there.parent):
+            why = "already has another parent"
+        elif self._is_above(Ref(there.queue, there.id), parent, planned):
+            why = "cannot be a child of its own descendant"
+        if why is None:
+            return None
+        return JobExists(
+            f"job {there.id!r} of queue {there.queue!r} {why}", queue=there.queue, job_id=there.id
+        )
+
+    def _is_above(self, ref: Ref, parent: Ref, planned: Mapping[Ref, Ref | None]) -> bool:
+        """Return whether a job is the parent that it would get, or stands above it."""
+        self._write()
+        seen: set[Ref] = set()
+        at: Ref | None = parent
+        while at is not None and at not in seen:
+            if at == ref:
+                return True
+            seen.add(at)
+            if at in planned and (planned[at] is not None or at not in self.known):
+                at = planned[at]
+            else:
+                found = self.unit.value("add.parent", (at.queue, at.id))
+                at = None if found is None else Ref(*found)
+        return False
 
     def _place(self, job: NewJob) -> Added:
         queue = self.unit.queue(job.queue)
@@ -224,17 +277,22 @@ class _Adding:
         if there.state is State.COMPLETED:
             outcome, value = "completed", there.result
         elif there.state is State.FAILED:
-            value = there.reason
+            reason = there.reason or "failed"
+            self.failed.append((above.key, there.queue, there.id, reason, policy))
         self.links.append([above.key, there.queue, there.id, there.name, outcome, value])
         there.parent, there.parent_lives = above.key, 1
 
     def _settle_parents(self, group: Sequence[NewJob]) -> None:
-        """Release parents of a group that turn out to have nothing to wait for.
+        """Settle what is known of children already, and release parents that wait for nothing.
 
-        A child may be completed already, or stand for another job by its dedup key.
+        A child may have ended before, stand for another job by its dedup key, or be replaced.
         """
         parents = {self.known[job.parent].key for job in group if job.parent in self.known}
         self._write()
+        for child in self.failed:
+            family.fail_child(self.unit, child, self.now)
+        family.detach(self.unit, self.replaced, self.now)
+        self.failed, self.replaced = [], []
         family.release_settled(self.unit, sorted(parents), self.now)
 
     def _write(self) -> None:
@@ -255,9 +313,11 @@ class _Adding:
         if held is None:
             self.unit.run("add.dedup_hold", (queue.key, dedup.key, id, until))
             return None
-        holder, expires, key, state = held
+        holder, expires, key, state, parent = held
         if dedup.replace and state == State.DELAYED:
             self._replace(queue, dedup, (holder, key), id)
+            if parent is not None:
+                self.replaced.append((parent, queue.name, holder))
             kept = expires if ttl is not None and not dedup.extend else until
             self.unit.run("add.dedup_hold", (queue.key, dedup.key, id, kept))
             return None

@@ -83,7 +83,7 @@ def _update(unit: Unit, patch: JobPatch, now: Millis) -> TorilError | None:
         unit.run("edit.orphan", (job.key,))
         family.detach(unit, [(job.parent, job.queue.name, job.id)], now)
     if not isinstance(patch.dedup, Unset) and job.dedup is not None:
-        unit.run("finish.dedup_free", (job.queue.key, job.dedup, job.id))
+        finish.free_dedup(unit, job.queue, job.dedup, job.id, now, early=True)
         unit.run("edit.forget_dedup", (job.key,))
     if not isinstance(patch.cancel, Unset):
         _cancel(unit, job, patch.cancel, now)

@@ -321,13 +321,23 @@ def _fail(unit: Unit, queue: QueueRow, pair: Pair, now: Millis) -> None:
     _after(unit, [pair], State.FAILED, now)
 
 
-def free_dedup(unit: Unit, queue: QueueRow, word: str, id: str, now: Millis) -> None:
-    """Give a finished job's dedup key back, and add the duplicate that was kept for then."""
+def free_dedup(
+    unit: Unit, queue: QueueRow, word: str, id: str, now: Millis, *, early: bool = False
+) -> None:
+    """Give a job's dedup key back, and add the duplicate that was kept for then.
+
+    A job that has finished keeps a key that it holds for a time, unless `early` says otherwise.
+    """
     row = unit.value("finish.dedup_row", (queue.key, word, id))
     if row is None:
         return
     expires, following = row
-    if expires is None or expires <= now:
+    if expires is None or expires <= now or early:
         unit.run("finish.dedup_free", (queue.key, word, id))
-    if following is not None:
-        add.add(unit, [[add.next_job(following, queue.name)]], now)
+    if following is None:
+        return
+    job = add.next_job(following, queue.name)
+    # A parent that no longer waits was told that nothing holds it back.
+    if job.parent is not None and not unit.value("finish.waits", (job.parent.queue, job.parent.id)):
+        job = msgspec.structs.replace(job, parent=None)
+    add.add(unit, [[job]], now)

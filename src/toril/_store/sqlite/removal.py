@@ -1,6 +1,6 @@
 """The verb remove with its four modes, and the deletion that other verbs need.
 
-Never here: retention's rules (retention), which only uses `delete_text`.
+Never here: retention's rules (retention), which only uses `delete_text` and `let_go`.
 """
 
 from collections.abc import Sequence
@@ -35,6 +35,16 @@ def delete_text(unit: Unit, keys: str) -> int:
 def delete(unit: Unit, keys: Sequence[int]) -> None:
     """Delete jobs by key, silently."""
     delete_text(unit, to_json(list(keys)))
+
+
+def let_go(unit: Unit, keys: str, now: Millis) -> int:
+    """Delete finished jobs by a JSON array of keys; parents that one of them holds back go on."""
+    if keys == "[]":
+        return 0
+    held = unit.rows("remove.holding", (keys,))
+    gone = delete_text(unit, keys)
+    family.detach(unit, held, now)
+    return gone
 
 
 def remove(unit: Unit, selection: Selection, now: Millis) -> Selected:

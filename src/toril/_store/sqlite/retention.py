@@ -15,7 +15,7 @@ from toril._model.states import State
 from toril._model.times import Millis
 
 from . import removal
-from .unit import QueueRow, Unit, keep_from_text
+from .unit import QueueRow, Unit, keep_from_text, to_json
 
 MAX_STEP = 250
 FOREVER = 2**53 - 1
@@ -60,17 +60,24 @@ def after_finish(
         elif keep.count is not None:
             counts.add(keep.count)
     if forget:
-        removal.delete(unit, forget)
+        _let_go(unit, state, to_json(forget), now)
     if counts:
         most = min(counts)
         found = unit.value("finish.beyond", (queue.key, state, most, MAX_STEP + len(finished), 0))
         if found != "[]":
-            removal.delete_text(unit, found)
+            _let_go(unit, state, found, now)
+
+
+def _let_go(unit: Unit, state: State, keys: str, now: Millis) -> int:
+    # A failed job may hold its parent back, a completed one never does.
+    if state is State.FAILED:
+        return removal.let_go(unit, keys, now)
+    return removal.delete_text(unit, keys)
 
 
 def trim(unit: Unit, names: Sequence[str], now: Millis) -> int:
     """Carry out the verb trim for these queues, or for all."""
-    gone = removal.delete_text(unit, unit.value("finish.expired", (now, MAX_STEP)))
+    gone = removal.let_go(unit, unit.value("finish.expired", (now, MAX_STEP)), now)
     for name in names or unit.rows("queue.all"):
         queue = unit.find_queue(str(name))
         if queue is not None:
@@ -84,10 +91,10 @@ def _trim_queue(unit: Unit, queue: QueueRow, now: Millis) -> int:
         keep = queue_keep(queue, state)
         if keep.age_ms is not None:
             old = unit.value("finish.too_old", (queue.key, state, now - keep.age_ms, MAX_STEP))
-            gone += removal.delete_text(unit, old)
+            gone += _let_go(unit, state, old, now)
         if keep.count is not None:
             over = unit.value("finish.beyond", (queue.key, state, keep.count, MAX_STEP, 1))
-            gone += removal.delete_text(unit, over)
+            gone += _let_go(unit, state, over, now)
         minute = now // 60_000 - METRIC_MINUTES
         unit.run("queue.trim_metrics", (queue.key, state, minute))
     unit.run("queue.trim_events", (queue.key, queue.events - queue.events_limit, 1_000))

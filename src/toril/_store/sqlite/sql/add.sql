@@ -28,6 +28,14 @@ FROM json_each(?1) AS asked
 JOIN queues ON queues.name = asked.value ->> 0
 JOIN jobs ON jobs.queue = queues.key AND jobs.id = asked.value ->> 1;
 
+-- add.parent: The queue and the id of a job's parent, if that exists.
+SELECT above_queue.name, above.id
+FROM jobs
+JOIN queues ON queues.key = jobs.queue
+JOIN jobs AS above ON above.key = jobs.parent
+JOIN queues AS above_queue ON above_queue.key = above.queue
+WHERE queues.name = ?1 AND jobs.id = ?2;
+
 -- add.children: Note what parents wait for: parent, queue, id, name, outcome, value.
 INSERT INTO children (parent, queue, id, name, outcome, value)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
@@ -45,7 +53,7 @@ UPDATE jobs SET parent = ?2, parent_queue = ?3, parent_id = ?4, policy = ?5
 WHERE key = ?1;
 
 -- add.dedup_holder: Who holds a dedup key at a time, and where that job stands.
-SELECT dedup.id, dedup.expires_ms, jobs.key, jobs.state
+SELECT dedup.id, dedup.expires_ms, jobs.key, jobs.state, jobs.parent
 FROM dedup
 LEFT JOIN jobs ON jobs.queue = dedup.queue AND jobs.id = dedup.id
 WHERE dedup.queue = ?1 AND dedup.word = ?2 AND (dedup.expires_ms IS NULL OR dedup.expires_ms > ?3);

@@ -107,6 +107,13 @@ FROM jobs
 JOIN queues ON queues.key = jobs.queue
 WHERE jobs.key = ?1;
 
+-- finish.waits: Whether a job waits for its children.
+SELECT EXISTS (
+    SELECT 1 FROM jobs
+    JOIN queues ON queues.key = jobs.queue
+    WHERE queues.name = ?1 AND jobs.id = ?2 AND jobs.state = 'waiting-children'
+);
+
 -- finish.defer_failure: Let a job fail with a reason when it is claimed next.
 UPDATE jobs SET deferred = ?2 WHERE key = ?1 AND state NOT IN ('completed', 'failed');
 

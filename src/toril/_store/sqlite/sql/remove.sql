@@ -75,6 +75,13 @@ FROM (
 SELECT json_group_array(json_array(key, id, parent))
 FROM (SELECT key, id, parent FROM jobs WHERE queue = ?1 LIMIT ?2);
 
+-- remove.holding: Failed jobs that their parents still wait for: parent, queue, id.
+SELECT json_group_array(json_array(jobs.parent, queues.name, jobs.id))
+FROM json_each(?1) AS gone
+JOIN jobs ON jobs.key = gone.value
+JOIN queues ON queues.key = jobs.queue
+WHERE jobs.parent IS NOT NULL AND jobs.state = 'failed';
+
 -- remove.delete: Delete jobs and what hangs on them.
 DELETE FROM jobs WHERE key IN (SELECT value FROM json_each(?1));
 

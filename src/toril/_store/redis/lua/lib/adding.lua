@@ -5,14 +5,22 @@
 -- wire   W-74 W-76
 local adding = {}
 
+-- Children that had failed before they were linked: what `family.fail` is told of each, once the
+-- whole group is stored.
+local failed = {}
+
 -- Give a job that exists to another parent, with its result if it has one already.
 local function attach(row, key)
   local nth = call("HINCRBY", row.parent, "toril:kids", 1)
   call("HSET", key, "parentKey", row.parent, "parent", row.link, "toril:nth", nth)
   if call("ZSCORE", row.queue.completed, row.id) then
     call("HSET", row.parent .. ":processed", key, call("HGET", key, "returnvalue") or "null")
-  else
-    enqueue.join(row.parent, key, true)
+    return
+  end
+  enqueue.join(row.parent, key, true)
+  if call("ZSCORE", row.queue.failed, row.id) then
+    local reason = call("HGET", key, "failedReason") or "failed"
+    failed[#failed + 1] = { row.parent, row.link, key, reason }
   end
 end
 
@@ -20,7 +28,9 @@ end
 local function place_one(row, now)
   local q, id = row.queue, enqueue.number(row.queue, row.id)
   local key = q.base .. id
-  if row.id ~= "" and call("EXISTS", key) == 1 then
+  if row.skip then
+    return id, "duplicate"
+  elseif row.id ~= "" and call("EXISTS", key) == 1 then
     if row.parent ~= "" then
       attach(row, key)
     end
@@ -43,7 +53,7 @@ local function settle(rows, first, last, now)
   local seen = {}
   for i = first, last do
     local parent = rows[i].parent
-    if parent ~= "" and not seen[parent] then
+    if parent ~= "" and not seen[parent] and not rows[i].skip then
       seen[parent] = true
       family.release_settled(parent, now)
     end
@@ -62,10 +72,13 @@ function adding.group(rows, first, last, now)
     whole = whole and became == "added"
     answer[#answer + 1], answer[#answer + 2] = id, became
   end
+  for _, child in ipairs(failed) do
+    family.fail(child[1], child[2], child[3], child[4], now)
+  end
   for _, pair in ipairs(duplicate.replaced) do
     family.part(pair[1], pair[2], now)
   end
-  duplicate.replaced = {}
+  failed, duplicate.replaced = {}, {}
   if not whole then
     settle(rows, first, last, now)
   end

@@ -36,21 +36,37 @@ local function without_parent(row, planned, alive)
   alive[row.parent] = true
 end
 
+-- Say whether a job is the parent that it would get, or stands above it.
+local function is_above(key, parent, planned)
+  local at, seen = parent, {}
+  while at and at ~= "" and not seen[at] do
+    if at == key then
+      return true
+    end
+    seen[at] = true
+    at = planned[at] and planned[at] ~= "" and planned[at] or call("HGET", at, "parentKey")
+  end
+  return false
+end
+
 -- Say why an id cannot be used; one whose job has another parent that lives is not shared.
 local function taken(row, key, planned)
-  local above = planned[key]
+  local above, there = planned[key], true
   if not above then
     local type = call("TYPE", key).ok
     if type ~= "none" and type ~= "hash" then
       return "misfit", key
     end
-    above = type == "hash" and call("HGET", key, "parentKey") or ""
+    there = type == "hash"
+    above = there and call("HGET", key, "parentKey") or ""
     if above ~= "" and not planned[above] and call("EXISTS", above) == 0 then
       above = ""
     end
   end
   if row.parent ~= "" and above ~= "" and above ~= row.parent then
     return "taken", key
+  elseif row.parent ~= "" and there and is_above(key, row.parent, planned) then
+    return "cycle", key
   end
   -- A job with a dedup key may not be stored in the end, so that nothing can count on it.
   if row.deid == "" then
@@ -58,22 +74,45 @@ local function taken(row, key, planned)
   end
 end
 
+-- Mark the jobs below a parent of their group that exists already: its tree is stored.
+local function skip_stored(rows, first, last)
+  local before, stood = {}, {}
+  for i = first, last do
+    local row = rows[i]
+    row.skip = stood[row.parent]
+    if row.waits ~= "" and row.id ~= "" then
+      local key = row.queue.base .. row.id
+      stood[key] = row.skip or before[key] or call("EXISTS", key) == 1
+      before[key] = true
+    end
+  end
+end
+
+-- Say why one job cannot be stored, in a word, and which key is in the way.
+local function refusal(row, planned, alive)
+  local word, key = nil, misfit(row)
+  if key then
+    return "misfit", key
+  end
+  if row.parent ~= "" then
+    word, key = without_parent(row, planned, alive)
+  end
+  if not word and row.id ~= "" then
+    word, key = taken(row, row.queue.base .. row.id, planned)
+  end
+  return word, key
+end
+
 -- Say why a group cannot be stored, in a word, and which key is in the way.
 function admit.refuse(rows, first, last)
   local planned, alive = {}, {}
+  skip_stored(rows, first, last)
   for i = first, last do
-    local row, word, key = rows[i], nil, misfit(rows[i])
-    if key then
-      return "misfit", key
-    end
-    if row.parent ~= "" then
-      word, key = without_parent(row, planned, alive)
-    end
-    if not word and row.id ~= "" then
-      word, key = taken(row, row.queue.base .. row.id, planned)
-    end
-    if word then
-      return word, key
+    if not rows[i].skip then
+      local word, key = refusal(rows[i], planned, alive)
+      if word then
+        return word, key
+      end
     end
   end
 end

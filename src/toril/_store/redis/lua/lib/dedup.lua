@@ -1,6 +1,6 @@
 -- At most one job a key: hold a dedup key, give it back, and add the job that was kept for then.
 --
--- use    enqueue event
+-- use    enqueue event job
 -- emits  duplicated
 -- wire   W-80 W-84 W-86 W-87
 local dedup = {}
@@ -39,7 +39,12 @@ end
 local function store(q, deid, id, kept, now)
   local options = options_of(kept[3])
   local own = type(options.de) == "table" and options.de or {}
-  local parent = kept[5] and call("EXISTS", kept[5]) == 1
+  -- A parent that no longer waits was told that nothing holds it back.
+  local parent = kept[5]
+  if parent then
+    local above, name = job.split(parent)
+    parent = call("ZSCORE", above.waiting_children, name)
+  end
   dedup.hold(dedup.owner(q, deid), id, own.keepLastIfActive ~= true and own.ttl)
   enqueue.store(q, id, {
     id = id, name = kept[1], data = kept[2], opts = kept[3], rjk = kept[7], deid = deid,
