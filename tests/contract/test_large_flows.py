@@ -5,7 +5,7 @@ import pytest
 from tests.contract.family import kid
 from tests.contract.helpers import KIDS, QUEUE, Kit, complete, new
 from toril._model.options import Dedup
-from toril._model.record import Ref
+from toril._model.record import NewJob, Ref
 from toril._model.states import State
 from toril.errors import JobExists, ParentNotFound
 
@@ -102,3 +102,29 @@ async def test_many_jobs_without_parents_are_one_group(kit: Kit) -> None:
 
     assert [ref.id for ref in refs] == [str(n) for n in range(1, MANY + 1)]
     assert await kit.counts() == {"waiting": MANY}
+
+
+async def test_a_large_flow_that_is_added_again_adds_nothing(kit: Kit) -> None:
+    def flow() -> list[NewJob]:
+        root = new(id="root", expects_children=True)
+        middle = new(queue="middle", id="mid", parent=Ref(QUEUE, "root"), expects_children=True)
+        many = [kid(parent=Ref(QUEUE, "root")) for _ in range(MANY)]
+        return [root, *many, middle, kid(parent=Ref("middle", "mid"))]
+
+    await kit.add_group(*flow())
+    again = await kit.add_group(*flow())
+
+    assert {one.word for one in again} == {"duplicate"}
+    assert await kit.counts(KIDS) == {"waiting": MANY + 1}
+    assert await kit.counts("middle") == {"waiting-children": 1}
+
+
+async def test_adding_a_large_flow_again_does_not_hold_its_root_back(kit: Kit) -> None:
+    await kit.add_flow(new(id="root"), kid())
+    await kit.run(KIDS)
+    claim = await kit.claim()
+
+    await kit.add_flow(new(id="root"), *[kid() for _ in range(MANY)])
+
+    assert await kit.settle(complete(claim)) == "completed"
+    assert await kit.counts(KIDS) == {"completed": 1}

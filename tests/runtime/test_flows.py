@@ -246,3 +246,106 @@ async def test_a_parent_names_the_failed_children_that_hold_it_back(app: Toril) 
     counts = children.counts
     assert (counts.pending, counts.completed, counts.failed, counts.ignored) == (2, 1, 0, 1)
     assert await tree.job.state() == State.WAITING_CHILDREN
+
+
+# The same flow again.
+
+
+def order(app: Toril) -> Any:
+    return app.flow("p", "order", id="order-42", children=[("c", "charge", 1), ("c", "pack", 2)])
+
+
+def handle_orders(app: Toril) -> list[Any]:
+    ran: list[Any] = []
+
+    @app.queue("p").handler()
+    async def parent(job: Job[Any]) -> int:
+        return len(await job.children_values())
+
+    @app.queue("c").handler()
+    async def child(job: Job[Any]) -> None:
+        ran.append(job.data)
+
+    return ran
+
+
+async def test_a_flow_that_is_added_again_is_the_stored_one(anywhere: Toril) -> None:
+    app = anywhere
+    ran = handle_orders(app)
+    first = await order(app).add()
+    second = await order(app).add()
+
+    assert [job.ref for job in second.walk()] == [job.ref for job in first.walk()]
+    assert [job.created for job in first.walk()] == [True, True, True]
+    assert [job.created for job in second.walk()] == [False, False, False]
+    async with app.worker():
+        assert await second.job.result(timeout=10) == 2
+    third = await order(app).add()
+    assert await third.job.result(timeout=1) == 2
+    assert third["charge"].record.state is State.COMPLETED
+    assert sorted(ran) == [1, 2]
+
+
+async def test_of_several_flows_only_the_new_ones_are_added(app: Toril) -> None:
+    first = await order(app).add()
+    other = app.flow("p", "other", children=[("c", "x")])
+    stored, new = await app.add_flows([order(app), other])
+
+    assert [job.ref for job in stored.walk()] == [job.ref for job in first.walk()]
+    assert [job.created for job in new.walk()] == [True, True]
+    assert (await app.queue("c").counts()).total == 3
+
+
+async def test_a_stored_tree_within_a_new_one_is_linked_as_it_is(app: Toril) -> None:
+    first = await order(app).add()
+    outer = await app.flow("p", "outer", children=[order(app), ("c", "x")]).add()
+
+    assert [job.created for job in outer.walk()] == [True, False, False, False, True]
+    assert [job.ref for job in list(outer.walk())[1:4]] == [job.ref for job in first.walk()]
+    handle_orders(app)
+    async with app.worker():
+        assert await outer.job.result(timeout=10) == 2
+
+
+async def test_children_of_a_stored_tree_that_are_gone_are_left_out(app: Toril) -> None:
+    first = await order(app).add()
+    await first["pack"].remove()
+
+    assert [job.name for job in (await order(app).add()).walk()] == ["order", "charge"]
+
+
+async def test_a_flow_without_an_id_is_added_each_time(app: Toril) -> None:
+    flow = app.flow("p", "order", children=[("c", "charge", 1)])
+    one, two = await flow.add(), await flow.add()
+
+    assert one.job.id != two.job.id
+    assert (await app.queue("c").counts()).total == 2
+
+
+# One node, one job.
+
+
+@pytest.mark.parametrize("how", ["siblings", "cousins", "flows", "nested flow", "after"])
+async def test_a_node_that_is_used_twice_is_refused(app: Toril, how: str) -> None:
+    @app.task(queue="c")
+    async def shared() -> None: ...
+
+    node, flow = shared.node(), app.flow("c", "flow", children=[("c", "x")])
+    middles = [app.flow("p", name, children=[node]) for name in "ab"]
+    flows = {
+        "siblings": [app.flow("p", "root", children=[node, node])],
+        "cousins": [app.flow("p", "root", children=middles)],
+        "flows": middles,
+        "nested flow": [flow, app.flow("p", "root", children=[flow])],
+        "after": [app.flow(shared.node().after(node, shared.node().after(node)))],
+    }[how]
+
+    with pytest.raises(ConfigError, match="used twice"):
+        await app.add_flows(flows)
+    assert (await app.queue("c").counts()).total == 0
+
+
+async def test_equal_children_are_jobs_of_their_own(app: Toril) -> None:
+    child = ("c", "x")
+
+    assert len((await app.flow("p", "root", children=[child] * 3).add()).children) == 3

@@ -5,6 +5,7 @@ Never here: how a tree is laid out (`_model.flow`).
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeVar, cast
@@ -14,7 +15,7 @@ import msgspec
 from toril._model.flow import Node as Plan
 from toril._model.flow import plan
 from toril._model.record import Ref
-from toril.errors import ConfigError
+from toril.errors import ConfigError, JobNotFound
 
 from .adding import Adder
 from .children import read_children
@@ -34,12 +35,8 @@ class Tree:
     children: tuple["Tree", ...] = ()
 
     def walk(self) -> Iterator[Job[Any]]:
-        """Give every job, parents before their children."""
-        stack: list[Tree] = [self]
-        while stack:
-            tree = stack.pop()
-            yield tree.job
-            stack.extend(reversed(tree.children))
+        """Iterate over every job, parents before their children."""
+        return (tree.job for tree in _trees(self))
 
     def __getitem__(self, name: str) -> Job[Any]:
         """Give the first job of this name.
@@ -60,12 +57,16 @@ class Flow:
         self.node = node
 
     async def add(self, *, parent: Ref | Job[Any] | None = None) -> Tree:
-        """Store the tree, and give the handles of its jobs.
+        """Store the tree, and return the handles of its jobs.
 
-        A child without a policy of its own fails its parent when it fails for good.
+        A child without a policy of its own fails its parent when it fails for good. If a job with
+        the id of the root exists, its tree is stored already: nothing is added, and the handles
+        are those of the stored jobs, with `created` False. Without an id on the root, each call
+        adds another tree.
 
         Atomic   the whole tree.
-        Raises   ConfigError: an id stands twice, a bad option, over 10,000 jobs. ParentNotFound.
+        Raises   ConfigError: an id or a node stands twice, a bad option, over 10,000 jobs.
+                 ParentNotFound. JobExists: a child belongs to another parent.
         """
         above = parent.ref if isinstance(parent, Job) else parent
         (tree,) = await add_flows(self._adder, [self], parent=above)
@@ -75,11 +76,12 @@ class Flow:
 async def add_flows(
     adder: Adder, flows: Sequence[Flow], *, parent: Ref | None = None
 ) -> list[Tree]:
-    """Store trees, and give the handles of their jobs.
+    """Store trees, and return the handles of their jobs.
 
     Atomic   all of them.
     Raises   as `Flow.add`.
     """
+    _check_used_once(flows)
     trees = [_each(_numbered(flow.node)) for flow in flows]
     nodes = list(chain.from_iterable(trees))
     queues = {node.queue for node in nodes}
@@ -88,8 +90,57 @@ async def add_flows(
     plans = [plan(_plan(adder, tree), _new_id, parent=parent) for tree in trees]
     jobs = tuple(chain.from_iterable(plans))
     added = await adder.put(jobs) if jobs else ()
-    handles = map(adder.handle, nodes, jobs, added)
-    return [_build([(next(handles), len(node.children)) for node in tree], Tree) for tree in trees]
+    handles = list(map(adder.handle, nodes, jobs, added))
+    if not all(job.created for job in handles):
+        return [await _stored(adder.context, tree, handles) for tree in trees]
+    rest = iter(handles)
+    return [_build([(next(rest), len(node.children)) for node in tree], Tree) for tree in trees]
+
+
+def _check_used_once(flows: Sequence[Flow]) -> None:
+    # By identity: two equal nodes are two jobs.
+    seen: dict[int, Node] = {}
+    for node in chain.from_iterable(_each(flow.node) for flow in flows):
+        if id(node) in seen:
+            raise ConfigError(
+                f"the node {node.name!r} of queue {node.queue!r} is used twice in this flow",
+                field="children",
+                value=node.name,
+                hint="a job has one parent: create a node for each place where it should run",
+            )
+        seen[id(node)] = node
+
+
+async def _stored(context: Context, tree: Sequence[Node], handles: list[Job[Any]]) -> Tree:
+    """Take the handles of a tree off the list; those below a job that existed are read."""
+    decoders = {(node.queue, node.name): node.decode for node in tree}
+    found: list[tuple[Job[Any], int]] = []
+    at = 0
+    while at < len(tree):
+        node, job = tree[at], handles[at]
+        if job.created or not node.children:
+            found.append((job, len(node.children)))
+            at += 1
+            continue
+        with suppress(JobNotFound):
+            await job.refresh()
+        for each in _trees(await read_tree(context, job)):
+            record = each.job.record
+            decode = decoders.get((record.queue, record.name))
+            there = Job[Any](context, record, decode=decode, created=False)
+            found.append((there, len(each.children)))
+        at += len(_each(node))
+    del handles[: len(tree)]
+    return _build(found, Tree)
+
+
+def _trees(root: Tree) -> Iterator[Tree]:
+    """Yield every tree in a tree, parents before their children."""
+    stack = [root]
+    while stack:
+        tree = stack.pop()
+        yield tree
+        stack.extend(reversed(tree.children))
 
 
 async def read_tree(context: Context, root: Job[Any], depth: int | None = None) -> Tree:

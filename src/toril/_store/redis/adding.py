@@ -68,7 +68,7 @@ class Call:
         self._jobs: list[tuple[Any, ...]] = []
         self._takers: list[list[tuple[int, Group]]] = []
         self._bytes = 0
-        self._hold: list[tuple[str]] = []
+        self._hold: list[tuple[str, int]] = []
         self._free: list[tuple[str]] = []
         self._memo: tuple[JobOptions | None, str] = (None, "")
 
@@ -88,9 +88,12 @@ class Call:
             self._plain += rows
             self._step("plain", group[0].queue, number, group)
 
-    def hold(self, parents: Iterable[Ref]) -> None:
-        """Let no parent be released until it is freed, unless a group is refused."""
-        self._hold += [(keys.job_key(self._prefix, ref),) for ref in parents]
+    def hold(self, parents: Iterable[Ref], *, own: bool) -> None:
+        """Let no parent be released until it is freed, unless a group is refused.
+
+        One of its own that exists already is not held: nothing is added below it.
+        """
+        self._hold += [(keys.job_key(self._prefix, ref), int(own)) for ref in parents]
 
     def free(self, parents: Iterable[Ref]) -> None:
         """Release parents that were held as soon as their children allow, maybe at once."""

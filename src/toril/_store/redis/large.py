@@ -13,7 +13,7 @@ from toril._model.times import Millis
 from toril._store.protocol import Added
 from toril.errors import JobNotFound, PartlyAdded, TorilError
 
-from . import removal
+from . import keys, removal
 from .adding import BYTES_A_CALL, JOBS_A_CALL, Answer, Call, Group, size_of
 from .server import Server
 
@@ -27,16 +27,63 @@ async def add(server: Server, group: Group, now: Millis | None) -> Answer:
     """Store a group part by part; give its answers, or why it is not there."""
     added: list[Added] = []
     held: set[Ref] = set()
+    stood: set[Ref] = set()
+    own = {Ref(job.queue, job.id) for job in group if job.expects_children and job.id}
     try:
+        await _remove_torso(server, group[0], now)
         for part in _parts(group):
-            parents = _parents(part) - held
+            fresh = _not_below(part, stood)
+            parents = _parents(fresh) - held
             held |= parents
-            added += await _store(server, part, parents, now)
+            answers = iter(await _store(server, fresh, (parents & own, parents - own), now))
+            kept = set(map(id, fresh))
+            some = [next(answers) if id(job) in kept else _duplicate(job) for job in part]
+            stood |= {
+                _ref(job)
+                for job, one in zip(part, some, strict=True)
+                if job.expects_children and not one.created
+            }
+            added += some
         await _free(server, held, now)
     except TorilError as error:
-        own = {Ref(job.queue, job.id) for job in group if job.id}
         return await _undo(server, group, added, (held - own, error))
     return tuple(added)
+
+
+async def _remove_torso(server: Server, root: NewJob, now: Millis | None) -> None:
+    """Remove what a call stored of this flow that was cut off before it had stored all of it.
+
+    Raises   JobLocked: a job of it runs.
+    """
+    if not root.expects_children or root.id is None:
+        return
+    key = keys.job_key(server.prefix, Ref(root.queue, root.id))
+    mark = f"{server.base(root.queue)}toril:rest"
+    if await server.link.read("SISMEMBER", f"{key}:dependencies", mark):
+        selection = Selection(queue=root.queue, ids=(root.id,), limit=1)
+        selected = await removal.remove(server, selection, now)
+        for error in selected.refused.values():
+            if isinstance(error, TorilError) and not isinstance(error, JobNotFound):
+                raise error
+
+
+def _ref(job: NewJob) -> Ref:
+    return Ref(job.queue, job.id or "")
+
+
+def _duplicate(job: NewJob) -> Added:
+    return Added(job.id or "", "duplicate")
+
+
+def _not_below(part: Group, stood: set[Ref]) -> list[NewJob]:
+    """Leave out the jobs below a parent that existed before: its tree is stored already."""
+    fresh: list[NewJob] = []
+    for job in part:
+        if job.parent not in stood:
+            fresh.append(job)
+        elif job.expects_children:
+            stood.add(_ref(job))
+    return fresh
 
 
 def _parts(group: Group) -> Iterator[Group]:
@@ -60,10 +107,14 @@ def _parents(part: Group) -> set[Ref]:
 
 
 async def _store(
-    server: Server, part: Group, parents: set[Ref], now: Millis | None
+    server: Server, part: Group, parents: tuple[set[Ref], set[Ref]], now: Millis | None
 ) -> tuple[Added, ...]:
+    if not part:
+        return ()
     call = Call(server.prefix)
-    call.hold(parents)
+    own, others = parents
+    call.hold(own, own=True)
+    call.hold(others, own=False)
     call.take(0, part)
     _, answers = await call.send(server, now)
     [(_, answer)] = answers

@@ -9,7 +9,7 @@
 -- each   step: kind queue count
 -- each   plain: name data opts
 -- each   job: queue id name data opts timestamp delay priority front waits parent link rjk deid mode ttl
--- each   hold: parent
+-- each   hold: parent own
 -- each   free: parent
 -- use    adding clock enqueue event holding once opening wake
 -- emits  added waiting delayed waiting-children duplicated deduplicated removed

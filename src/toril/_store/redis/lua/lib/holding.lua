@@ -9,11 +9,14 @@ local function mark(parent)
   return job.split(parent).base .. "toril:rest"
 end
 
--- Hold parents, be it before they are there themselves.
+-- Hold parents, those of the flow before they are there themselves. One of those that exists was
+-- stored before: nothing is added below it.
 function holding.start()
   for i = 1, #each.hold do
     local parent = each.hold[i].parent
-    call("SADD", parent .. ":dependencies", mark(parent))
+    if each.hold[i].own ~= "1" or call("EXISTS", parent) == 0 then
+      call("SADD", parent .. ":dependencies", mark(parent))
+    end
   end
 end
 
