@@ -20,6 +20,10 @@ CATCHES_ALL = {
     "toril._run.soft": "it hands a coroutine what it awaited, whatever was raised there",
     "toril._run.worker*": "the loop guard: one bad round must not end the worker",
     "toril._run.hooks*": "a listener's fault is reported, never the job's",
+    "toril._run.hints": "evaluating an annotation runs user code; it is then not checked",
+    "toril._run.models": "a model's own serializer may raise anything; the value is refused",
+    "toril._run.payload": "a value's own methods may raise anything; the value is refused",
+    "toril._run.same": "a value's own comparison may raise anything; it then says nothing",
     "toril.cli.load": "importing a user's module may raise anything; it becomes one line",
     "toril._store.sqlite.db": "the writer thread hands every fault to the caller that waits",
 }

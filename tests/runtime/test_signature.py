@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypedDict
 
 import msgspec
+import pydantic
 import pytest
 
 from toril import BadArguments, ConfigError, Job, Toril
-from toril._run.signature import Signature, reader
+from toril._run.returns import Returns
+from toril._run.signature import Signature
 from toril.errors import TaskError
 
 
@@ -22,6 +24,13 @@ class User:
 
 def thumbnail(path: str, size: int = 256) -> str:
     return path
+
+
+def reader(kind: Any) -> Callable[[str], Any]:
+    def work() -> Any: ...
+
+    work.__annotations__ = {"return": kind}
+    return Returns(Signature(work, title="work"), title="work").read
 
 
 def signature(function: Callable[..., Any]) -> Signature:
@@ -50,7 +59,7 @@ def test_a_call_is_stored_by_name(text: str, args: tuple[Any, ...], kwargs: dict
         ("multiple values for argument 'path'", ("x",), {"path": "y"}),
         (r"thumbnail\(size=...\): expected int, got str", ("x",), {"size": "big"}),
         (r"thumbnail\(path=...\): expected str, got int", (1,), {}),
-        (r"thumbnail.path: a function cannot be stored", (thumbnail,), {}),
+        (r"thumbnail.path: function is not JSON", (thumbnail,), {}),
     ],
 )
 def test_a_call_that_does_not_fit_is_refused(
@@ -138,16 +147,14 @@ def test_data_from_elsewhere_that_does_not_fit_is_refused() -> None:
 
 
 def test_a_result_is_read_as_its_type() -> None:
-    read = reader(User, title="work")
+    read = reader(User)
 
-    assert read is not None
     assert User("a", 2) == read('{"name":"a","age":2}')
 
 
 def test_a_result_of_another_type_says_so() -> None:
-    read = reader(int, title="work")
+    read = reader(int)
 
-    assert read is not None
     with pytest.raises(TaskError, match="work did not return what it is annotated with"):
         read('"x"')
 
@@ -188,24 +195,12 @@ class Row(msgspec.Struct):
     cells: dict[str, object]
 
 
-class Model:
-    """Looks like a pydantic model with an alias and a field that is computed."""
+class Model(pydantic.BaseModel):
+    a: int
 
-    model_computed_fields = ("double",)
-
-    def __init__(self, a: int) -> None:
-        self.a = a
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Model) and self.a == other.a
-
-    __hash__ = None  # type: ignore[assignment]
-
-    @classmethod
-    def model_validate(cls, value: Any, *, by_alias: bool, by_name: bool) -> "Model":
-        if by_alias and by_name and list(value) == ["a"] and isinstance(value["a"], int):
-            return cls(value["a"])
-        raise ValueError(f"no Model: {value}")
+    @pydantic.computed_field
+    def double(self) -> int:
+        return self.a * 2
 
 
 @pytest.mark.parametrize(
@@ -225,9 +220,10 @@ class Model:
         (Facts, '{"found":[1]}', {"found": [1]}),
         (Pair, '["x",1]', Pair("x", 1)),
         (Row, '{"cells":{"a":1}}', Row({"a": 1})),
-        (Model, '{"a":1,"double":2}', Model(1)),
-        (list[Model], '[{"a":1}]', [Model(1)]),
+        (Model, '{"a":1,"double":2}', Model(a=1)),
+        (list[Model], '[{"a":1}]', [Model(a=1)]),
         (Model | None, "null", None),
+        (Model | User, '{"a":1}', Model(a=1)),
     ],
 )
 def test_what_an_annotation_leaves_open_is_read_as_it_is(kind: Any, text: str, value: Any) -> None:
@@ -235,9 +231,9 @@ def test_what_an_annotation_leaves_open_is_read_as_it_is(kind: Any, text: str, v
 
     work.__annotations__ = {"x": kind, "return": kind}
     made = signature(work)
-    read = reader(made.result, title="work")
+    read = reader(kind)
 
-    assert value == (read(text) if read else msgspec.json.decode(text))
+    assert value == read(text)
     assert made.read(f'{{"x":{text}}}') == ((), {"x": value})
 
 
@@ -252,16 +248,15 @@ def test_what_an_annotation_leaves_open_is_read_as_it_is(kind: Any, text: str, v
         (Borrowed, '{"by":7}'),
         (Iterator[int], "[1]"),
         (Callable[[], int], "null"),
-        (Model | User, '{"a":1}'),
         (Path | int, '"a"'),
         (Unfinished, '{"part":1}'),
         (type, '"int"'),
     ],
 )
 def test_a_result_of_a_type_that_nothing_makes_of_json_is_plain(kind: Any, text: str) -> None:
-    read = reader(kind, title="work")
+    read = reader(kind)
 
-    assert msgspec.json.decode(text) == (read(text) if read else msgspec.json.decode(text))
+    assert msgspec.json.decode(text) == read(text)
 
 
 @pytest.mark.parametrize(
@@ -273,9 +268,8 @@ def test_a_result_of_a_type_that_nothing_makes_of_json_is_plain(kind: Any, text:
     ],
 )
 def test_what_an_annotation_does_say_of_a_result_is_checked(kind: Any, text: str) -> None:
-    read = reader(kind, title="work")
+    read = reader(kind)
 
-    assert read is not None
     with pytest.raises(TaskError, match="work did not return what it is annotated with"):
         read(text)
 

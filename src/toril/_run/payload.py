@@ -4,46 +4,96 @@ Never here: what a task's parameters are (`signature`), and anything that is not
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from pathlib import PurePath
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import msgspec
 
 from toril.errors import ConfigError
 
+from .same import field_names, is_model
+
 MAX_DEPTH = 100
 """How deep a payload may be nested: every JSON reader takes as much."""
+
+MASKED = (
+    "a {} is stored as asterisks, and a job's data is clear text: leave it out, or give its field "
+    "a serializer that returns the secret"
+)
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _HARMLESS = frozenset({str, int, bool, type(None)})
 
 
 class _Unsupported(TypeError):
-    def __init__(self, value: object) -> None:
-        super().__init__(f"a {type(value).__qualname__} cannot be stored as JSON")
+    def __init__(self, value: object, why: str) -> None:
+        super().__init__(why)
         self.value = value
 
 
-def _foreign(value: object) -> object:
-    """Turn what msgspec does not know into what it does: paths, and pydantic's models."""
+def _foreign(value: Any) -> object:
+    """Turn what msgspec does not know into what it does.
+
+    That is an instance of a subclass of str, int or float, a path, or a pydantic model.
+    """
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
     if isinstance(value, PurePath):
         return str(value)
-    dump: Callable[..., object] | None = getattr(value, "model_dump", None)
-    if dump is None or isinstance(value, type):
-        raise _Unsupported(value)
-    return dump(mode="json")
+    if is_model(value):
+        return _dumped(value)
+    raise _Unsupported(value, _why_not(value))
+
+
+def _dumped(model: Any) -> object:
+    try:
+        text: str = model.model_dump_json()
+        plain: object = msgspec.json.decode(text)
+    except Exception as error:
+        raise _Unsupported(model, " ".join(str(error).split())) from error
+    for _, inner, _ in _walk(model, "", models=True):
+        if _is_masked(inner, text):
+            raise _Unsupported(inner, MASKED.format(type(inner).__qualname__))
+    return plain
+
+
+def _is_masked(value: Any, text: str) -> bool:
+    """Tell whether this is a secret of which the text has only the asterisks."""
+    reveal: Callable[[], object] | None = getattr(value, "get_secret_value", None)
+    if reveal is None or isinstance(value, type):
+        return False
+    shown = str(value)
+    return shown != reveal() and msgspec.json.encode(shown).decode() in text
+
+
+def _why_not(value: Any) -> str:
+    kind: type[Any] = type(cast("object", value))
+    if hasattr(kind, "get_secret_value"):
+        return MASKED.format(kind.__qualname__)
+    if isinstance(value, Coroutine):
+        return "a coroutine is not a value: await it"
+    hint = ""
+    if hasattr(kind, "tolist"):
+        hint = ": pass value.tolist()"
+    elif isinstance(value, Iterable):
+        hint = ": pass a list"
+    return f"{kind.__qualname__} is not JSON-serialisable{hint}"
 
 
 _encode = msgspec.json.Encoder(enc_hook=_foreign).encode
+_decode = msgspec.json.Decoder().decode
 
 
 def encode(value: object, *, where: str, max_size: int | None = None) -> str:
-    """Write a value as JSON text; `where` names it in errors.
+    """Return a value as JSON text that is read back as the same JSON; `where` names it in errors.
 
     Takes what JSON has, and dataclasses, datetimes, UUIDs, enums, decimals, bytes (as base64),
-    paths, msgspec structs, attrs classes and pydantic models.
+    paths, msgspec structs, attrs classes and pydantic models: what is read back is their JSON form.
 
     Units    max_size in bytes.
     Raises   ConfigError: the path of what cannot be stored; the size, when it is too large.
@@ -51,29 +101,54 @@ def encode(value: object, *, where: str, max_size: int | None = None) -> str:
     if value is None:
         return "null"
     text = write(value, where=where)
-    if "[" in text or text.count("{") > MAX_DEPTH:
+    if type(value) not in _PLAIN and not _comes_back(value, text):
         _inspect(value, where)
     if max_size is not None:
         check_size(text, max_size, where=where)
     return text
 
 
+def _comes_back(value: object, text: str) -> bool:
+    # At the speed of C, so that only what holds rich values is walked through.
+    try:
+        return bool(_decode(text) == value)
+    except Exception:
+        # Somebody's own comparison.
+        return False
+
+
 def write(value: object, *, where: str) -> str:
-    """Write a value as JSON text, as `encode` does, but let sets pass as arrays."""
+    """Return a value as JSON text as `encode` does, for a reader that knows the types.
+
+    Sets pass as arrays, and keys that are not text as text.
+    """
     try:
         text = _encode(value).decode()
     except _Unsupported as error:
+        _refuse_keys(value, where, error.value)
         _refuse(_path_of(error.value, value, where), error.value, str(error), error)
     except RecursionError as error:
         # Either it holds itself or it is too deep; the walk tells which.
         _inspect(value, where)
         _refuse(where, value, "it is nested too deeply", error)
-    except (TypeError, ValueError, OverflowError) as error:
+    except Exception as error:
         _refuse(_path_of_fault(value, where), value, str(error), error)
     # msgspec writes null for what is no number, so only a text with null can hide one.
     if "null" in text:
-        _refuse_no_numbers(value, where)
+        refuse_no_numbers(value, where)
+    if text.count("[") + text.count("{") > MAX_DEPTH and _is_deep(_decode(text), MAX_DEPTH):
+        _refuse(where, type(value), f"it is nested more than {MAX_DEPTH} levels deep")
     return text
+
+
+def _is_deep(value: object, levels: int) -> bool:
+    if isinstance(value, dict):
+        inner: Iterable[object] = cast("dict[str, object]", value).values()
+    elif isinstance(value, list):
+        inner = cast("list[object]", value)
+    else:
+        return False
+    return levels == 0 or any(_is_deep(each, levels - 1) for each in inner)
 
 
 def check_size(text: str, max_size: int, *, where: str) -> None:
@@ -92,7 +167,7 @@ def check_size(text: str, max_size: int, *, where: str) -> None:
 
 
 def _inspect(value: object, where: str) -> None:
-    """Refuse sets, loops and what is nested too deeply."""
+    """Refuse sets, loops and keys that are not text."""
     for path, inner, above in _walk(value, where):
         if isinstance(inner, set | frozenset):
             _refuse(path, None, "a set has no order and JSON has no sets: pass a sorted list")
@@ -100,10 +175,32 @@ def _inspect(value: object, where: str) -> None:
             _refuse(path, type(inner), "it contains itself")
         if len(above) > MAX_DEPTH:
             _refuse(where, type(value), f"it is nested more than {MAX_DEPTH} levels deep")
+        _check_keys(inner, path)
 
 
-def _refuse_no_numbers(value: object, where: str) -> None:
+def _refuse_keys(value: object, where: str, wanted: object) -> None:
+    """Refuse what cannot be written if it is a key."""
     for path, inner, _ in _walk(value, where):
+        if isinstance(inner, Mapping) and any(
+            key is wanted for key in cast("Mapping[object, object]", inner)
+        ):
+            _check_keys(cast("object", inner), path)
+
+
+def _check_keys(value: object, path: str) -> None:
+    if isinstance(value, Mapping):
+        for key in cast("Mapping[object, object]", value):
+            if not isinstance(key, str):
+                kind = type(key).__qualname__
+                _refuse(path, key, f"the key {key!r} is of type {kind}, and JSON keys are text")
+
+
+def refuse_no_numbers(value: object, where: str) -> None:
+    """Refuse NaN and infinity, of which JSON text says null.
+
+    Raises   ConfigError: the path.
+    """
+    for path, inner, _ in _walk(value, where, models=True):
         if isinstance(inner, float) and not math.isfinite(inner):
             _refuse(path, inner, "JSON has no such number: pass None or text")
 
@@ -111,44 +208,40 @@ def _refuse_no_numbers(value: object, where: str) -> None:
 Step = tuple[str, object, tuple[int, ...]]
 
 
-def _walk(value: object, where: str) -> Iterator[Step]:
-    """Give everything in a value with its path and the ids of what it lies in; lazily, so that a
-    value that contains itself can be refused while it is walked.
+def _walk(value: object, where: str, *, models: bool = False) -> Iterator[Step]:
+    """Yield everything in a value with its path and the ids of what it is in.
+
+    Lazily, so that a value that contains itself can be refused while it is walked. `models`: also
+    what is in pydantic models.
     """
     stack: list[Step] = [(where, value, ())]
     while stack:
         path, inner, above = stack.pop()
         yield path, inner, above
-        if type(inner) in _PLAIN:
+        if type(inner) in _PLAIN or len(above) > MAX_DEPTH or (is_model(inner) and not models):
             continue
         within = (*above, id(inner))
         stack.extend((child_path, child, within) for child_path, child in _parts(inner, path))
 
 
-def _kind(value: object) -> type[Any]:
-    return type(value)
-
-
 def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    kind = _kind(value)
-    if issubclass(kind, Mapping):
-        for key, item in value.items():
+    names = field_names(value)
+    if names is not None:
+        for name in names:
+            yield f"{path}.{name}", getattr(value, name, None)
+    elif isinstance(value, Mapping):
+        for key, item in cast("Mapping[object, Any]", value).items():
             yield f"{path}.{key}" if isinstance(key, str) else f"{path}[{key!r}]", item
-    elif issubclass(kind, list | tuple):
+    elif isinstance(value, list | tuple):
+        items = cast("list[Any]", value)
         # A long list of plain values is passed over at the speed of C.
-        if not set(map(type, value)) <= _HARMLESS:
-            for index, item in enumerate(value):
-                yield f"{path}[{index}]", item
-    elif is_dataclass(value) and not isinstance(value, type):
-        for field in fields(value):
-            yield f"{path}.{field.name}", getattr(value, field.name, None)
-    elif isinstance(value, msgspec.Struct):
-        for name in value.__struct_fields__:
-            yield f"{path}.{name}", getattr(value, name)
+        if not set(map(type, items)) <= _HARMLESS:
+            yield from ((f"{path}[{index}]", item) for index, item in enumerate(items))
 
 
 def _path_of(wanted: object, value: object, where: str) -> str:
-    return next((path for path, inner, _ in _walk(value, where) if inner is wanted), where)
+    every = _walk(value, where, models=True)
+    return next((path for path, inner, _ in every if inner is wanted), where)
 
 
 def _path_of_fault(value: object, where: str) -> str:
@@ -162,7 +255,7 @@ def _path_of_fault(value: object, where: str) -> str:
 def _can_be_written(value: object) -> bool:
     try:
         _encode(value)
-    except (TypeError, ValueError, OverflowError):
+    except Exception:
         return False
     return True
 

@@ -6,20 +6,27 @@ Never here: running the task.
 """
 
 import inspect
+import logging
 import re
-import typing
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_origin
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
-from toril.errors import BadArguments, ConfigError, TaskError
+from toril.errors import BadArguments, ConfigError
 
-from .convert import Unreadable, convert, convert_argument, loosened, unreadable
+from .convert import convert_argument, loosened, unreadable
+from .hints import hints_of, is_job, is_open
 from .job import Job
-from .payload import write
+from .models import Adapter, Refused, adapter_of
+from .payload import MASKED, refuse_no_numbers, write
+from .same import Difference, difference
+
+log = logging.getLogger("toril.task")
 
 _FAULT = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
+# What msgspec says of a field that is missing, or one that nobody asked for.
+_SHAPE = ("Object missing required field", "Object contains unknown field")
 _PROBLEM = "a parameter of this type cannot be read from JSON"
 _FIX = (
     "annotate it with a type that JSON can hold, or with Any, or build it in the task from its id"
@@ -30,43 +37,122 @@ _LEFT_OUT = object()
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
+class Misfit(BadArguments):
+    """A job's own data does not fit its task.
+
+    Shape    shape: an argument is missing or is not expected, as when a worker runs older or newer
+             code than whoever added the job.
+    """
+
+    def __init__(self, message: str, *, shape: bool = False) -> None:
+        super().__init__(message)
+        self.shape = shape
+
+
+class _Parameter(NamedTuple):
+    """A parameter whose value is part of the data.
+
+    Shape    adapter: pydantic reads it. loose: it takes any JSON value.
+    """
+
+    name: str
+    hint: Any
+    needed: bool
+    adapter: Adapter | None
+    loose: bool
+
+
 class Signature:
     """Bind, check and read back the arguments of one function."""
 
     def __init__(self, function: Callable[..., object], *, title: str) -> None:
         self.title = title
-        hints = _hints(function)
-        whole = inspect.signature(function)
+        self._function = function
+        self._faults: dict[str, str] = {}
+        self._resolve()
+
+    def _resolve(self) -> None:
+        hints, self._faults = hints_of(self._function)
+        whole = inspect.signature(self._function)
         every = list(whole.parameters.values())
-        self._jobs = tuple(each.name for each in every if _is_job(hints.get(each.name)))
+        self._jobs = tuple(each.name for each in every if is_job(hints.get(each.name)))
         kept = [each for each in every if each.name not in self._jobs]
         self._call = whole.replace(parameters=kept)
         self._every = every
-        self._type = _struct(title, kept, hints)
-        self._decoder = msgspec.json.Decoder(self._type, dec_hook=convert_argument)
         self._plain = all(_can_be_named(each) for each in every)
+        self._parameters = [self._parameter(each, hints.get(each.name, Any)) for each in kept]
         self._names = tuple(each.name for each in kept)
-        self._needed = frozenset(each.name for each in kept if _is_needed(each))
+        self._needed = frozenset(each.name for each in self._parameters if each.needed)
+        self._loose = {each.name: each.loose for each in self._parameters}
+        self._adapters = {each.name: each.adapter for each in self._parameters if each.adapter}
+        self._decoder = msgspec.json.Decoder(_struct(self._parameters), dec_hook=convert_argument)
         self.result: Any = hints.get("return", Any)
 
-    def write(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> str:
-        """Bind a call and give its arguments as JSON text, checked against the annotations.
+    def settle(self) -> None:
+        """Resolve what could not be resolved before; warn about what still cannot be.
 
-        Raises   BadArguments: the parameter that is missing, unexpected or of another type.
+        A name may be defined further down in a module than its task.
         """
+        if not self._faults:
+            return
+        self._resolve()
+        faults, self._faults = self._faults, {}
+        for name, fault in faults.items():
+            what = "its result" if name == "return" else f"parameter {name!r}"
+            log.warning(
+                "task %r: %s is neither converted nor checked: %s (import the name at run time)",
+                self.title,
+                what,
+                fault,
+            )
+
+    def write(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> str:
+        """Bind a call and return its arguments as JSON text, checked against the annotations.
+
+        What the task will receive equals what was passed.
+
+        Raises   BadArguments: the parameter that is missing, unexpected or of another type, or
+                 whose value would arrive as another one.
+        """
+        self.settle()
         bound = self._bind(args, kwargs)
+        written = self._dumped(bound) if self._adapters else bound
         try:
-            text = write(bound, where=self.title)
+            text = write(written, where=self.title)
         except ConfigError as error:
             raise BadArguments(str(error)) from error
-        self._decode(text)
+        try:
+            found = self._decode(text)
+        except Misfit as error:
+            # What does not fit here is a call, and not the data of the job that makes it.
+            raise BadArguments(str(error)) from error
+        for name, given in bound.items():
+            changed = difference(given, getattr(found, name), name, loose=self._loose[name])
+            if changed is not None:
+                raise BadArguments(f"{self.title}({changed.path}=...): {describe(changed)}")
         return text
 
-    def read(self, text: str, job: Job[Any] | None = None) -> Arguments:
-        """Give the arguments for a call from a job's data; `job` fills the parameters for it.
+    def _dumped(self, bound: dict[str, object]) -> dict[str, object]:
+        """Let pydantic write the arguments that it reads."""
+        written = dict(bound)
+        for name, adapter in self._adapters.items():
+            if name not in bound:
+                continue
+            try:
+                text = adapter.dump(bound[name])
+                if b"null" in text:
+                    refuse_no_numbers(bound[name], f"{self.title}({name}=...)")
+            except (Refused, ConfigError) as error:
+                raise BadArguments(f"{self.title}({name}=...): {error}") from error
+            written[name] = msgspec.Raw(text)
+        return written
 
-        Raises   BadArguments: somebody added data that the parameters cannot take.
+    def read(self, text: str, job: Job[Any] | None = None) -> Arguments:
+        """Return the arguments for a call from a job's data; `job` fills the parameters for it.
+
+        Raises   Misfit: the parameters cannot take the data.
         """
+        self.settle()
         found = self._decode(text)
         if self._plain:
             given = {
@@ -94,18 +180,47 @@ class Signature:
 
     def _decode(self, text: str) -> Any:
         try:
-            return self._decoder.decode(text)
+            found = self._decoder.decode(text)
         except msgspec.ValidationError as error:
-            raise BadArguments(f"{self._explain(str(error))}; it is {self}") from error
+            fault = str(error)
+            raise self._misfit(*_parted(fault), shape=fault.startswith(_SHAPE)) from error
         except (msgspec.DecodeError, RecursionError) as error:
-            raise BadArguments(f"{self.title}: its data cannot be read: {error}") from error
+            raise Misfit(f"{self.title}: its data cannot be read: {error}") from error
+        for name, adapter in self._adapters.items():
+            raw = getattr(found, name)
+            if raw is _LEFT_OUT:
+                continue
+            try:
+                setattr(found, name, adapter.load(bytes(raw)))
+            except Refused as error:
+                path = f"{name}.{error.path}" if error.path else name
+                raise self._misfit(error.what, path, shape=error.shape) from error
+        return found
 
-    def _explain(self, fault: str) -> str:
-        found = _FAULT.fullmatch(fault)
-        what, path = (found["what"], found["path"]) if found else (fault, None)
-        words = what.replace("`", "")
-        words = words[:1].lower() + words[1:]
-        return f"{self.title}({path}=...): {words}" if path else f"{self.title}: {words}"
+    def _misfit(self, what: str, path: str | None, *, shape: bool) -> Misfit:
+        where = f"{self.title}({path}=...)" if path else self.title
+        return Misfit(f"{where}: {what}; it is {self}", shape=shape)
+
+    def _parameter(self, parameter: inspect.Parameter, hint: Any) -> _Parameter:
+        needed = _is_needed(parameter)
+        kind = _field_type(parameter, loosened(hint))
+        adapter = adapter_of(kind)
+        if adapter is None:
+            self._check(parameter.name, kind, needed)
+        return _Parameter(parameter.name, kind, needed, adapter, is_open(kind))
+
+    def _check(self, name: str, kind: Any, needed: bool) -> None:
+        """Refuse a parameter that no job's data can fill."""
+        try:
+            msgspec.json.Decoder(kind, dec_hook=convert_argument)
+            # One that has a default may be there for others than jobs.
+            foreign = unreadable(kind) if needed else None
+            if foreign is not None:
+                raise TypeError(f"cannot convert JSON to {foreign}")
+        except (TypeError, NameError, AttributeError) as error:
+            raise ConfigError(
+                f"{self.title}({name}): {_PROBLEM}: {error}", field=name, value=kind, hint=_FIX
+            ) from error
 
     def _spread(self, found: Any, job: Job[Any] | None) -> Arguments:
         """Lay arguments out by kind, where some cannot be given by name."""
@@ -131,47 +246,23 @@ class Signature:
         return f"{self.title}{self._call}"
 
 
-def reader(kind: Any, *, title: str) -> Callable[[str], Any] | None:
-    """Give what reads a task's result back as its return type; None where any JSON will do.
-
-    A type that nothing can make of JSON tells nothing of the result: that comes back as it is.
-
-    Raises   (when called) TaskError: the result is not of that type.
-    """
-    if kind in (Any, object, None, inspect.Parameter.empty):
-        return None
-    try:
-        decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(loosened(kind), dec_hook=convert)
-    except (TypeError, NameError, AttributeError):
-        return None
-
-    def read(text: str) -> Any:
-        try:
-            return decoder.decode(text)
-        except Unreadable:
-            return msgspec.json.decode(text)
-        except msgspec.ValidationError as error:
-            raise TaskError(f"{title} did not return what it is annotated with: {error}") from error
-
-    return read
+def describe(changed: Difference) -> str:
+    """Say why a value is refused that would arrive as another one; never its content."""
+    kind = type(changed.given).__qualname__
+    if hasattr(changed.given, "get_secret_value"):
+        return MASKED.format(kind)
+    back = type(changed.back).__qualname__
+    if back != kind:
+        return f"{kind} would arrive as {back}"
+    return f"this {kind} would arrive with another value: its JSON form does not keep it"
 
 
-def _hints(function: Callable[..., object]) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(function, include_extras=True)
-    except (NameError, TypeError, AttributeError):
-        # A name that is not there at run time (imported for types only, or local to a function).
-        return {name: _hint(value) for name, value in inspect.get_annotations(function).items()}
-
-
-def _hint(annotation: object) -> Any:
-    if not isinstance(annotation, str):
-        return annotation
-    return Job if re.fullmatch(r"(\w+\.)?Job(\[.*\])?", annotation) else Any
-
-
-def _is_job(hint: object) -> bool:
-    return hint is Job or get_origin(hint) is Job
+def _parted(fault: str) -> tuple[str, str | None]:
+    """Split what msgspec says into the problem and the path."""
+    found = _FAULT.fullmatch(fault)
+    what, path = (found["what"], found["path"]) if found else (fault, None)
+    words = what.replace("`", "")
+    return words[:1].lower() + words[1:], path
 
 
 def _can_be_named(parameter: inspect.Parameter) -> bool:
@@ -185,29 +276,13 @@ def _is_needed(parameter: inspect.Parameter) -> bool:
     )
 
 
-def _struct(
-    title: str, parameters: Sequence[inspect.Parameter], hints: Mapping[str, Any]
-) -> type[msgspec.Struct]:
+def _struct(parameters: list[_Parameter]) -> type[msgspec.Struct]:
     """Make the one type whose decoder checks all parameters at once."""
+    left_out = msgspec.field(default=_LEFT_OUT)
     made: list[tuple[str, Any] | tuple[str, Any, Any]] = []
-    for parameter in parameters:
-        hint = _field_type(parameter, loosened(hints.get(parameter.name, Any)))
-        needed = _is_needed(parameter)
-        try:
-            msgspec.json.Decoder(hint, dec_hook=convert_argument)
-            # One that has a default may be there for others than jobs.
-            foreign = unreadable(hint) if needed else None
-            if foreign is not None:
-                raise TypeError(f"nothing makes a {foreign} of it")
-        except (TypeError, NameError, AttributeError) as error:
-            raise ConfigError(
-                f"{title}({parameter.name}): {_PROBLEM}: {error}",
-                field=parameter.name,
-                value=hint,
-                hint=_FIX,
-            ) from error
-        left_out = msgspec.field(default=_LEFT_OUT)
-        made.append((parameter.name, hint) if needed else (parameter.name, hint, left_out))
+    for name, hint, needed, adapter, _ in parameters:
+        kind = hint if adapter is None else msgspec.Raw
+        made.append((name, kind) if needed else (name, kind, left_out))
     # Keyword only, so that fields with and without a default may come in any order.
     return msgspec.defstruct("Arguments", made, kw_only=True, forbid_unknown_fields=True)
 

@@ -5,6 +5,7 @@ It is handed what adds jobs; it does not know `Queue`. Never here: running it in
 
 import copy
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
 from toril._model.backoff import Exponential
@@ -17,7 +18,8 @@ from .handlers import Handler, HandlerOptions, make_handler, title_of
 from .isolation import IsolationOptions, take_isolation
 from .job import Job
 from .portal import run
-from .signature import Signature, reader
+from .returns import Returns
+from .signature import Signature
 
 P = ParamSpec("P")
 C = ParamSpec("C")
@@ -64,7 +66,7 @@ class Task(Generic[P, R]):
         self.options = options
         self.signature = Signature(function, title=name)
         self._add = add
-        self._decode = reader(self.signature.result, title=self.title)
+        self.returns = Returns(self.signature, title=self.title)
         self._id: str | None = None
         # So that help() and inspect show the function.
         self.__wrapped__ = function
@@ -115,8 +117,9 @@ class Task(Generic[P, R]):
         return bound
 
     def handler(self, options: HandlerOptions) -> Handler:
-        """Give what runs the jobs of this task."""
-        return make_handler(
+        """Return what runs the jobs of this task."""
+        self.signature.settle()
+        handler = make_handler(
             self.function,
             queue=self.queue,
             name=self.name,
@@ -124,6 +127,7 @@ class Task(Generic[P, R]):
             options=options,
             isolation=take_isolation(options, self.function, "task"),
         )
+        return replace(handler, encode=self.returns.write)
 
     def _call(self, index: int, call: tuple[Any, ...] | Mapping[str, Any]) -> Node:
         try:
@@ -139,7 +143,7 @@ class Task(Generic[P, R]):
             options=self.options,
             id=self._id,
             task_backoff=TASK_BACKOFF,
-            decode=self._decode,
+            decode=self.returns.read,
         )
 
 

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -26,12 +27,13 @@ from toril._model.times import Millis
 from toril._run import settings
 from toril._run.container import Container
 from toril._run.context import Context
-from toril._run.handlers import Handler, make_handler
+from toril._run.handlers import Handler, make_handler, title_of
 from toril._run.inside import HERE
 from toril._run.isolation import find, import_main
 from toril._run.job import CURRENT, Job
 from toril._run.portal import run as run_on_portal
 from toril._run.processors import container_of, methods_of
+from toril._run.returns import Returns
 from toril._run.signature import Signature
 from toril._run.soft import SoftLimit
 from toril._run.task import Task, caller
@@ -160,11 +162,11 @@ def _handlers(hello: Hello, runner: asyncio.Runner) -> Find:
         return _of_class(kind, _await(runner, scope.make(kind)))
     if isinstance(found, Task):
         task = cast("Task[..., Any]", found)
-        return _only(_handler(task.function, caller(task.function, task.signature)))
+        return _only(_of_task(task.function, task.signature, task.returns))
     function = cast("Callable[..., Any]", found)
     if hello.target.kind == "task":
         signature = Signature(function, title=hello.target.name)
-        return _only(_handler(function, caller(function, signature)))
+        return _only(_of_task(function, signature, Returns(signature, title=title_of(function))))
     return _only(_handler(function, function))
 
 
@@ -187,6 +189,11 @@ def _await(runner: asyncio.Runner, value: Any) -> Any:
 
 def _handler(function: Callable[..., Any], call: Callable[..., Any]) -> Handler:
     return make_handler(function, queue="child", name=None, options={}, call=call)
+
+
+def _of_task(function: Callable[..., Any], signature: Signature, returns: Returns) -> Handler:
+    handler = _handler(function, caller(function, signature))
+    return replace(handler, encode=returns.write)
 
 
 def _only(handler: Handler) -> Find:
