@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from tests.runtime.kit import until
 from toril import (
+    Fail,
     Job,
     JobFailed,
     JobNotFound,
@@ -17,6 +19,7 @@ from toril import (
     WrongState,
     current_job,
 )
+from toril._run import upkeep
 
 
 @pytest.fixture
@@ -162,6 +165,37 @@ async def test_an_end_whose_event_is_not_kept_either_is_unknown(app: Toril) -> N
 
     with pytest.raises(JobNotFound, match="finished and is not kept"):
         await job.result(timeout=1)
+
+
+@pytest.mark.parametrize("events_limit", [0, 1, 10_000])
+@pytest.mark.parametrize("keep", [False, 1, True])
+@pytest.mark.parametrize("waits", ["before", "after"])
+async def test_a_result_is_known_however_little_is_kept(
+    anywhere: Toril, events_limit: int, keep: bool | int, waits: str
+) -> None:
+    queue = anywhere.queue("brief", events_limit=events_limit)
+
+    @queue.handler()
+    async def work(job: Job[Any]) -> Any:
+        if job.data == 2:
+            raise Fail("two")
+        return job.data
+
+    async with anywhere.worker("brief", concurrency=20), asyncio.timeout(20):
+        for _ in range(3):
+            jobs = await queue.add_many([("x", n, {"keep": keep}) for n in range(30)])
+            if waits == "after":
+                await until(lambda: idle(queue))
+                await upkeep.trim(anywhere.context.store, ["brief"])
+            asked = (job.result() for job in jobs)
+            results = await asyncio.gather(*asked, return_exceptions=True)
+            assert isinstance(results[2], JobFailed)
+            assert results[:2] + results[3:] == [0, 1, *range(3, 30)]
+
+
+async def idle(queue: Queue) -> bool:
+    counts = await queue.counts()
+    return not counts.ready and not counts.active
 
 
 async def nothing(job: Job[Any]) -> None:

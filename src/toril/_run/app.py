@@ -50,6 +50,8 @@ class QueueOptions(Options, total=False):
     """What a queue may be declared with: defaults of its jobs, and settings for all its workers.
 
     Shape    rate: such as "200/60s". dead_letter: the queue that final failures go to.
+             events_limit: about how many events are kept; a queue in use keeps its newest 1,000,
+             from which `result()` knows how unkept jobs ended.
     """
 
     rate: str | None

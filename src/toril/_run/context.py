@@ -11,6 +11,7 @@ from toril._model.report import JobPatch
 from toril._store.protocol import LogLine, Store
 
 from .coalesce import Coalescer, PerLoop
+from .feed import Feeds
 from .inside import HERE
 from .results import Results
 
@@ -35,7 +36,7 @@ class Context:
     it. Outside of workers it is None.
     """
 
-    __slots__ = ("_lines", "_open", "_patches", "_results", "loop", "store")
+    __slots__ = ("_feeds", "_lines", "_open", "_patches", "_results", "loop", "store")
 
     def __init__(self, store: Store, *, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self.store = store
@@ -44,7 +45,8 @@ class Context:
         self._open = False
         self._patches = PerLoop(lambda: Coalescer[JobPatch, None](self._update))
         self._lines = PerLoop(lambda: Coalescer[LogLine, int](self._log))
-        self._results = PerLoop(lambda: Results(store))
+        self._feeds = PerLoop(lambda: Feeds(store))
+        self._results = PerLoop(lambda: Results(store, self.feeds))
 
     async def ready(self) -> Store:
         """Open the store when it is first needed, and give it.
@@ -71,6 +73,11 @@ class Context:
     def lines(self) -> Coalescer[LogLine, int]:
         """Give the batcher of log lines, the running loop's."""
         return self._lines.here()
+
+    @property
+    def feeds(self) -> Feeds:
+        """Give the readers of events, the running loop's."""
+        return self._feeds.here()
 
     @property
     def results(self) -> Results:

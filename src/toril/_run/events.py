@@ -4,21 +4,15 @@ Never here: what a worker tells of itself (its listeners).
 """
 
 import asyncio
-import logging
-import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from toril.errors import ConfigError, StoreUnavailable
-from toril.events import Event, JobEvent, let_find
+from toril.errors import ConfigError
+from toril.events import Event
 
 from .context import Context
-
-WAIT_MS = 5_000
-PATIENCE = (0.1, 5.0)
-
-log = logging.getLogger("toril.events")
+from .feed import Find, Follower
 
 
 class Events:
@@ -26,11 +20,13 @@ class Events:
 
     A listener that was away goes on after the id of the last event it saw, per queue. What it
     reads is a record of what happened, not a job. When the store cannot be reached, it tries
-    again until it can, and misses nothing that is still kept.
+    again until it can, and misses nothing that is still kept. All listeners of one event loop
+    share one reader for each queue; a slow one holds up no other.
 
     Shape    after: an id, or one for each queue; None: only what comes from now on, where "now"
              is when `async with` begins, or else the first step of `async for`. "0": from the
-             oldest event that is kept. find: how events find their jobs.
+             oldest event that is kept. find: how events find their jobs. job_id: only events of
+             this job.
     """
 
     def __init__(
@@ -39,7 +35,8 @@ class Events:
         queues: Sequence[str],
         after: str | Mapping[str, str] | None = None,
         *,
-        find: Callable[[JobEvent], Awaitable[Any]] | None = None,
+        find: Find | None = None,
+        job_id: str | None = None,
     ) -> None:
         if not queues:
             raise ConfigError("events of no queue", field="queues", hint="name at least one queue")
@@ -52,12 +49,24 @@ class Events:
             )
         self._context = context
         self._find = find
-        self.queues = tuple(queues)
+        self._job_id = job_id
+        self.queues = tuple(dict.fromkeys(queues))
         given = {queues[0]: after} if isinstance(after, str) else after
-        self.last: dict[str, str] = dict(given or {})
+        self._last: dict[str, str] = dict(given or {})
+        self._given: Event | None = None
+        self._news = asyncio.Event()
+        self._followers: list[Follower] = []
+
+    @property
+    def last(self) -> dict[str, str]:
         """The id of the last event that was given out, by queue."""
-        self._found: asyncio.Queue[list[Event]] = asyncio.Queue(maxsize=1)
-        self._readers: list[asyncio.Task[None]] = []
+        self._note()
+        return self._last
+
+    def _note(self) -> None:
+        # Not for every event: a thousand listeners may each be given a thousand of them.
+        if self._given is not None:
+            self._last[self._given.queue] = self._given.id
 
     async def __aenter__(self) -> Self:
         await self._begin()
@@ -76,58 +85,42 @@ class Events:
 
     async def close(self) -> None:
         """Stop reading."""
-        readers, self._readers = self._readers, []
-        for reader in readers:
-            reader.cancel()
-        await asyncio.gather(*readers, return_exceptions=True)
+        followers, self._followers = self._followers, []
+        for follower in followers:
+            self._context.feeds.leave(follower)
 
     async def _each(self) -> AsyncIterator[Event]:
         await self._begin()
         try:
             while True:
                 for event in await self._next():
-                    self.last[event.queue] = event.id
-                    yield event if self._find is None else let_find(event, self._find)
+                    self._given = event
+                    yield event
+                self._note()
         finally:
             await self.close()
 
     async def _begin(self) -> None:
-        if self._readers:
+        if self._followers:
             return
-        store = await self._context.ready()
+        await self._context.ready()
+        feeds = self._context.feeds
+        feeds.find = self._find or feeds.find
+        fresh = [queue for queue in self.queues if queue not in self.last]
+        newest = await asyncio.gather(*map(feeds.newest, fresh))
+        self.last.update(zip(fresh, newest, strict=True))
         for queue in self.queues:
-            if queue not in self.last:
-                self.last[queue] = await store.last_event(queue)
-        self._readers = [
-            asyncio.create_task(self._read(queue, self.last[queue])) for queue in self.queues
-        ]
+            follower = Follower(queue, self.last[queue], self._news.set, job_id=self._job_id)
+            self._followers.append(follower)
+            feeds.follow(follower, fresh=queue in fresh)
 
-    async def _next(self) -> list[Event]:
-        taking = asyncio.ensure_future(self._found.get())
-        try:
-            await asyncio.wait([taking, *self._readers], return_when=asyncio.FIRST_COMPLETED)
-            if taking.done():
-                return taking.result()
-            # A reader never ends by itself: its error is what there is to tell.
-            for reader in self._readers:
-                if reader.done():
-                    reader.result()
-            return await taking
-        finally:
-            taking.cancel()
-
-    async def _read(self, queue: str, after: str) -> None:
-        pause = PATIENCE[0]
+    async def _next(self) -> Sequence[Event]:
         while True:
-            try:
-                events = await self._context.store.events(queue, after, timeout_ms=WAIT_MS)
-            except StoreUnavailable as error:
-                facts = {"queue": queue, "error": str(error)}
-                log.warning("events.unreachable queue=%r error=%s", queue, error, extra=facts)
-                await asyncio.sleep(pause * random.uniform(0.5, 1))
-                pause = min(pause * 2, PATIENCE[1])
-                continue
-            pause = PATIENCE[0]
-            if events:
-                after = events[-1].id
-                await self._found.put(events)
+            for follower in self._followers:
+                if events := follower.take():
+                    # The others come first the next time.
+                    self._followers.remove(follower)
+                    self._followers.append(follower)
+                    return events
+            self._news.clear()
+            await self._news.wait()

@@ -224,9 +224,9 @@ class Job(Generic[R]):
         """Iterate over what happens to this job, from now on or after an event's id, until it is
         removed.
         """
-        async with listen(self._context, [self.queue], after) as events:
+        async with listen(self._context, [self.queue], after, job_id=self.id) as events:
             async for event in events:
-                if isinstance(event, JobEvent) and event.job_id == self.id:
+                if isinstance(event, JobEvent):
                     yield event
                     if isinstance(event, Removed):
                         return
@@ -466,12 +466,18 @@ async def find_job(context: Context, ref: Ref) -> Job[Any] | None:
 
 
 def listen(
-    context: Context, queues: Sequence[str], after: str | Mapping[str, str] | None
+    context: Context,
+    queues: Sequence[str],
+    after: str | Mapping[str, str] | None,
+    *,
+    job_id: str | None = None,
 ) -> Events:
-    """Make what reads the events of these queues, each able to find its job."""
-    return Events(
-        context, queues, after, find=lambda event: find_job(context, Ref(event.queue, event.job_id))
-    )
+    """Make what reads the events of these queues, or of one job, each able to find its job."""
+
+    async def find(event: JobEvent) -> Job[Any] | None:
+        return await find_job(context, Ref(event.queue, event.job_id))
+
+    return Events(context, queues, after, find=find, job_id=job_id)
 
 
 class _Sent(Generic[U]):

@@ -1,11 +1,12 @@
-"""Waiting for jobs to finish: one reader of events a queue, however many wait.
+"""Waiting for jobs to finish: one follower of a queue's events, however many wait.
 
 Never here: what a result means to the one who waits.
 """
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -26,6 +27,7 @@ from toril.events import (
 )
 
 from .coalesce import Coalescer
+from .feed import Feeds, Follower
 
 # Obliterate and drain emit nothing and a log of events is bounded, so the jobs themselves are
 # looked at again so often.
@@ -55,8 +57,8 @@ class Settled:
 class Results:
     """Let any number of callers of one event loop wait for jobs."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, feeds: Feeds) -> None:
+        self._feeds = feeds
         self._reads = Coalescer[Ref, Record | None](lambda refs: _read(store, refs))
         self._past = Coalescer[Ref, Settled](lambda refs: _look_back(store, refs))
         self._watches: dict[str, _Watch] = {}
@@ -76,7 +78,7 @@ class Results:
             return _of_record(record)
         watch = self._watches.get(ref.queue)
         if watch is None or watch.over:
-            watch = self._watches[ref.queue] = _Watch(self._store, self._reads, ref.queue)
+            watch = self._watches[ref.queue] = _Watch(self._feeds, self._reads, ref.queue)
         try:
             return await watch.wait(ref.id)
         finally:
@@ -107,10 +109,10 @@ async def _look_back(store: Store, refs: list[Ref]) -> list[Settled]:
 
 
 class _Watch:
-    """Read one queue's events for everyone who waits for a job of it."""
+    """Follow one queue's events for everyone who waits for a job of it."""
 
-    def __init__(self, store: Store, reads: Coalescer[Ref, Record | None], queue: str) -> None:
-        self._store = store
+    def __init__(self, feeds: Feeds, reads: Coalescer[Ref, Record | None], queue: str) -> None:
+        self._feeds = feeds
         self._reads = reads
         self._queue = queue
         self._waiters: dict[str, set[asyncio.Future[Settled]]] = {}
@@ -140,19 +142,31 @@ class _Watch:
             self._task.cancel()
 
     async def _follow(self) -> None:
-        after = await self._store.last_event(self._queue)
-        self._follows = True
+        news = asyncio.Event()
+        newest = await self._feeds.newest(self._queue)
+        follower = Follower(self._queue, newest, news.set, patient=False)
+        self._feeds.follow(follower, fresh=True)
+        try:
+            self._follows = True
+            await self._look_again(follower, news)
+        finally:
+            self._feeds.leave(follower)
+
+    async def _look_again(self, follower: Follower, news: asyncio.Event) -> None:
         looked = 0.0
         while True:
             if time.monotonic() - looked >= LOOK_MS / 1000:
                 await self._look(list(self._waiters), {})
                 looked = time.monotonic()
-            events = await self._store.events(self._queue, after, timeout_ms=LOOK_MS)
-            if events:
-                after = events[-1].id
+            if events := follower.take():
                 await self._look_after(events)
+                continue
+            news.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_MS / 1000):
+                    await news.wait()
 
-    async def _look_after(self, events: list[Event]) -> None:
+    async def _look_after(self, events: Sequence[Event]) -> None:
         ends = {
             event.job_id: event
             for event in events

@@ -19,6 +19,8 @@ from .telling import Telling
 
 TRIM_S = 30.0
 TRIM_AGAIN_S = 0.5
+# How long whoever waits for a result has to read the event that tells it.
+SPARE_MS = 10_000
 REPAIR_S = 30.0
 RATES_S = 10.0
 UNANNOUNCED_S = 0.25
@@ -65,7 +67,7 @@ async def bury(
 
 async def trim(store: Store, queues: Sequence[str]) -> float:
     """Remove a batch of finished jobs that are over their bounds; soon again while there are."""
-    return TRIM_AGAIN_S if await store.trim(queues) else TRIM_S
+    return TRIM_AGAIN_S if await store.trim(queues, spare_ms=SPARE_MS) else TRIM_S
 
 
 class Rearming:

@@ -284,8 +284,13 @@ class Store(Protocol):
         """
         ...
 
-    async def trim(self, queues: Sequence[str] = (), *, now: Millis | None = None) -> int:
+    async def trim(
+        self, queues: Sequence[str] = (), *, spare_ms: Millis = 0, now: Millis | None = None
+    ) -> int:
         """Remove finished jobs over their age or count, and old events; bounded; return how many.
+
+        A queue that emitted an event within the last `spare_ms` keeps its newest 1,000 events,
+        whatever its limit: they tell those who wait how jobs ended that are not kept.
 
         Atomic   the batch. Emits nothing. Call again while it returns more than 0.
         """

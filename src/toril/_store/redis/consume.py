@@ -116,14 +116,16 @@ async def peek(server: Server, queues: Sequence[str]) -> frozenset[str]:
     return frozenset(name for name, claimable in zip(names, found, strict=True) if claimable)
 
 
-async def trim(server: Server, queues: Sequence[str], now: Millis | None) -> tuple[int, list[str]]:
+async def trim(
+    server: Server, queues: Sequence[str], spare_ms: Millis, now: Millis | None
+) -> tuple[int, list[str]]:
     """Carry out the verb trim; name the damaged queues as well."""
     if not queues:
         return 0, []
     numbers = places(queues)
     each = {"look": [(number,) for number in numbers.values()]}
     names = list(numbers)
-    gone, damaged = await server.run("trim", names, each, now=now)
+    gone, damaged = await server.run("trim", names, each, now=now, spare=spare_ms)
     return int(gone), [names[place - 1] for place in damaged]
 
 

@@ -203,11 +203,13 @@ class RedisStore:
             await presence.forget(site.server, dead)
         return found
 
-    async def trim(self, queues: Sequence[str] = (), *, now: Millis | None = None) -> int:
+    async def trim(
+        self, queues: Sequence[str] = (), *, spare_ms: Millis = 0, now: Millis | None = None
+    ) -> int:
         """Remove what is kept for too long; see the protocol."""
         site = await self._site()
         names = queues or await read.queues(site.server)
-        gone, damaged = await consume.trim(site.server, names, now)
+        gone, damaged = await consume.trim(site.server, names, spare_ms, now)
         site.note_damaged(damaged, "is removed", "completed, failed, events, meta, toril:settings")
         return gone
 

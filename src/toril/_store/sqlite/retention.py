@@ -19,6 +19,8 @@ from .unit import QueueRow, Unit, keep_from_text, to_json
 
 MAX_STEP = 250
 FOREVER = 2**53 - 1
+# A queue that is in use keeps as many, whatever its bound: results of unkept jobs are read there.
+LEAST_EVENTS = 1_000
 METRIC_MINUTES = 14 * 24 * 60
 
 
@@ -75,17 +77,17 @@ def _let_go(unit: Unit, state: State, keys: str, now: Millis) -> int:
     return removal.delete_text(unit, keys)
 
 
-def trim(unit: Unit, names: Sequence[str], now: Millis) -> int:
+def trim(unit: Unit, names: Sequence[str], now: Millis, spare_ms: Millis) -> int:
     """Carry out the verb trim for these queues, or for all."""
     gone = removal.let_go(unit, unit.value("finish.expired", (now, MAX_STEP)), now)
     for name in names or unit.rows("queue.all"):
         queue = unit.find_queue(str(name))
         if queue is not None:
-            gone += _trim_queue(unit, queue, now)
+            gone += _trim_queue(unit, queue, now, spare_ms)
     return gone
 
 
-def _trim_queue(unit: Unit, queue: QueueRow, now: Millis) -> int:
+def _trim_queue(unit: Unit, queue: QueueRow, now: Millis, spare_ms: Millis) -> int:
     gone = 0
     for state in (State.COMPLETED, State.FAILED):
         keep = queue_keep(queue, state)
@@ -97,5 +99,8 @@ def _trim_queue(unit: Unit, queue: QueueRow, now: Millis) -> int:
             gone += _let_go(unit, state, over, now)
         minute = now // 60_000 - METRIC_MINUTES
         unit.run("queue.trim_metrics", (queue.key, state, minute))
-    unit.run("queue.trim_events", (queue.key, queue.events - queue.events_limit, 1_000))
+    newest = unit.value("queue.emitted", (queue.key,))
+    busy = newest is not None and now - newest < spare_ms
+    most = max(queue.events_limit, LEAST_EVENTS) if busy else queue.events_limit
+    unit.run("queue.trim_events", (queue.key, queue.events - most, 1_000))
     return gone + unit.db.changes()

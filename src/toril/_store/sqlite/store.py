@@ -244,10 +244,12 @@ class SQLiteStore:
             engine.note_taken_back(await engine.write(engine.bury, gone))
         return [*engine.tell_taken_back(queues), *found]
 
-    async def trim(self, queues: Sequence[str] = (), *, now: Millis | None = None) -> int:
+    async def trim(
+        self, queues: Sequence[str] = (), *, spare_ms: Millis = 0, now: Millis | None = None
+    ) -> int:
         """Remove what is kept for too long; see the protocol."""
         return await self._open_engine().write(
-            lambda unit, names: retention.trim(unit, names, _now(unit, now)),
+            lambda unit, names: retention.trim(unit, names, _now(unit, now), spare_ms),
             tuple(queues),
             durable=False,
         )

@@ -1,7 +1,7 @@
 -- Remove finished jobs that are over their queue's bounds, and old events.
 --
 -- keys   queue...
--- args   caller number now
+-- args   caller number now spare
 -- each   look: queue
 -- use    apart clock event keep once wake
 -- wire   W-104 W-105
@@ -9,10 +9,21 @@
 local EVENTS_A_CALL = 1000
 local WRITTEN = { "completed", "failed", "events", "meta", "settings" }
 
--- Cut a stream at its bound, not about there; one that is far over it is cut roughly first.
-local function cut(q)
-  local limit = call("HGET", q.meta, "opts.maxLenEvents")
-  local over = limit and call("XLEN", q.events) - limit or 0
+-- Say whether a queue emitted an event so lately that somebody may not have read it yet.
+local function busy(q, now)
+  local newest = call("XREVRANGE", q.events, "+", "-", "COUNT", 1)[1]
+  return newest and now - newest[1]:match("^%d+") < tonumber(arg.spare)
+end
+
+-- Cut a stream at its bound, not about there; one that is far over it is cut roughly.
+local function cut(q, now)
+  local limit = tonumber(call("HGET", q.meta, "opts.maxLenEvents"))
+  if not limit or call("EXISTS", q.events) == 0 then
+    return
+  end
+  limit = busy(q, now) and math.max(limit, event.LEAST) or limit
+  call("XTRIM", q.events, "MAXLEN", "~", limit)
+  local over = call("XLEN", q.events) - limit
   if over > 0 and over <= EVENTS_A_CALL then
     call("XTRIM", q.events, "MAXLEN", limit)
   end
@@ -30,7 +41,7 @@ local function main()
   wake.all()
   event.trim()
   for i = 1, #sound do
-    cut(sound[i])
+    cut(sound[i], now)
   end
   return { gone, damaged }
 end

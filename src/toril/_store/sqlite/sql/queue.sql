@@ -39,6 +39,9 @@ WHERE key = ?1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE queue = ?1);
 INSERT INTO obliterated (key, events) VALUES (1, ?1)
 ON CONFLICT (key) DO UPDATE SET events = max(events, excluded.events);
 
+-- queue.emitted: When a queue's newest event that is kept was emitted.
+SELECT at_ms FROM events WHERE queue = ?1 ORDER BY last DESC LIMIT 1;
+
 -- queue.trim_events: Drop runs of events that end before a number.
 DELETE FROM events
 WHERE queue = ?1 AND last IN (

@@ -5,6 +5,8 @@
 local event = {}
 
 local DEFAULT_LIMIT = "10000"
+-- A queue that is in use keeps as many, whatever its bound: results of unkept jobs are read here.
+event.LEAST = 1000
 
 -- Append one event: its kind, then names and values.
 function event.emit(q, kind, ...)
@@ -21,7 +23,7 @@ function event.trim()
         limit = DEFAULT_LIMIT
         call("HSET", q.meta, "opts.maxLenEvents", limit)
       end
-      call("XTRIM", q.events, "MAXLEN", "~", limit)
+      call("XTRIM", q.events, "MAXLEN", "~", math.max(limit, event.LEAST))
     end
   end
 end
