@@ -14,6 +14,8 @@ from toril.events import Event
 from .context import Context
 from .feed import Find, Follower
 
+After = str | Mapping[str, str] | None
+
 
 class Events:
     """Iterate over the events of one or several queues, oldest first, without end.
@@ -33,7 +35,7 @@ class Events:
         self,
         context: Context,
         queues: Sequence[str],
-        after: str | Mapping[str, str] | None = None,
+        after: After = None,
         *,
         find: Find | None = None,
         job_id: str | None = None,

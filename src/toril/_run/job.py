@@ -7,7 +7,7 @@ making one must cost next to nothing: everything else is worked out when it is a
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -25,7 +25,7 @@ from toril.events import JobEvent, Removed
 from .cancelling import cancel
 from .children import ChildrenView, Dependencies, read_children
 from .context import Context
-from .events import Events
+from .events import After, Events
 from .payload import encode
 from .portal import run
 
@@ -466,18 +466,16 @@ async def find_job(context: Context, ref: Ref) -> Job[Any] | None:
 
 
 def listen(
-    context: Context,
-    queues: Sequence[str],
-    after: str | Mapping[str, str] | None,
-    *,
-    job_id: str | None = None,
+    context: Context, queues: Sequence[str], after: After, *, job_id: str | None = None
 ) -> Events:
     """Make what reads the events of these queues, or of one job, each able to find its job."""
-
-    async def find(event: JobEvent) -> Job[Any] | None:
-        return await find_job(context, Ref(event.queue, event.job_id))
-
-    return Events(context, queues, after, find=find, job_id=job_id)
+    return Events(
+        context,
+        queues,
+        after,
+        find=lambda event: find_job(context, Ref(event.queue, event.job_id)),
+        job_id=job_id,
+    )
 
 
 class _Sent(Generic[U]):
