@@ -5,9 +5,8 @@ making one must cost next to nothing: everything else is worked out when it is a
 """
 
 import asyncio
-import concurrent.futures
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -28,6 +27,7 @@ from .context import Context
 from .events import After, Events
 from .payload import encode
 from .portal import run
+from .sent import Sent
 
 R = TypeVar("R")
 U = TypeVar("U")
@@ -413,7 +413,7 @@ class Job(Generic[R]):
                 f"nothing can be reported for job {self.id!r} from a thread without an event "
                 "loop, unless it is the job's own handler: use toril.sync.run(...)"
             )
-        sent = _Sent[U]()
+        sent = Sent[U]()
         loop.call_soon_threadsafe(lambda: sent.follow(self._track(send())))
         return sent
 
@@ -476,26 +476,3 @@ def listen(
         find=lambda event: find_job(context, Ref(event.queue, event.job_id)),
         job_id=job_id,
     )
-
-
-class _Sent(Generic[U]):
-    """Hold in a thread what will be known on the loop; whoever has a loop may await it."""
-
-    __slots__ = ("_future",)
-
-    def __init__(self) -> None:
-        self._future: concurrent.futures.Future[U] = concurrent.futures.Future()
-
-    def follow(self, future: "asyncio.Future[U]") -> None:
-        future.add_done_callback(self._copy)
-
-    def _copy(self, done: "asyncio.Future[U]") -> None:
-        if done.cancelled():
-            self._future.cancel()
-        elif (error := done.exception()) is not None:
-            self._future.set_exception(error)
-        else:
-            self._future.set_result(done.result())
-
-    def __await__(self) -> Generator[Any, None, U]:
-        return asyncio.wrap_future(self._future).__await__()
