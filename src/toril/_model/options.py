@@ -159,12 +159,15 @@ class JobOptions:
              time before the first one; both count from when the job was added. on_crash: what
              becomes of it when its worker dies: it runs again, or fails at once. durable: who
              must have the job before its add is acknowledged; a wish about the add, not stored.
-    Units    *_ms in ms; created_ms is a time. attempts counts all tries, the first included.
+             at_ms: the moment before which it does not start, by the store's clock; delay_ms is
+             0 then.
+    Units    *_ms in ms; created_ms and at_ms are times. attempts counts all tries, the first included.
     """
 
     attempts: int = 1
     backoff: Backoff | None = None
     delay_ms: Millis = 0
+    at_ms: Millis | None = None
     priority: int = 0
     lifo: bool = False
     timeout_ms: Millis | None = None
@@ -268,7 +271,11 @@ def _attempts(given: Options) -> dict[str, Any]:
 def _times(given: Options) -> dict[str, Any]:
     made: dict[str, Any] = {}
     if "delay" in given:
-        made["delay_ms"] = delay_ms(given["delay"])
+        made |= {"delay_ms": delay_ms(given["delay"]), "at_ms": None}
+    if "at" in given:
+        if "delay" in given:
+            raise ConfigError("delay and at were both given", field="at", hint="give one of them")
+        made |= {"delay_ms": 0, "at_ms": at_ms(given["at"], field="at")}
     limits = {name: given[name] for name in _LIMITS if name in given}  # type: ignore[literal-required]
     for name, limit in limits.items():
         made[f"{name}_ms"] = None if limit is None else to_ms(limit, field=name) or None
@@ -298,7 +305,7 @@ NAMES = frozenset(Options.__annotations__)
 
 
 def merge(base: JobOptions, given: Options, *, now: Millis | None = None) -> JobOptions:
-    """Lay the options that a user gave over `base`; `now` is needed for `at` only.
+    """Lay the options that a user gave over `base`; `now` serves to check `at` only.
 
     Raises   ConfigError: an unknown name, a bad value, or two that exclude each other.
     """
@@ -313,27 +320,37 @@ def merge(base: JobOptions, given: Options, *, now: Millis | None = None) -> Job
         made["backoff"] = _read_backoff(given["backoff"])
     if "dedup" in given:
         made["dedup"] = _read_dedup(given["dedup"])
-    if "at" in given:
-        if "delay" in given:
-            raise ConfigError("delay and at were both given", field="at", hint="give one of them")
-        made["delay_ms"] = max(at_ms(given["at"], field="at") - (now or 0), 0)
     merged = replace(base, **made)
-    check_limits(merged)
+    check_limits(merged, now)
     return merged
 
 
-def check_limits(options: JobOptions) -> None:
+def due(options: JobOptions, created: Millis, now: Millis) -> Millis | None:
+    """Return when a job may start that is added now; None: at once.
+
+    Shape    created: from when its delay counts.
+    """
+    if options.at_ms is not None:
+        return options.at_ms if options.at_ms > now else None
+    return created + options.delay_ms if options.delay_ms else None
+
+
+def check_limits(options: JobOptions, now: Millis | None = None) -> None:
     """Check that the time limits leave room for one another.
 
     Raises   ConfigError: names the two that do not.
     """
     check_soft(options.soft_timeout_ms, options.timeout_ms)
+    created = options.created_ms if options.created_ms is not None else now
+    wait = options.delay_ms
+    if options.at_ms is not None and created is not None:
+        wait = options.at_ms - created
     for name in ("expires", "deadline"):
         limit: Millis | None = getattr(options, f"{name}_ms")
-        if limit is not None and options.delay_ms >= limit:
+        if limit is not None and wait >= limit:
             raise ConfigError(
                 f"{name}={describe(limit)!r} is over before the delay of "
-                f"{describe(options.delay_ms)}: the job would never run",
+                f"{describe(wait)}: the job would never run",
                 field=name,
                 value=limit,
                 hint=f"both count from when the job is added; make {name} the longer one",
@@ -432,6 +449,8 @@ def to_text(options: JobOptions) -> str:
         made[_FLAGS[options.parent_on_fail]] = True
     limits: dict[str, object] = {name: getattr(options, f"{name}_ms") for name in _LIMITS}
     own = {name: limit for name, limit in limits.items() if limit is not None}
+    if options.at_ms is not None:
+        own["at"] = options.at_ms
     if options.on_crash != "retry":
         own["on_crash"] = options.on_crash
     if own:
@@ -459,7 +478,8 @@ def from_text(text: str) -> JobOptions:
     return JobOptions(
         attempts=max(int(raw.get("attempts") or 1), 1),
         backoff=None if backoff is None else from_wire(backoff),
-        delay_ms=int(raw.get("delay") or 0),
+        delay_ms=0 if own.get("at") else int(raw.get("delay") or 0),
+        at_ms=own.get("at"),
         priority=int(raw.get("priority") or 0),
         lifo=bool(raw.get("lifo")),
         timeout_ms=own.get("timeout"),

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from toril._model.backoff import Backoff
-from toril._model.options import JobOptions, Options, merge, to_text
+from toril._model.options import JobOptions, Options, due, merge, to_text
 from toril._model.record import NewJob, Record, check_queue_name, is_durable
 from toril._model.report import SettingsPatch
 from toril._model.states import State
@@ -87,7 +87,7 @@ class Adder:
             found = declared.merged.get(key)
         except TypeError:
             return _merged(declared.defaults, node)
-        if found is None or "at" in node.options:
+        if found is None:
             found = _merged(declared.defaults, node)
             if len(declared.merged) >= _MERGED:
                 declared.merged.clear()
@@ -212,9 +212,12 @@ def _merged(defaults: JobOptions, node: Node) -> JobOptions:
 
 def _record(new: NewJob, added: Added) -> Record:
     options = new.options
+    now = now_ms()
+    created = now if options.created_ms is None else options.created_ms
+    due_ms = due(options, created, now)
     if new.expects_children:
         state = State.WAITING_CHILDREN
-    elif options.delay_ms:
+    elif due_ms is not None:
         state = State.DELAYED
     else:
         state = State.PRIORITIZED if options.priority else State.WAITING
@@ -226,9 +229,9 @@ def _record(new: NewJob, added: Added) -> Record:
         data=new.data,
         opts=to_text(options),
         state=state,
-        created_ms=options.created_ms or now_ms(),
+        created_ms=created,
         priority=options.priority,
-        delay_ms=options.delay_ms,
+        delay_ms=0 if due_ms is None else max(due_ms - created, 0),
         parent_queue=parent.queue if parent else None,
         parent_id=parent.id if parent else None,
     )

@@ -188,7 +188,7 @@ def _anew(found: Found) -> NewJob:
         queue=original.queue,
         name=original.name,
         data=bytes(original.data).decode(),
-        options=replace(options, delay_ms=0, dedup=None, created_ms=None),
+        options=replace(options, delay_ms=0, at_ms=None, dedup=None, created_ms=None),
         # A number is the queue's to give, and a schedule's id stands for one of its runs.
         id=None if original.id.isdigit() or ":" in original.id else original.id,
     )

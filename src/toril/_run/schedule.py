@@ -4,7 +4,7 @@ Never here: when a rule runs (`_model.schedule`), and advancing one that has run
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypedDict, Unpack, cast
 
@@ -50,6 +50,7 @@ class ScheduleOptions(RuleOptions, Options, total=False):
 
 
 _RULE = frozenset(RuleOptions.__annotations__)
+_OWN_TO_RUNS: dict[str, Any] = {"delay_ms": 0, "at_ms": None, "created_ms": None}
 _JOB = frozenset({"task", "args", "queue", "name", "data"})
 
 
@@ -106,6 +107,15 @@ class Schedules:
                 value=options.get("durable"),
                 hint="the store makes the runs of a schedule by itself: leave durable out",
             )
+        for name in ("at", "delay", "created_at"):
+            if name in options:
+                raise ConfigError(
+                    f"schedule {schedule_id!r}: {name}={options.get(name)!r} has no effect: its rule "
+                    "says when its runs start",
+                    field=name,
+                    value=options.get(name),
+                    hint=f"leave {name} out; start=, end= and offset= move the runs",
+                )
         schedule = Schedule(id=schedule_id, rule=_rule(options), node=_node(schedule_id, options))
         self._adder.options(schedule.node)
         return schedule
@@ -136,7 +146,8 @@ class Schedules:
             name=node.name,
             rule=schedule.rule,
             data=node.data,
-            opts=to_text(self._adder.options(node)),
+            # A task's own delay is about adding it by hand.
+            opts=to_text(replace(self._adder.options(node), **_OWN_TO_RUNS)),
             next_ms=next_run(schedule.rule, now=now_ms()),
         )
         return await self._adder.context.store.put_schedule(draft)

@@ -4,6 +4,7 @@ Jobs that have nothing special go a short way: flat rows, and one number for a r
 here: which groups go into which call.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -146,6 +147,7 @@ class Call:
             self._opts(job),
             options.created_ms,
             options.delay_ms,
+            options.at_ms,
             options.priority,
             "1" if options.lifo else "",
             "1" if job.expects_children else "",
@@ -158,6 +160,11 @@ class Call:
     def _opts(self, job: NewJob) -> str:
         """Write options as BullMQ does: with an id that was chosen, and with the parent."""
         text = to_text(job.options)
+        at, created = job.options.at_ms, job.options.created_ms
+        if at is not None:
+            # What BullMQ's tools show; the script works out the delay that counts.
+            wait = max(at - (time.time_ns() // 1_000_000 if created is None else created), 0)
+            text = f'{text[:-1]},"delay":{wait}}}'
         if job.id is not None and not _is_uuid(job.id):
             text = f'{text[:-1]},"jobId":{_json(job.id).decode()}}}'
         if job.parent is not None:
@@ -220,6 +227,7 @@ class Call:
 def _is_plain(options: JobOptions) -> bool:
     return not (
         options.delay_ms
+        or options.at_ms is not None
         or options.priority
         or options.lifo
         or options.dedup is not None

@@ -202,7 +202,8 @@ def _job(numbers: Mapping[str, int], record: Record) -> tuple[Any, ...]:
 def _fields(prefix: str, parcel: Parcel, origin: str) -> dict[str, Any]:
     """Give the hash of a job as it is to stand; None is left out."""
     record, parent = parcel.record, parcel.record.parent
-    policy = from_text(record.opts).parent_on_fail
+    options = from_text(record.opts)
+    policy = options.parent_on_fail
     finished = record.state in (State.COMPLETED, State.FAILED)
     fields: dict[str, Any] = {
         "name": record.name,
@@ -226,6 +227,7 @@ def _fields(prefix: str, parcel: Parcel, origin: str) -> dict[str, Any]:
         "processedOn": record.started_ms,
         "finishedOn": record.finished_ms if finished else None,
         "pb": record.worker,
+        "toril:at": options.at_ms,
         "toril:unknown": record.unknown or None,
         "toril:letter": record.letter,
         "toril:cancel": record.cancelled,

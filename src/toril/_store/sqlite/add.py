@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from toril._model.options import Dedup, JobOptions, from_text, to_text
+from toril._model.options import Dedup, JobOptions, due, from_text, to_text
 from toril._model.record import NewJob, Ref
 from toril._model.states import State
 from toril._model.times import Millis
@@ -51,6 +51,7 @@ def _is_plain(job: NewJob) -> bool:
         and not job.expects_children
         and job.schedule is None
         and not options.delay_ms
+        and options.at_ms is None
         and not options.priority
         and not options.lifo
         and options.dedup is None
@@ -218,12 +219,13 @@ class _Adding:
         created = self.now if options.created_ms is None else options.created_ms
         parent = self.known[job.parent] if job.parent else None
         self.key += 1
-        state, due = self._start(queue, job, created)
+        state, due_ms = self._start(queue, job, created)
+        delay = 0 if due_ms is None else max(due_ms - created, 0)
         front = options.lifo and state is State.WAITING
         row: list[Any] = [self.key, queue.key, id, job.name, job.data, to_text(options), state]
         row += [options.priority if state is State.PRIORITIZED else 0]
         row += [queue.front() if front else queue.take_positions(1)]
-        row += [options.priority, options.delay_ms, created, due]
+        row += [options.priority, delay or options.delay_ms, created, due_ms]
         row += [parent.key, parent.queue, parent.id] if parent else [None, None, None]
         dedup = options.dedup.key if options.dedup else None
         row += [options.parent_on_fail, int(job.expects_children), job.schedule, dedup]
@@ -239,27 +241,27 @@ class _Adding:
         )
         if parent:
             self.links.append([parent.key, job.queue, id, job.name, "pending", None])
-        self._announce(queue, job, id, state, due)
+        self._announce(queue, job, id, state, due_ms)
 
     def _start(self, queue: QueueRow, job: NewJob, created: Millis) -> tuple[State, Millis | None]:
         options: JobOptions = job.options
         if job.expects_children:
             return State.WAITING_CHILDREN, None
-        if options.delay_ms:
-            due = created + options.delay_ms
-            queue.next_due = due if queue.next_due is None else min(queue.next_due, due)
-            return State.DELAYED, due
+        due_ms = due(options, created, self.now)
+        if due_ms is not None:
+            queue.next_due = due_ms if queue.next_due is None else min(queue.next_due, due_ms)
+            return State.DELAYED, due_ms
         return (State.PRIORITIZED if options.priority else State.WAITING), None
 
     def _announce(
-        self, queue: QueueRow, job: NewJob, id: str, state: State, due: Millis | None
+        self, queue: QueueRow, job: NewJob, id: str, state: State, due_ms: Millis | None
     ) -> None:
         queue.emit(self.now, {"kind": "added", "job_id": id, "name": job.name})
         match state:
             case State.WAITING_CHILDREN:
                 queue.emit(self.now, {"kind": "waiting-children", "job_id": id})
             case State.DELAYED:
-                queue.emit(self.now, {"kind": "delayed", "job_id": id, "due_ms": due})
+                queue.emit(self.now, {"kind": "delayed", "job_id": id, "due_ms": due_ms})
                 self.unit.look.add(queue.name)
             case _:
                 queue.emit(self.now, {"kind": "waiting", "job_id": id})
@@ -354,9 +356,9 @@ class _Adding:
     def _reschedule(self, queue: QueueRow, job: NewJob, holder: tuple[int, str]) -> None:
         options = job.options
         created = self.now if options.created_ms is None else options.created_ms
-        due = created + options.delay_ms
-        delay_job(self.unit, queue, (holder[0], holder[1], options.delay_ms), due)
-        queue.emit(self.now, {"kind": "delayed", "job_id": holder[1], "due_ms": due})
+        until = due(options, created, self.now) or created
+        delay_job(self.unit, queue, (holder[0], holder[1], max(until - created, 0)), until)
+        queue.emit(self.now, {"kind": "delayed", "job_id": holder[1], "due_ms": until})
 
 
 def kept_text(job: NewJob, id: str | None) -> str:

@@ -21,7 +21,7 @@ def complete_children(unit: Unit, rows: Sequence[Sequence[Any]], now: Millis) ->
 
 def release_settled(unit: Unit, parents: Sequence[int], now: Millis) -> None:
     """Release those of these parents that wait for children and have none pending."""
-    found = unit.rows("finish.settled_parents", (str(list(parents)),))
+    found = unit.rows("finish.settled_parents", (str(list(parents)), now))
     for key, name, id, priority, delay in found:
         release(unit, (key, name, id, priority, delay), now)
 
@@ -69,7 +69,7 @@ def _fail_parent(unit: Unit, parent: int, queue: str, id: str, reason: str, now:
     """Let the parent fail at its next claim, which comes at once when it was waiting."""
     text = f"child {queue}:{id} failed: {reason}"
     unit.run("finish.defer_failure", (parent, text))
-    row = unit.value("finish.parent", (parent,))
+    row = unit.value("finish.parent", (parent, now))
     if row is None:
         return
     key, name, own_id, priority, _, state = row
@@ -80,7 +80,7 @@ def _fail_parent(unit: Unit, parent: int, queue: str, id: str, reason: str, now:
 
 
 def _release_now(unit: Unit, parent: int, now: Millis) -> None:
-    row = unit.value("finish.parent", (parent,))
+    row = unit.value("finish.parent", (parent, now))
     if row is not None and row[5] == State.WAITING_CHILDREN:
         release(unit, tuple(row[:5]), now)
 

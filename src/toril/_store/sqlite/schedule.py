@@ -118,7 +118,9 @@ def _arm(unit: Unit, queue: QueueRow, info: ScheduleInfo, now: Millis) -> Schedu
     at = within(info.rule, info.next_ms, info.count)
     if at is None:
         return _keep(unit, queue, replace(info, next_ms=None))
-    options = replace(from_text(info.opts), delay_ms=max(at - now, 0), created_ms=now, dedup=None)
+    options = replace(
+        from_text(info.opts), at_ms=None, delay_ms=max(at - now, 0), created_ms=now, dedup=None
+    )
     job = NewJob(
         queue=info.queue,
         name=info.name,

@@ -424,7 +424,7 @@ def _ready_soon(groups: Sequence[Sequence[NewJob]]) -> frozenset[str]:
         job.queue
         for group in groups
         for job in group
-        if not (job.expects_children or job.options.delay_ms)
+        if not (job.expects_children or job.options.delay_ms or job.options.at_ms)
     )
 
 

@@ -8,7 +8,7 @@
 -- args   caller number now
 -- each   step: kind queue count
 -- each   plain: name data opts
--- each   job: queue id name data opts timestamp delay priority front waits parent link rjk deid mode ttl
+-- each   job: queue id name data opts timestamp delay at priority front waits parent link rjk deid mode ttl
 -- each   hold: parent own
 -- each   free: parent
 -- use    adding clock enqueue event holding once opening wake

@@ -91,7 +91,11 @@ WHERE
     AND children.id = again.value ->> 2;
 
 -- finish.settled_parents: Of these jobs, those that wait for children and have none pending.
-SELECT json_group_array(json_array(jobs.key, queues.name, jobs.id, jobs.priority, jobs.delay_ms))
+-- A moment that was named is a delay from now; one that is past is none.
+SELECT json_group_array(json_array(
+    jobs.key, queues.name, jobs.id, jobs.priority,
+    coalesce(max(iif(json_valid(jobs.opts), jobs.opts ->> '$.toril.at', NULL) - ?2, 0), jobs.delay_ms)
+))
 FROM json_each(?1) AS asked
 JOIN jobs ON jobs.key = asked.value
 JOIN queues ON queues.key = jobs.queue
@@ -102,7 +106,10 @@ WHERE
     );
 
 -- finish.parent: A parent as its children's failure has to know it.
-SELECT jobs.key, queues.name, jobs.id, jobs.priority, jobs.delay_ms, jobs.state
+SELECT
+    jobs.key, queues.name, jobs.id, jobs.priority,
+    coalesce(max(iif(json_valid(jobs.opts), jobs.opts ->> '$.toril.at', NULL) - ?2, 0), jobs.delay_ms),
+    jobs.state
 FROM jobs
 JOIN queues ON queues.key = jobs.queue
 WHERE jobs.key = ?1;

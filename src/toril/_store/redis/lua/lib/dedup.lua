@@ -49,6 +49,7 @@ local function store(q, deid, id, kept, now)
   enqueue.store(q, id, {
     id = id, name = kept[1], data = kept[2], opts = kept[3], rjk = kept[7], deid = deid,
     delay = number(options.delay), priority = number(options.priority),
+    at = type(options.toril) == "table" and tonumber(options.toril.at) or "",
     front = options.lifo == true and "1" or "",
     parent = parent and kept[5] or "", link = kept[6], known = parent,
   }, now)

@@ -3,7 +3,7 @@
 -- A job's `mode` names what its options say: extend replace reschedule keep-last. Its `ttl` is ""
 -- where the key is held until the job has finished.
 --
--- use    dedup event job place
+-- use    dedup enqueue event job place
 -- emits  deduplicated delayed removed
 -- wire   W-81 W-82 W-83 W-84 W-85
 local duplicate = {}
@@ -57,8 +57,9 @@ local function reschedule(q, new, holder, now)
   if not call("ZSCORE", q.delayed, holder) then
     return
   end
-  local delay = tonumber(new.delay) or 0
-  local due = (tonumber(new.timestamp) or now) + delay
+  local created = tonumber(new.timestamp) or now
+  local due, delay = enqueue.due(new, created, now)
+  due = due or created
   call("HSET", q.base .. holder, "delay", delay)
   place.delay(q, holder, due)
   event.emit(q, "delayed", "jobId", holder, "delay", due)

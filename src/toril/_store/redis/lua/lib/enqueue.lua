@@ -1,6 +1,7 @@
 -- Store a job and put it in its place.
 --
--- A job is a table of texts; "" and nil mean absent: id name data opts timestamp delay priority,
+-- A job is a table of texts; "" and nil mean absent: id name data opts timestamp delay, at (the
+-- moment before which it does not start, instead of a delay) priority,
 -- front (before the others), waits (for its children), parent (its key) and link (what the
 -- child says of it), known (the parent may have had a child with this id), rjk (its schedule),
 -- deid (its dedup key).
@@ -10,7 +11,7 @@
 -- wire   W-20 W-27 W-44 W-73
 local enqueue = {}
 
-local OPTIONAL = { "rjk", "rjk", "deid", "deid" }
+local OPTIONAL = { "rjk", "rjk", "deid", "deid", "at", "toril:at" }
 
 local function given(value)
   return value ~= "" and value or nil
@@ -22,10 +23,23 @@ function enqueue.number(q, id)
   return given(id) or tostring(number)
 end
 
+-- Give when a job is due, or nil if it may start at once; and its delay, as BullMQ counts it.
+function enqueue.due(job, created, now)
+  local at, delay = tonumber(given(job.at)), tonumber(given(job.delay)) or 0
+  if not at then
+    return delay > 0 and created + delay or nil, delay
+  end
+  delay = math.max(at - created, 0)
+  if at <= now then
+    return nil, given(job.waits) and delay or 0
+  end
+  return at, delay
+end
+
 -- Write the hash of a job.
-local function write(q, id, job, created)
+local function write(q, id, job, created, delay)
   local row = { "name", job.name, "data", given(job.data) or "{}", "opts", given(job.opts) or "{}",
-    "timestamp", created, "delay", given(job.delay) or 0, "priority", given(job.priority) or 0 }
+    "timestamp", created, "delay", delay, "priority", given(job.priority) or 0 }
   if given(job.parent) then
     -- The place among its siblings, to list them in the order in which they were added.
     local nth = call("HINCRBY", job.parent, "toril:kids", 1)
@@ -57,17 +71,17 @@ end
 -- Store a job whose id is free, and put it where its options say.
 function enqueue.store(q, id, job, now)
   local created = tonumber(given(job.timestamp)) or now
-  local delay = tonumber(given(job.delay)) or 0
+  local due, delay = enqueue.due(job, created, now)
   local priority = tonumber(given(job.priority)) or 0
   opening.open(q)
-  write(q, id, job, created)
+  write(q, id, job, created, string.format("%.0f", delay))
   event.emit(q, "added", "jobId", id, "name", job.name)
   if given(job.waits) then
     call("ZADD", q.waiting_children, created, id)
     event.emit(q, "waiting-children", "jobId", id)
-  elseif delay > 0 then
-    place.delay(q, id, created + delay)
-    event.emit(q, "delayed", "jobId", id, "delay", created + delay)
+  elseif due then
+    place.delay(q, id, due)
+    event.emit(q, "delayed", "jobId", id, "delay", due)
   else
     place.ready(q, id, priority, priority == 0 and given(job.front))
     event.emit(q, "waiting", "jobId", id)

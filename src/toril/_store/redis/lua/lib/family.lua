@@ -7,8 +7,9 @@ local family = {}
 
 -- Put a parent where its options say: it may run. It stands nowhere at this moment.
 local function release(q, id, now)
-  local fields = call("HMGET", q.base .. id, "priority", "delay")
-  local delay = tonumber(fields[2]) or 0
+  local fields = call("HMGET", q.base .. id, "priority", "delay", "toril:at")
+  local at, delay = tonumber(fields[3]), tonumber(fields[2]) or 0
+  delay = at and math.max(at - now, 0) or delay
   if delay > 0 then
     place.delay(q, id, now + delay)
     event.emit(q, "delayed", "jobId", id, "delay", now + delay)
@@ -56,6 +57,10 @@ local function fail_parent(parent, child, now)
     call("HSETNX", parent, "defa", "child " .. child .. " failed")
   end
   if waits then
+    -- It fails now, not at the moment that was named for it.
+    if call("HDEL", parent, "toril:at") == 1 then
+      call("HSET", parent, "delay", 0)
+    end
     release(q, id, now)
   end
 end
