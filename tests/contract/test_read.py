@@ -234,3 +234,22 @@ async def test_metrics_begin_where_asked(kit: Kit) -> None:
 
 async def test_a_queue_in_which_nothing_finished_has_none(kit: Kit) -> None:
     assert await kit.store.metrics("nowhere", "completed") == Metrics(kind="completed")
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+async def test_ids_are_listed_as_the_jobs_are(kit: Kit, newest_first: bool) -> None:
+    for state in State:
+        for _ in range(3):
+            await kit.make(state)
+    query = Query(queue=QUEUE, limit=4, newest_first=newest_first)
+
+    for states in ((), (State.WAITING, State.PRIORITIZED), (State.DELAYED, State.FAILED)):
+        offset = 0
+        more = True
+        while more:
+            asked = dataclasses.replace(query, states=states, offset=offset)
+            jobs = await kit.store.find(asked)
+            page = await kit.store.find(dataclasses.replace(asked, ids_only=True))
+            assert page.ids == tuple(job.id for job in jobs.jobs)
+            assert (page.jobs, page.more) == ((), jobs.more)
+            offset, more = offset + 4, page.more

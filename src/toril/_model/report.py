@@ -143,6 +143,7 @@ class Query:
     """Which jobs to list: in these states, oldest or newest first, one page.
 
     Shape    dedup: only the job that holds this dedup key. name: only jobs of this name.
+             ids_only: the page has ids and no jobs, all as they stand at one moment.
     """
 
     queue: str
@@ -152,14 +153,21 @@ class Query:
     offset: int = 0
     limit: int = 50
     newest_first: bool = False
+    ids_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One page of a listing; `more` says that another one follows."""
+    """One page of a listing; `more` says that another one follows.
+
+    Shape    ids: where only ids were asked for. others: those whose jobs have another name than
+             the one asked for; they are listed because the offset counts them.
+    """
 
     jobs: tuple[Record, ...] = ()
     more: bool = False
+    ids: tuple[str, ...] = ()
+    others: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

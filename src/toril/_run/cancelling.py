@@ -12,6 +12,7 @@ from toril._store.protocol import Store
 from toril.errors import ConfigError, TorilError, WrongState
 
 from .context import Context
+from .listing import walk
 
 AT_ONCE = 250
 PAGE = 1000
@@ -53,12 +54,11 @@ async def _end_below(store: Store, root: Ref, why: str) -> None:
 
 
 async def _open_children(store: Store, parent: Ref) -> list[Ref]:
-    found: list[Ref] = []
-    while True:
-        page = await store.children(parent, outcome="pending", offset=len(found), limit=PAGE)
-        found += [Ref(child.queue, child.id) for child in page.items]
-        if len(page.items) < PAGE:
-            return found
+    async def read(offset: int, size: int) -> list[Ref]:
+        page = await store.children(parent, outcome="pending", offset=offset, limit=size)
+        return [Ref(child.queue, child.id) for child in page.items]
+
+    return [ref async for page in walk(read, PAGE) for ref in page]
 
 
 async def _end(store: Store, refs: Sequence[Ref], why: str) -> dict[Ref, TorilError]:

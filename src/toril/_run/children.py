@@ -10,8 +10,10 @@ from typing import Any
 import msgspec
 
 from toril._model.record import Ref
-from toril._model.report import Child
+from toril._model.report import Child, Children
 from toril._store.protocol import Store
+
+from .listing import walk
 
 PAGE = 1000
 
@@ -87,16 +89,21 @@ class ChildrenView:
 
 async def read_children(store: Store, parent: Ref) -> ChildrenView:
     """Read all children of a job, page by page."""
-    items: list[Child] = []
-    while True:
-        page = await store.children(parent, offset=len(items), limit=PAGE)
-        items += page.items
-        if len(page.items) < PAGE:
-            break
+    items: dict[Ref, Child] = {}
+    page = Children()
+
+    async def read(offset: int, size: int) -> list[Ref]:
+        nonlocal page
+        page = await store.children(parent, offset=offset, limit=size)
+        items.update({Ref(child.queue, child.id): child for child in page.items})
+        return [Ref(child.queue, child.id) for child in page.items]
+
+    async for _ in walk(read, PAGE):
+        pass
     counts = Dependencies(
         pending=page.pending, completed=page.completed, failed=page.failed, ignored=page.ignored
     )
-    return ChildrenView(tuple(items), counts)
+    return ChildrenView(tuple(items.values()), counts)
 
 
 def _value(child: Child) -> Any:

@@ -30,6 +30,7 @@ from .draft import NO_DATA, EnqueueOptions, Node, split_id, write_data
 from .events import Events
 from .handlers import HandlerOptions, Registry, make_handler
 from .job import Job, find_job, listen
+from .listing import list_jobs
 from .portal import run
 from .replay import replay_all, replay_some
 from .schedule import Schedule, ScheduleOptions, Schedules
@@ -38,7 +39,6 @@ from .sweep import DEFAULT_HOW, How, Steered, Wanted, steer, sweep
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_NAME = "default"
-PAGE = 100
 
 
 class AddOptions(EnqueueOptions, total=False):
@@ -164,25 +164,17 @@ class Queue:
         limit: int | None = None,
         newest_first: bool = False,
     ) -> AsyncIterator[Job[Any]]:
-        """Iterate over jobs in these states, or in any; ready jobs as they would run."""
+        """Iterate over jobs in these states, or in any; ready jobs as they would run.
+
+        Each job is given once, as it is when its turn comes; one that was there at the start and
+        still is, is never passed over, whatever you or workers do to the others meanwhile.
+        """
         store = await self._context.ready()
-        states, offset = read_states(state), 0
-        while limit is None or offset < limit:
-            size = PAGE if limit is None else min(PAGE, limit - offset)
-            query = Query(
-                queue=self.name,
-                states=states,
-                name=name,
-                offset=offset,
-                limit=size,
-                newest_first=newest_first,
-            )
-            page = await store.find(query)
-            for record in page.jobs:
-                yield Job(self._context, record)
-            offset += len(page.jobs)
-            if not page.more or not page.jobs:
-                return
+        query = Query(
+            queue=self.name, states=read_states(state), name=name, newest_first=newest_first
+        )
+        async for record in list_jobs(store, query, limit):
+            yield Job(self._context, record)
 
     async def counts(self) -> Counts:
         """Count the jobs in each state; `ready` is waiting and prioritized together."""

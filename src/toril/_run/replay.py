@@ -18,6 +18,7 @@ from toril.errors import JobError, JobLocked, JobNotFound, TorilError, WrongStat
 
 from .context import Context
 from .job import Job
+from .listing import list_jobs
 
 CHUNK = 250
 
@@ -46,15 +47,16 @@ async def replay_all(context: Context, queue: str, limit: int | None) -> list[Jo
     """Run the jobs of the letters that wait, oldest first; those that run already are left out."""
     store = await context.ready()
     again: list[Ref] = []
-    passed = 0
+    letters = list_jobs(store, Query(queue=queue, states=READY), None)
     while limit is None or len(again) < limit:
         size = CHUNK if limit is None else min(CHUNK, limit - len(again))
-        page = await store.find(Query(queue=queue, states=READY, offset=passed, limit=size))
-        done = await _run_again(store, [_read(letter) for letter in page.jobs])
-        again += done.jobs
-        # Where letters are gone, the next page moves up.
-        passed += len(page.jobs) - done.removed
-        if not page.more:
+        some: list[Found] = []
+        async for letter in letters:
+            some.append(_read(letter))
+            if len(some) == size:
+                break
+        again += (await _run_again(store, some)).jobs
+        if len(some) < size:
             break
     return await _jobs(context, again)
 

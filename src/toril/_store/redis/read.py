@@ -127,6 +127,8 @@ async def find(server: Server, query: Query) -> Page:
     if query.dedup is not None:
         holder = await server.link.read("GET", f"{server.base(query.queue)}de:{query.dedup}")
         return Page(jobs=tuple(await _held(server, query.queue, holder)))
+    if query.ids_only:
+        return await _ids(server, query)
     jobs, left = await _listed(server, query)
     gone = await _gone_letters(server, jobs)
     found = [_without(record, gone) for record in jobs[: query.limit]]
@@ -152,6 +154,21 @@ def _listing(states: tuple[State, ...], *, newest_first: bool) -> list[str]:
             group = list(_PLACES[state])
         listed += [place for place in group[:: -1 if newest_first else 1] if place not in listed]
     return listed
+
+
+async def _ids(server: Server, query: Query) -> Page:
+    order = _listing(query.states or EVERY, newest_first=query.newest_first)
+    ids, others = await server.run(
+        "ids",
+        [query.queue],
+        {"list": [(place,) for place in order]},
+        name=query.name,
+        newest=int(query.newest_first),
+        offset=query.offset,
+        count=query.limit + 1,
+    )
+    named = frozenset(id for id, other in zip(ids, others, strict=True) if other)
+    return Page(ids=tuple(ids[: query.limit]), more=len(ids) > query.limit, others=named)
 
 
 async def _listed(server: Server, query: Query) -> tuple[list[Record], bool]:

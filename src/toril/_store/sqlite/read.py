@@ -83,12 +83,24 @@ def find(read: Reading, query: Query) -> Page:
         ids = [] if id is None else [id]
     else:
         ids = _ids(read, query)
+    if query.ids_only:
+        return Page(ids=tuple(ids[: query.limit]), more=len(ids) > query.limit)
     records = get(read, [Ref(query.queue, id) for id in ids[: query.limit]], tries=False)
     return Page(jobs=tuple(r for r in records if r is not None), more=len(ids) > query.limit)
 
 
 def _ids(read: Reading, query: Query) -> list[str]:
     """Page through states as if their lists stood one behind the other; one more than asked."""
+    if read.db.in_transaction:
+        return _ids_now(read, query)
+    read.value("read.begin")
+    try:
+        return _ids_now(read, query)
+    finally:
+        read.value("read.end")
+
+
+def _ids_now(read: Reading, query: Query) -> list[str]:
     wanted, skip = query.limit + 1, query.offset
     ids: list[str] = []
     for name, state in _listing(query.states or _EVERY, newest_first=query.newest_first):

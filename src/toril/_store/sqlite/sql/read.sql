@@ -1,3 +1,9 @@
+-- read.begin: See one moment from here on.
+BEGIN;
+
+-- read.end: See what comes after that moment again.
+COMMIT;
+
 -- read.original: What a dead letter says of its job.
 SELECT name, data, opts FROM jobs WHERE queue = ?1 AND id = ?2;
 
