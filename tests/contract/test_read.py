@@ -1,5 +1,9 @@
 """get, find, counts, queues, metrics: what can be seen of jobs."""
 
+import dataclasses
+
+import pytest
+
 from tests.contract.helpers import (
     MINUTE,
     QUEUE,

@@ -8,6 +8,7 @@ import pytest
 
 from toril import Job, Queue, State, Toril
 from toril._run import listing
+from toril._run.queue import AddOptions
 
 
 @pytest.fixture(autouse=True)
@@ -27,10 +28,11 @@ async def fill(app: Toril, queue: Queue, state: State, count: int) -> list[Job[A
         if state is State.ACTIVE:
             await asyncio.sleep(60)
 
-    options: dict[str, Any] = {
-        State.DELAYED: {"delay": "1h"},
-        State.PRIORITIZED: {"priority": 3},
-    }.get(state, {})
+    options = AddOptions()
+    if state is State.DELAYED:
+        options["delay"] = "1h"
+    if state is State.PRIORITIZED:
+        options["priority"] = 3
     if state is State.WAITING_CHILDREN:
         flows = [app.flow(queue.name, "p", children=[("kids", "k")]) for _ in range(count)]
         return [tree.job for tree in await app.add_flows(flows)]

@@ -159,8 +159,7 @@ class JobOptions:
              time before the first one; both count from when the job was added. on_crash: what
              becomes of it when its worker dies: it runs again, or fails at once. durable: who
              must have the job before its add is acknowledged; a wish about the add, not stored.
-             at_ms: the moment before which it does not start, by the store's clock; delay_ms is
-             0 then.
+             at_ms: when it may start, by the store's clock, instead of a delay.
     Units    *_ms in ms; created_ms and at_ms are times. attempts counts all tries, the first included.
     """
 
@@ -326,10 +325,7 @@ def merge(base: JobOptions, given: Options, *, now: Millis | None = None) -> Job
 
 
 def due(options: JobOptions, created: Millis, now: Millis) -> Millis | None:
-    """Return when a job may start that is added now; None: at once.
-
-    Shape    created: from when its delay counts.
-    """
+    """Return when a job may start whose delay counts from `created`; None: at once."""
     if options.at_ms is not None:
         return options.at_ms if options.at_ms > now else None
     return created + options.delay_ms if options.delay_ms else None
@@ -448,9 +444,8 @@ def to_text(options: JobOptions) -> str:
     if options.parent_on_fail in _FLAGS:
         made[_FLAGS[options.parent_on_fail]] = True
     limits: dict[str, object] = {name: getattr(options, f"{name}_ms") for name in _LIMITS}
+    limits["at"] = options.at_ms
     own = {name: limit for name, limit in limits.items() if limit is not None}
-    if options.at_ms is not None:
-        own["at"] = options.at_ms
     if options.on_crash != "retry":
         own["on_crash"] = options.on_crash
     if own:

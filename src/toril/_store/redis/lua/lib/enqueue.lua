@@ -1,8 +1,7 @@
 -- Store a job and put it in its place.
 --
--- A job is a table of texts; "" and nil mean absent: id name data opts timestamp delay, at (the
--- moment before which it does not start, instead of a delay) priority,
--- front (before the others), waits (for its children), parent (its key) and link (what the
+-- A job is a table of texts; "" and nil mean absent: id name data opts timestamp delay, at (when it
+-- may start, instead of a delay), priority, front (before the others), waits (for its children), parent (its key) and link (what the
 -- child says of it), known (the parent may have had a child with this id), rjk (its schedule),
 -- deid (its dedup key).
 --
