@@ -12,12 +12,10 @@ import errno
 import itertools
 import os
 import random
-import stat
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
@@ -44,55 +42,10 @@ MAX_CALLS = 64
 _NO_ROOM = frozenset(
     getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)
 )
-_NETWORK = frozenset(
-    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "vboxsf")
-)
 
 
-def network_file_system(path: Path, mounts: str | None = None) -> str | None:
-    """Name the network file system that `path` is on, or None; `mounts` as in /proc/mounts."""
-    if mounts is None:
-        try:
-            mounts = Path("/proc/self/mounts").read_text(encoding="utf-8")
-        except OSError:
-            return None
-    best, kind = "", None
-    target = str(path.absolute())
-    for line in mounts.splitlines():
-        _, point, fs, *_ = line.split(" ")
-        inside = target == point or target.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best):
-            best, kind = point, fs
-    return kind if kind in _NETWORK else None
-
-
-def prepare_file(path: Path) -> None:
-    """Create the file for its owner alone, or check the one that exists.
-
-    Raises   StoreUnavailable: no such folder, no permission, a network file system.
-    """
-    if not path.parent.is_dir():
-        raise StoreUnavailable(
-            f"cannot open {path}: the folder {path.parent} does not exist (create it first)"
-        )
-    kind = network_file_system(path)
-    if kind is not None:
-        raise StoreUnavailable(
-            f"cannot open {path}: it is on a network file system ({kind}), where SQLite's locks "
-            "do not hold; put it on a local disk"
-        )
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-    except OSError as error:
-        raise StoreUnavailable(f"cannot open {path}: {error.strerror} ({error.errno})") from error
-    try:
-        info = os.fstat(handle)
-        if not stat.S_ISREG(info.st_mode):
-            raise StoreUnavailable(f"cannot open {path}: it is not a file")
-        if info.st_size == 0 and hasattr(os, "fchmod"):
-            os.fchmod(handle, 0o600)
-    finally:
-        os.close(handle)
+class Stranded(StoreUnavailable):
+    """What was committed may be lost with its file; running it again could store it twice."""
 
 
 def translate(error: apsw.Error, where: str, number: int = 0) -> StoreError:
@@ -119,7 +72,7 @@ def translate(error: apsw.Error, where: str, number: int = 0) -> StoreError:
             return StoreUnavailable(f"{where} failed: {type(error).__name__}: {error}")
 
 
-class _Patience:
+class Patience:
     """Wait for the write lock in short random naps, so that no process is starved."""
 
     def __init__(self) -> None:
@@ -147,7 +100,7 @@ def connect(path: str, *, synchronous: str) -> Connection:
         # ten times what most of them do; there are no statistics that such a plan could use.
         opened.config(driver.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         db: Connection = opened
-        db.set_busy_handler(_Patience())
+        db.set_busy_handler(Patience())
         if path != ":memory:":
             _use_log(db)
         db.pragma("synchronous", synchronous)
@@ -166,7 +119,7 @@ def _use_log(db: Connection) -> None:
     Two who switch it at once could wait for each other for ever, so SQLite refuses one of them
     without asking how patient it is.
     """
-    patience = _Patience()
+    patience = Patience()
     for tries in itertools.count():
         try:
             db.pragma("journal_mode", "wal")
@@ -234,7 +187,10 @@ class Transaction:
 class Work(Protocol):
     """What a lane does around its calls."""
 
-    db: Connection
+    @property
+    def db(self) -> Connection:
+        """The connection that the calls use."""
+        ...
 
     def begin(self, *, durable: bool) -> Any:
         """Start a transaction and return what the calls act on."""
@@ -352,6 +308,11 @@ class Lane:
             for call in batch:
                 call.answer = call.run(unit, call.groups)
             work.commit(unit)
+        except Stranded as error:
+            work.rollback()
+            for call in batch:
+                call.answer = error
+            return True
         except Exception as error:
             work.rollback()
             for call in batch:

@@ -21,9 +21,10 @@ from toril._store.protocol import Recovered
 from toril.errors import StoreError, StoreUnavailable
 
 from . import claim
-from .db import Call, Lane, connect, migrate, prepare_file
-from .presence import Presence, clear_bell, process_of
+from .db import Call, Lane, Stranded, connect, migrate
+from .presence import Presence, process_of
 from .read import Reading, peek
+from .shared_file import ATTEMPTS, Handle, SharedFile, join
 from .sql import Connection
 from .statements import statements
 from .unit import Unit, clock, to_json
@@ -39,29 +40,30 @@ WORD_S = 0.4
 MAX_UNTOLD = 1_000
 
 
-def file_at(path: str) -> tuple[int, int] | None:
-    """Say which file stands at a path, whatever its name; None where there is none."""
-    try:
-        info = os.stat(path)
-    except OSError:
-        return None
-    return info.st_dev, info.st_ino
-
-
 class Writing:
     """The writer's work: transactions that wake whoever waits when they are committed."""
 
-    def __init__(self, db: Connection, path: str, bulletin: Bulletin, level: str) -> None:
-        self.db = db
-        self._path = path
-        self._file = file_at(path)
-        self.presence: Presence | None = None
+    def __init__(
+        self, handle: Handle, file: SharedFile | None, bulletin: Bulletin, presence: Presence | None
+    ) -> None:
+        self.handle = handle
+        self.presence = presence
         self.owner = 0
+        self._file = file
         self._bulletin = bulletin
         self._sql = statements()
-        self._level = self._now_level = level
+        self._now_level = handle.level
+        self._generation = -1
         self._version = -1
-        self._bells: list[str] = []
+        self._busy = False
+        self._locked = False
+        # The others that have the file open; as long as that is not known, there may be some.
+        self._others: list[tuple[str, str | None]] | None = None
+
+    @property
+    def db(self) -> Connection:
+        """Its connection."""
+        return self.handle.db
 
     def begin(self, *, durable: bool) -> Unit:
         """Start a transaction; one that nobody was promised anything about need not be synced.
@@ -69,59 +71,124 @@ class Writing:
         A claim or a renewed lock that a power cut takes back harms nobody: the next synced
         commit carries it, and without one the job just runs again.
         """
-        level = self._level if durable else "normal"
+        if self._file is None:
+            self._busy = True
+            self.db.execute(self._sql["db.begin"])
+            return Unit(self.db, self.owner)
+        for _ in range(ATTEMPTS):
+            self._take(self._file, self.handle.level if durable else "normal")
+            if self.db.data_version() == self._version or self._file.is_intact():
+                self._catch_up()
+                return Unit(self.db, self.owner)
+            # Another process may have begun a new log: nothing may be written to the old one.
+            self.rollback()
+            self._file.mend()
+        raise StoreUnavailable(f"{self._file.path} is replaced again and again")
+
+    def _take(self, file: SharedFile, level: str) -> None:
+        file.take(self.handle)
+        self._busy = True
+        if self._others != []:
+            file.lock_writer()
+            self._locked = True
+        if self._generation != self.handle.generation:
+            self._now_level, self._version = self.handle.level, -1
         if level != self._now_level:
             self.db.pragma("synchronous", level)
             self._now_level = level
         self.db.execute(self._sql["db.begin"])
-        if self.presence is not None and self.db.data_version() != self._version:
-            self._version = self.db.data_version()
+
+    def _catch_up(self) -> None:
+        """See who else is there when another connection has changed the file."""
+        if self._generation != self.handle.generation and self.presence is not None:
+            who = (socket.gethostname(), os.getpid(), self.presence.lock, self.presence.bell)
+            self.owner = self.db.execute(self._sql["presence.enter"], (*who, clock())).get
+        version = self.db.data_version()
+        if version != self._version:
             text: str = self.db.execute(self._sql["presence.bells"], (self.owner,)).get
-            self._bells = msgspec.json.decode(text, type=list[str])
-        return Unit(self.db, self.owner)
+            self._others = msgspec.json.decode(text, type=list[tuple[str, str | None]])
+            self._version = version
 
     def commit(self, unit: Unit) -> None:
-        """Write events and counters, and make it all last.
+        """Write events and counters, make it all last, and see that it is in the file.
 
-        Raises   StoreUnavailable: the file is gone, and with it what was written.
+        Raises   StoreUnavailable: the file or its log is gone, and with it what was written.
         """
         unit.flush()
         self.db.execute(self._sql["db.commit"])
-        # Afterwards: an open file that was replaced takes everything, and nobody finds it there.
-        if file_at(self._path) != self._file:
-            raise StoreUnavailable(
-                f"{self._path} was moved, removed or replaced while it was open: nothing is "
-                "stored any more (put it back, or restart what uses it)"
-            )
+        since = self._generation = self.handle.generation
+        intact = self._file is None or self._file.is_intact()
+        self._release()
+        if self._file is not None and not intact:
+            self._see_that_it_is_stored(self._file, since)
+
+    def _see_that_it_is_stored(self, file: SharedFile, since: int) -> None:
+        try:
+            if file.mend(since):
+                return
+        except StoreError as error:
+            raise Stranded(str(error)) from error
+        raise Stranded(
+            f"{file.path} or the files beside it were replaced or deleted during a commit: what "
+            "was being stored may be there or not (look before you repeat it); the store is in "
+            "use again"
+        )
 
     def rollback(self) -> None:
         """Undo everything since `begin`."""
-        if self.db.in_transaction:
-            self.db.execute(self._sql["db.rollback"])
+        if self._busy:
+            try:
+                if self.db.in_transaction:
+                    self.db.execute(self._sql["db.rollback"])
+            finally:
+                self._version = -1
+                self._release()
+
+    def _release(self) -> None:
+        if self._locked and self._file is not None:
+            self._locked = False
+            self._file.unlock_writer()
+        if self._busy:
+            self._busy = False
+            if self._file is not None:
+                self.handle.turn.release()
 
     def committed(self, unit: Unit) -> None:
         """Wake waiters here and ring the other processes."""
         self._bulletin.tell(unit)
-        if self._bells and self.presence is not None and (unit.changed or unit.look):
-            self.presence.ring(self._bells)
+        if self._others and self.presence is not None and (unit.changed or unit.look):
+            self.presence.ring(self._others)
 
 
 class ReadingWork:
     """The reader's work: each call reads what was committed before it began."""
 
-    def __init__(self, db: Connection) -> None:
-        self.db = db
+    def __init__(self, handle: Handle, file: SharedFile) -> None:
+        self._handle = handle
+        self._file = file
+        self._busy = False
+
+    @property
+    def db(self) -> Connection:
+        """Its connection."""
+        return self._handle.db
 
     def begin(self, *, durable: bool) -> Reading:
-        """Give what reading calls act on."""
+        """Return what reading calls act on."""
         del durable
+        self._file.take(self._handle)
+        self._busy = True
         return Reading(self.db)
 
     def commit(self, unit: Reading) -> None:
-        """Do nothing: nothing was written."""
+        """Let others use the connection: nothing was written."""
+        self.rollback()
 
     def rollback(self) -> None:
-        """Do nothing: nothing was written."""
+        """Let others use the connection: nothing was written."""
+        if self._busy:
+            self._busy = False
+            self._handle.turn.release()
 
     def committed(self, unit: Reading) -> None:
         """Do nothing: nobody waits for a read."""
@@ -140,50 +207,48 @@ class Engine:
         # Processes of whose end somebody will tell, who knows how they ended.
         self.awaited: frozenset[int] = frozenset()
         self._missed: dict[int, float] = {}
-        self._level = level
-        self._memory = path == MEMORY
         self._watch: Watch | None = None
         self._reader: Lane | None = None
-        self._reader_db: Connection | None = None
-        if not self._memory:
-            prepare_file(Path(path))
-        with contextlib.ExitStack() as undo:
+        self._file: SharedFile | None = None
+        self._handles: list[Handle] = []
+        if path == MEMORY:
             db = connect(path, synchronous=level)
-            undo.callback(db.close)
             migrate(db, path)
-            undo.pop_all()
-        self._work = Writing(db, path, self.bulletin, level)
-        self._writer = Lane("toril-writer", self._work, path)
-        if self._memory:
-            self._work.owner = self._enter("", None)
+            self._work = Writing(Handle(db, level), None, self.bulletin, None)
+            self._writer = Lane("toril-writer", self._work, path)
+            self._work.owner = self._enter()
         else:
-            self._share()
+            self._open(level)
 
-    def _enter(self, lock: str, bell: str | None) -> int:
-        row = (socket.gethostname(), os.getpid(), lock, bell, clock())
+    def _enter(self) -> int:
+        row = (socket.gethostname(), os.getpid(), "", None, clock())
 
         def enter(unit: Unit, groups: None) -> int:
-            unit.run("presence.enter", row)
-            return unit.db.last_insert_rowid()
+            owner: int = unit.value("presence.enter", row)
+            return owner
 
         return self.blocking(enter, None)
 
-    def _share(self) -> None:
-        """Let other processes know of this one, and know of them."""
-        presence = Presence(Path(self.path))
-        self._work.owner = self._enter(presence.lock, presence.bell)
-        self._work.presence = presence
-        self.blocking(self._sweep, presence)
-        self._reader_db = connect(self.path, synchronous=self._level)
-        self._reader = Lane("toril-reader", ReadingWork(self._reader_db), self.path)
-        self._watch = Watch(
-            connect(self.path, synchronous=self._level),
-            presence,
-            heard=self._hear,
-            check=self._look_after_others,
-        )
+    def _open(self, level: str) -> None:
+        """Open the file, let other processes know of this one, and know of them."""
+        with contextlib.ExitStack() as undo:
+            file = self._file = join(self.path, connect)
+            undo.callback(lambda: file.leave(*self._handles))
+            self.path = file.path
+            presence = Presence(Path(self.path))
+            undo.callback(presence.close)
+            for _ in range(3):
+                self._handles.append(file.open(level))
+            writing, reading, watching = self._handles
+            self._work = Writing(writing, file, self.bulletin, presence)
+            self._writer = Lane("toril-writer", self._work, self.path)
+            undo.callback(self._writer.close)
+            self.blocking(lambda unit, _: None, None)
+            self._reader = Lane("toril-reader", ReadingWork(reading, file), self.path)
+            self._watch = Watch(file, watching, presence, self)
+            undo.pop_all()
 
-    def _hear(self, db: Connection) -> None:
+    def hear(self, db: Connection) -> None:
         """Pass on what another process changed; looking here saves whoever waits the look."""
         waited_for = self.bulletin.queues
         ready, _ = peek(Reading(db), tuple(waited_for), clock())
@@ -196,7 +261,7 @@ class Engine:
         if not owners or presence is None:
             return [], False
         others = dict(reading.rows("presence.others", (self._work.owner,)))
-        dead = [key for key in owners if key not in others or presence.is_dead(others[key])]
+        dead = [key for key in owners if key not in others or presence.is_gone(others[key])]
         due = [key for key in dead if self._is_due(key, others.get(key, ""))]
         return due, len(owners) > len(due)
 
@@ -212,24 +277,24 @@ class Engine:
         missed = self._missed.setdefault(key, time.monotonic())
         return time.monotonic() - missed > WORD_S
 
-    def _look_after_others(self, db: Connection) -> bool:
-        """Take the jobs of dead processes back for a worker here; say if living ones hold any."""
-        dead, alive = self.dead(Reading(db))
-        if dead and self.max_stalls is not None:
+    def take_back(self, dead: list[int]) -> None:
+        """Take the jobs of dead processes back for a worker here; blocking."""
+        if self.max_stalls is not None:
             # Closing, locked for long, or no room left: then the next look finds them again.
             with contextlib.suppress(StoreError):
                 self.note_taken_back(self.blocking(self.bury, dead))
-        return alive
 
-    def _sweep(self, unit: Unit, presence: Presence) -> None:
+    def sweep(self, unit: Unit) -> None:
         """Clear away what processes left behind that ended without closing the store.
 
         One that held jobs stays until a worker takes them back.
         """
-        holding = set(unit.rows("presence.owners", (unit.owner,)))
-        others = unit.rows("presence.others", (unit.owner,))
-        idle = [key for key, lock in others if key not in holding and presence.is_dead(lock)]
-        self._clear(unit, idle)
+        presence = self._work.presence
+        if presence is not None:
+            holding = set(unit.rows("presence.owners", (unit.owner,)))
+            others = unit.rows("presence.others", (unit.owner,))
+            idle = [key for key, lock in others if key not in holding and presence.is_gone(lock)]
+            self._clear(unit, idle)
 
     def bury(self, unit: Unit, dead: list[int]) -> list[Recovered]:
         """Take the jobs of dead processes back, and forget those processes."""
@@ -255,7 +320,9 @@ class Engine:
 
     def _clear(self, unit: Unit, dead: list[int]) -> None:
         for key in dead:
-            clear_bell(unit.value("presence.bell", (key,)))
+            lock = unit.value("presence.lock", (key,))
+            if lock is not None and self._work.presence is not None:
+                self._work.presence.clear(lock)
             unit.run("presence.leave", (key,))
 
     async def write(self, run: Callable[[Unit, Any], T], groups: Any, *, durable: bool = True) -> T:
@@ -327,10 +394,12 @@ class Engine:
         if self._watch is not None:
             self._watch.close()
         self._writer.close()
-        if self._reader is not None and self._reader_db is not None:
+        if self._reader is not None:
             self._reader.close()
-            self._reader_db.close()
-        self._work.db.close()
+        if self._file is None:
+            self._work.db.close()
+        else:
+            self._file.leave(*self._handles)
         if presence is not None:
             presence.close()
 

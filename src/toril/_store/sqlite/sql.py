@@ -54,6 +54,10 @@ class Connection(Protocol):
         """Say what to do while another connection holds the lock."""
         ...
 
+    def wal_checkpoint(self, dbname: str | None = None, mode: int = 0) -> tuple[int, int]:
+        """Copy the log into the file."""
+        ...
+
     def close(self) -> None:
         """Close it."""
         ...

@@ -233,12 +233,12 @@ class SQLiteStore:
         """
         engine = self._open_engine()
         engine.max_stalls = max_stalls
-        found = await engine.write(
-            lambda unit, names: claim.recover(
-                unit, names, _now(unit, now), Dead(max_stalls, workers=dead)
-            ),
-            tuple(queues),
-        )
+
+        def recover(unit: Unit, names: tuple[str, ...]) -> list[Recovered]:
+            engine.sweep(unit)
+            return claim.recover(unit, names, _now(unit, now), Dead(max_stalls, workers=dead))
+
+        found = await engine.write(recover, tuple(queues))
         gone, _ = await engine.read(engine.dead)
         if gone:
             engine.note_taken_back(await engine.write(engine.bury, gone))

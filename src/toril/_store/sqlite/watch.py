@@ -11,11 +11,16 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator, Set
+from collections.abc import Generator, Set
+from typing import Protocol
 
 import apsw
 
+from toril.errors import StoreError
+
 from .presence import Presence
+from .read import Reading
+from .shared_file import Handle, SharedFile
 from .sql import Connection
 from .unit import Unit
 
@@ -99,35 +104,47 @@ class Bulletin:
             waiter.wake(frozenset() if waiter.events else ready)
 
 
+class Listener(Protocol):
+    """What the thread tells."""
+
+    def hear(self, db: Connection) -> None:
+        """Pass on what another process changed."""
+        ...
+
+    def dead(self, reading: Reading) -> tuple[list[int], bool]:
+        """Find the processes that died with jobs in hand; say whether living ones hold any."""
+        ...
+
+    def take_back(self, dead: list[int]) -> None:
+        """Take the jobs of dead processes back."""
+        ...
+
+
 class Watch:
     """The thread that listens for other processes."""
 
     def __init__(
-        self,
-        db: Connection,
-        presence: Presence,
-        *,
-        heard: Callable[[Connection], None],
-        check: Callable[[Connection], bool],
+        self, file: SharedFile, handle: Handle, presence: Presence, listener: Listener
     ) -> None:
-        self._db = db
+        self._file = file
+        self._handle = handle
         self._presence = presence
-        self._heard = heard
-        self._check = check
+        self._listener = listener
         self._closing = threading.Event()
+        self._version = (-1, -1)
+        self._checked = 0.0
         self._thread = threading.Thread(target=self._main, name="toril-watch", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """End the thread."""
         self._closing.set()
-        self._presence.ring([self._presence.bell])
+        self._presence.ring_self()
         self._thread.join()
-        self._db.close()
 
     def _main(self) -> None:
         bell = self._presence.bell_socket
-        version, checked, pause = -1, 0.0, LOOK_S
+        pause = LOOK_S
         with selectors.DefaultSelector() as selector:
             selector.register(bell, selectors.EVENT_READ)
             while True:
@@ -136,22 +153,33 @@ class Watch:
                     return
                 if rung:
                     self._empty(bell)
-                # A file that cannot be read now is looked at again in a moment.
-                with contextlib.suppress(apsw.Error):
-                    newer = self._db.data_version()
-                    if rung or newer != version:
-                        version = newer
-                        self._heard(self._db)
-                    checked, pause = self._check_others(checked)
+                pause = LOOK_S
+                # What cannot be read now, be it damaged, is looked at again in a moment: this
+                # thread must not end, for it takes back the jobs of dead processes.
+                with contextlib.suppress(apsw.Error, StoreError, ValueError, TypeError):
+                    pause = self._look(rung=rung)
 
-    def _check_others(self, checked: float) -> tuple[float, float]:
-        """Look for dead processes when it is time; give when that was, and how long to pause."""
+    def _look(self, *, rung: bool) -> float:
+        """Look at what others did, and for dead ones; return how long to pause."""
+        if not self._file.is_intact():
+            self._file.mend()
         now = time.monotonic()
-        if now - checked < LIVENESS_S:
-            # What was just heard may be that another process claimed a job.
-            return checked, checked + LIVENESS_S - now
+        dead: list[int] = []
+        alive = True
+        with self._file.turn(self._handle) as db:
+            newer = (self._handle.generation, db.data_version())
+            if rung or newer != self._version:
+                self._version = newer
+                self._listener.hear(db)
+            if now - self._checked < LIVENESS_S:
+                # What was just heard may be that another process claimed a job.
+                return self._checked + LIVENESS_S - now
+            self._checked = now
+            dead, alive = self._listener.dead(Reading(db))
+        if dead:
+            self._listener.take_back(dead)
         # Look often only while another process has jobs that it could leave behind.
-        return now, LIVENESS_S if self._check(self._db) else LOOK_S
+        return LIVENESS_S if alive else LOOK_S
 
     def _empty(self, bell: socket.socket) -> None:
         with contextlib.suppress(OSError):

@@ -1,17 +1,20 @@
--- presence.enter: Announce a process: host, pid, lock, bell, time.
-INSERT INTO processes (host, pid, lock, bell, started_ms) VALUES (?1, ?2, ?3, ?4, ?5);
+-- presence.enter: Announce a process: host, pid, lock, bell, time. It may be known by its lock.
+INSERT INTO processes (key, host, pid, lock, bell, started_ms)
+VALUES ((SELECT max(key) FROM processes WHERE lock = ?3), ?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (key) DO UPDATE SET started_ms = excluded.started_ms
+RETURNING key;
 
 -- presence.leave: Forget a process, and its workers with it.
 DELETE FROM processes WHERE key = ?1;
 
--- presence.bells: The doorbells of the other processes.
-SELECT json_group_array(bell) FROM processes WHERE key != ?1 AND bell IS NOT NULL;
+-- presence.bells: The locks and the doorbells of the other processes.
+SELECT json_group_array(json_array(lock, bell)) FROM processes WHERE key != ?1;
 
 -- presence.others: The other processes and their locks.
 SELECT json_group_array(json_array(key, lock)) FROM processes WHERE key != ?1;
 
--- presence.bell: The doorbell of a process.
-SELECT bell FROM processes WHERE key = ?1;
+-- presence.lock: The lock of a process.
+SELECT lock FROM processes WHERE key = ?1;
 
 -- presence.owners: Who holds active jobs, but for this process.
 SELECT json_group_array(DISTINCT owner) FROM jobs WHERE state = 'active' AND owner != ?1;

@@ -1,0 +1,356 @@
+"""The database file as this process has it open: its connections, and whether they are on it still.
+
+All stores of a process on one file share this. After a commit, and before it is acknowledged, it
+sees whether the files on disk are those that are open. When the log was deleted, what is in it
+is saved and all connections are opened anew. Never here: what runs on a connection.
+"""
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import apsw
+
+from toril.errors import StoreError, StoreUnavailable
+
+from .db import migrate, translate
+from .ground import prepare_file, real_path
+from .locks import FileId, Locks, file_id
+from .sql import Connection
+
+ATTEMPTS = 20
+# A folder that has not changed for so long will show its next change in its time.
+SETTLED_NS = 2_500_000_000
+FORK_S = 1.0
+
+
+class Connect(Protocol):
+    """What makes a connection."""
+
+    def __call__(self, path: str, *, synchronous: str) -> Connection:
+        """Open one."""
+        ...
+
+
+@dataclass
+class Handle:
+    """A connection to the file, and whose turn it is to use it."""
+
+    db: Connection
+    level: str = "full"
+    # How often it was opened.
+    generation: int = 0
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(frozen=True)
+class Ids:
+    """Which files they are: the database, its log, the index of its log."""
+
+    db: FileId | None
+    log: FileId | None
+    index: FileId | None
+
+
+class SharedFile:
+    """One database file in one process. `join` gives it, each `leave` lets it go."""
+
+    def __init__(self, path: str, connect: Connect) -> None:
+        self.path = path
+        self._connect_to = connect
+        self.members = 0
+        self.handles: list[Handle] = []
+        self._mending = threading.Lock()
+        self._sound = True
+        self._is_open = True
+        # The generations of which all commits are in the file.
+        self._saved: dict[int, bool] = {}
+        self.generation = 0
+        self._settled: tuple[int, int, int] | None = None
+        self._locks = self._start()
+        self._ids = Ids(self._locks.ids[0], None, self._locks.ids[1])
+
+    def _start(self) -> Locks:
+        """Make the file ready, and hold it: from here on nobody deletes its log."""
+        prepare_file(Path(self.path))
+        first = self._connect_to(self.path, synchronous="full")
+        try:
+            migrate(first, self.path)
+            return Locks(self.path)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"cannot open {self.path}: {error.strerror} ({error.errno})"
+            ) from error
+        except apsw.Error as error:
+            raise translate(error, self.path) from error
+        finally:
+            first.close()
+
+    # Its connections.
+
+    def open(self, level: str) -> Handle:
+        """Open one more connection.
+
+        Raises   StoreUnavailable · StoreCorrupt: it cannot be used.
+        """
+        with self._mending:
+            if self.handles and not self.is_intact():
+                self._mend()
+            handle = Handle(self._connect(level), level, self.generation)
+            self.handles.append(handle)
+            return handle
+
+    def _connect(self, level: str) -> Connection:
+        db = self._connect_to(self.path, synchronous=level)
+        with contextlib.ExitStack() as undo:
+            undo.callback(db.close)
+            try:
+                db.pragma("user_version")  # which opens the log and its index
+            except apsw.Error as error:
+                raise translate(error, self.path) from error
+            if self._ids.log is None:
+                log = self._locks.follow_log(f"{self.path}-wal")
+                self._ids = Ids(self._ids.db, log, self._ids.index)
+                if self._ids != self._on_disk():
+                    raise StoreUnavailable(
+                        f"{self.path} was replaced while it was opened: try again"
+                    )
+            undo.pop_all()
+        return db
+
+    @contextlib.contextmanager
+    def turn(self, handle: Handle) -> Generator[Connection]:
+        """Use a connection by itself.
+
+        Raises   StoreUnavailable: it is not on the file any more, and cannot be.
+        """
+        self.take(handle)
+        try:
+            yield handle.db
+        finally:
+            handle.turn.release()
+
+    def take(self, handle: Handle) -> None:
+        """Wait for the turn on a connection that is on the file; release `handle.turn` after it."""
+        for _ in range(ATTEMPTS):
+            handle.turn.acquire()
+            if self._sound:
+                return
+            handle.turn.release()
+            self.mend()
+        raise StoreUnavailable(f"{self.path} is replaced again and again")
+
+    def lock_writer(self) -> None:
+        """Keep other processes from writing; see `Locks`."""
+        self._locks.lock_writer()
+
+    def unlock_writer(self) -> None:
+        """Let them write again."""
+        self._locks.unlock_writer()
+
+    # Whether they are on the file.
+
+    def is_at(self, place: FileId) -> bool:
+        """Return whether this is the file with that identity."""
+        return self._ids.db == place
+
+    def is_intact(self) -> bool:
+        """Return whether the files on disk are the open ones; cheap while their folder is quiet."""
+        if not self._sound:
+            return False
+        try:
+            info = os.stat(os.path.dirname(self.path))
+        except OSError:
+            self._sound = False
+            return False
+        mark = (info.st_dev, info.st_ino, info.st_mtime_ns)
+        if mark == self._settled:
+            return True
+        self._sound = self._on_disk() == self._ids
+        # Times may be coarse: a change soon after the last one could leave no mark.
+        if sys.platform != "win32" and time.time_ns() - info.st_mtime_ns > SETTLED_NS:
+            self._settled = mark
+        return self._sound
+
+    def _on_disk(self) -> Ids:
+        return Ids(file_id(self.path), file_id(f"{self.path}-wal"), file_id(f"{self.path}-shm"))
+
+    # What to do when they are not.
+
+    def mend(self, since: int | None = None) -> bool:
+        """Save what is only in a deleted log, and open everything anew.
+
+        Returns whether all commits of the generation `since` are in the file for certain.
+
+        Raises   StoreUnavailable: that is not safe; nothing was changed.
+        """
+        with self._mending:
+            if since is None or since == self.generation:
+                self._mend()
+            return since is not None and self._saved.get(since, False)
+
+    def _mend(self) -> None:
+        with contextlib.ExitStack() as turns:
+            for handle in self.handles:
+                turns.enter_context(handle.turn)
+            if self._is_open and self._on_disk() == self._ids:
+                self._sound, self._saved = True, {self.generation: True}
+                return
+            self._sound = False
+            saved = self._is_open and self._save()
+            self._saved = {self.generation: saved}
+            self._reopen()
+
+    def _save(self) -> bool:
+        """Bring everything committed into the file; return whether that is certain.
+
+        Raises   StoreUnavailable: the files are such that nothing may be touched.
+        """
+        there, known = self._on_disk(), self._ids
+        if there.db != known.db:
+            # Nothing of the old log may be taken for the new file's.
+            self._empty_log()
+            if there.db is None or there.log == known.log or there.index == known.index:
+                raise StoreUnavailable(
+                    f"{self.path} was moved, removed or replaced while it was open: nothing is "
+                    "stored any more (put it back, or restart what uses it; to use another file "
+                    f"here, stop that first, and remove {self.path}-wal and {self.path}-shm)"
+                )
+            return False
+        if there.log is None and there.index in (None, known.index):
+            return self._rescue()
+        if there.log == known.log:
+            # Whoever made the new index read the log first.
+            return self._rescue() if there.index is None else False
+        if self._locks.log_is_empty():
+            return True  # another process has saved it
+        raise StoreUnavailable(
+            f"{self.path}-wal was deleted while it was open, and another program has begun a new "
+            "one: nothing is stored any more, and the newest jobs are only in this process (stop "
+            "the other program, delete the new -wal and -shm files, and they are saved)"
+        )
+
+    def _rescue(self) -> bool:
+        if not self._empty_log():
+            raise StoreUnavailable(
+                f"{self.path}-wal or -shm was deleted while it was open, and another process "
+                "reads the old one: nothing is stored until that has ended"
+            )
+        return True
+
+    def _empty_log(self) -> bool:
+        """Copy the log into the open file, sync it, and empty the log; return whether that worked."""
+        for handle in self.handles:
+            self._locks.lock_writer()
+            try:
+                handle.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            except apsw.Error:
+                return False
+            else:
+                return True
+            finally:
+                self._locks.unlock_writer()
+        return True
+
+    def _reopen(self) -> None:
+        self._close()
+        self.generation += 1
+        try:
+            self._locks = self._start()
+            self._ids = Ids(self._locks.ids[0], None, self._locks.ids[1])
+            self._is_open = True
+            for handle in self.handles:
+                handle.db = self._connect(handle.level)
+                handle.generation = self.generation
+        except (OSError, StoreError):
+            self._close()
+            raise
+        self._settled, self._sound = None, True
+
+    def _close(self) -> None:
+        """Close all connections, and then the locks: SQLite then leaves the files alone."""
+        for handle in self.handles:
+            handle.db.close()
+        if self._is_open:
+            self._locks.close()
+        self._is_open = False
+
+    def leave(self, *handles: Handle) -> None:
+        """Close connections; the last store of a process takes its log into the file."""
+        with _registry, self._mending:
+            self.members -= 1
+            if not self.is_intact():
+                with contextlib.suppress(StoreError):
+                    self._mend()
+            if self.members == 0:
+                _files.remove(self)
+                if self.is_intact():
+                    self._locks.release()
+            for handle in handles:
+                with handle.turn:
+                    handle.db.close()
+                self.handles.remove(handle)
+            if self.members == 0 and self._is_open:
+                self._locks.close()
+
+    # Forks: in no process may a lock be held by a connection that nobody uses.
+
+    def abandon(self) -> None:
+        """Let go of the descriptors in a forked child; everything stays the parent's."""
+        self._sound = self._is_open = False
+        self._locks.close()
+
+
+_files: list[SharedFile] = []
+_registry = threading.Lock()
+
+
+def join(path: str, connect: Connect) -> SharedFile:
+    """Return this process's hold on a file, which it makes or opens when it is the first."""
+    real = real_path(path)
+    with _registry:
+        here = file_id(real)
+        found = next((each for each in _files if here and each.is_at(here)), None)
+        if found is None:
+            found = SharedFile(real, connect)
+            _files.append(found)
+        found.members += 1
+        return found
+
+
+_paused: list[threading.Lock] = []
+
+
+def _before_fork() -> None:
+    """Let no transaction be under way: the child would inherit its locks as if it held them."""
+    until = time.monotonic() + FORK_S
+    turns = (handle.turn for file in list(_files) for handle in file.handles)
+    _paused.extend(
+        each
+        for each in (_registry, *turns)
+        if each.acquire(timeout=max(until - time.monotonic(), 0))
+    )
+
+
+def _after_fork() -> None:
+    while _paused:
+        _paused.pop().release()
+
+
+def _after_fork_in_child() -> None:
+    _after_fork()
+    for file in _files:
+        file.abandon()
+    _files.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child
+    )
