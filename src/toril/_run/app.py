@@ -6,6 +6,7 @@ Never here: what any of its parts does; it only puts them together.
 import inspect
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast, overload
 
@@ -13,7 +14,7 @@ from toril._model.finding import Finding
 from toril._model.options import NAMES, JobOptions, Keep, Options, merge, unknown_option
 from toril._model.report import SettingsPatch, WorkerInfo
 from toril._model.times import parse_rate
-from toril._store.connect import connect, is_kept, is_there
+from toril._store.connect import backup, connect, is_kept, is_there
 from toril.errors import ConfigError
 
 from .adding import Adder
@@ -312,6 +313,16 @@ class Toril:
     async def examine(self) -> list[Finding]:
         """Look at what endangers jobs, or keeps them from running; nothing is changed."""
         return await examine(self.context)
+
+    async def backup(self, path: str | Path, *, force: bool = False) -> int:
+        """Copy a SQLite store to a file while everything runs; return how many bytes that are.
+
+        The copy is one moment of the store, is checked, and appears under its name when it is
+        complete. `force` replaces a file that exists.
+
+        Raises   ConfigError: the store is not a file, or the path cannot be used. StoreError.
+        """
+        return await backup(await self.context.ready(), Path(path), force=force)
 
     async def workers(self, queue: str | None = None) -> list[WorkerInfo]:
         """List the workers of a queue, or of all, in every process."""

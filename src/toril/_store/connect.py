@@ -73,6 +73,21 @@ async def examine(store: Store) -> list[Finding]:
     return [] if look is None else await look()
 
 
+async def backup(store: Store, path: Path, *, force: bool) -> int:
+    """Copy an open store to a file while it is in use; return how many bytes that are.
+
+    Raises   ConfigError: the store is not a file, or the path cannot be used. StoreError.
+    """
+    copy: Callable[..., Awaitable[int]] | None = getattr(store, "backup", None)
+    if copy is None:
+        raise ConfigError(
+            f"{store.url} is a server, which makes its own backups",
+            field="url",
+            hint="copy its data file: redis-cli --rdb FILE; or copy its jobs into a file: toril move",
+        )
+    return await copy(path, force=force)
+
+
 def _redis(url: str, prefix: str) -> Store:
     # Not at the top: who uses the embedded store only need not have the driver installed.
     try:

@@ -16,6 +16,7 @@ import typer
 from toril.errors import ConfigError, TorilError
 
 from . import edit, look
+from .backup import BackupWords, backup
 from .commands import command
 from .doctor import DoctorWords, doctor
 from .move import MoveWords, move
@@ -110,3 +111,4 @@ command(cli, edit.CleanWords, name="clean")(edit.clean)
 command(cli, edit.DrainWords, name="drain")(edit.drain)
 command(cli, edit.ObliterateWords, name="obliterate")(edit.obliterate)
 command(cli, DoctorWords, name="doctor")(doctor)
+command(cli, BackupWords, name="backup")(backup)

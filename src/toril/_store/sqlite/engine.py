@@ -384,6 +384,17 @@ class Engine:
         answer: T = await call.future
         return answer
 
+    def copy_to(self, copy: Connection) -> None:
+        """Copy the whole store into another database, as it is at one moment; blocking."""
+        assert self._file is not None
+        handle = self._file.open("normal")
+        try:
+            with self._file.turn(handle) as db, copy.backup("main", db, "main") as steps:
+                # In one step: else each write meanwhile would make it start over.
+                steps.step(-1)
+        finally:
+            self._file.drop(handle)
+
     def close(self) -> None:
         """Leave the store; blocking."""
         presence = self._work.presence

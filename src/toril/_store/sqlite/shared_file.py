@@ -293,11 +293,19 @@ class SharedFile:
                 if self.is_intact():
                     self._locks.release()
             for handle in handles:
-                with handle.turn:
-                    handle.db.close()
-                self.handles.remove(handle)
+                self._drop(handle)
             if self.members == 0 and self._is_open:
                 self._locks.close()
+
+    def drop(self, handle: Handle) -> None:
+        """Close one connection."""
+        with self._mending:
+            self._drop(handle)
+
+    def _drop(self, handle: Handle) -> None:
+        with handle.turn:
+            handle.db.close()
+        self.handles.remove(handle)
 
     # Forks: in no process may a lock be held by a connection that nobody uses.
 

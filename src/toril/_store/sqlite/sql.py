@@ -54,6 +54,10 @@ class Connection(Protocol):
         """Say what to do while another connection holds the lock."""
         ...
 
+    def backup(self, databasename: str, source: Any, sourcename: str) -> Any:
+        """Begin to copy another database into this one."""
+        ...
+
     def wal_checkpoint(self, dbname: str | None = None, mode: int = 0) -> tuple[int, int]:
         """Copy the log into the file."""
         ...

@@ -45,6 +45,7 @@ from toril.events import Event
 
 from . import (
     add,
+    backup,
     claim,
     configure,
     edit,
@@ -382,6 +383,10 @@ class SQLiteStore:
     async def examine(self) -> list[Finding]:
         """Look at the file and what is beside it; see `connect.examine`."""
         return await asyncio.to_thread(examine.examine, self._open_engine())
+
+    async def backup(self, path: Path, *, force: bool) -> int:
+        """Copy the store to a file while it is in use; see `connect.backup`."""
+        return await asyncio.to_thread(backup.backup, self._open_engine(), path, force=force)
 
     # Move.
 
