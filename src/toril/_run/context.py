@@ -12,6 +12,7 @@ from toril._store.protocol import LogLine, Store
 
 from .coalesce import Coalescer, PerLoop
 from .feed import Feeds
+from .guard import write_log
 from .inside import HERE
 from .results import Results
 
@@ -26,7 +27,8 @@ def _log_notice(name: str, text: str) -> None:
     if HERE.child and name in _OF_SERVERS:
         return
     level = logging.INFO if name == "store.back" else logging.WARNING
-    log.log(level, "%s %s", name, text, extra={"notice": name})
+    # The store calls this from its own threads and tasks.
+    write_log(log, level, "%s %s", name, text, extra={"notice": name})
 
 
 class Context:

@@ -25,6 +25,8 @@ PRESENCE_S = 10.0
 # So old may the number of jobs in hand be that others read of a worker.
 FRESH_S = 2.0
 LONGEST_TICK_S = 0.25
+# How long stopping waits for a renewal that is under way.
+LONGEST_JOIN_S = 5.0
 # How often it is asked whether somebody wants a job to end that is in hand.
 ASK_S = 0.5
 
@@ -60,6 +62,8 @@ class Reports:
     asked: Callable[[Sequence[tuple[Held, str]]], None]
     trouble: Callable[[TorilError], None]
     hung: Callable[[], None]
+    # Whether a listener runs on the loop, which is watched then as it is for a job.
+    calling: Callable[[], bool] = lambda: False
 
 
 class Heartbeat:
@@ -114,14 +118,14 @@ class Heartbeat:
         self._stopped.set()
         thread = self._thread
         if thread is not None and thread.is_alive():
-            await asyncio.to_thread(thread.join, self._lock_s)
+            await asyncio.to_thread(thread.join, min(self._lock_s, LONGEST_JOIN_S))
 
     def _live(self) -> None:
         tick = min(LONGEST_TICK_S, self._lock_s / 6, self._watch.limit / 4)
         try:
             while not self._stopped.wait(tick):
                 held = self._reports.held()
-                if not self._watch.tick(bool(held)):
+                if not self._watch.tick(bool(held) or self._reports.calling()):
                     self._reports.hung()
                     return
                 pause = self._lock_s / 3 if held else PRESENCE_S

@@ -15,6 +15,8 @@ from typing import Any, Protocol, TypeVar
 
 from toril.errors import ConfigError, TorilError
 
+from . import guard
+
 LOCAL_EVENTS = (
     "active",
     "completed",
@@ -237,21 +239,25 @@ class Hooks:
             try:
                 if hook.wants(kind):
                     hook(what)
-            except Exception:
-                log.exception("hook.failed", extra={"hook": repr(hook), "kind": kind.__name__})
+            except BaseException as error:
+                guard.let_signals_pass(error)
+                facts = {"hook": guard.repr_of(hook), "kind": kind.__name__}
+                guard.write_log(log, logging.ERROR, "hook.failed", extra=facts, exc_info=error)
 
 
 class Listeners:
     """Keep a worker's local listeners, sync or async, and call them.
 
-    Sync listeners run at once, on the event loop; async ones as tasks of their own.
+    Sync listeners run at once, on the event loop; async ones as tasks of their own. `calling`
+    names the event whose sync listener runs right now.
     """
 
-    __slots__ = ("_by_event", "_tasks")
+    __slots__ = ("_by_event", "_tasks", "calling")
 
     def __init__(self) -> None:
         self._by_event: dict[str, list[Listener]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], str] = {}
+        self.calling: str | None = None
 
     def on(self, event: str) -> Callable[[L], L]:
         """Decorate a listener of this event.
@@ -290,37 +296,71 @@ class Listeners:
         if listeners is None:
             return
         for listener in tuple(listeners):
+            outer, self.calling = self.calling, event
             try:
                 answer = listener(*args)
-            except Exception as error:
+                if inspect.isawaitable(answer):
+                    self._follow(event, listener, answer)
+            except BaseException as error:
+                guard.let_signals_pass(error)
                 _blame(event, listener, error)
-                continue
-            if inspect.isawaitable(answer):
-                self._follow(event, listener, answer)
+            finally:
+                self.calling = outer
 
-    async def settle(self) -> None:
-        """Wait for async listeners that still run."""
-        while self._tasks:
-            await asyncio.wait(tuple(self._tasks))
+    async def settle(self, hurry: asyncio.Event, at_least: float) -> None:
+        """Wait for async listeners until it is time to hurry, then cancel those that still run.
+
+        Units    at_least in seconds: how long they may run in any case.
+        """
+        if not self._tasks:
+            return
+        await asyncio.wait(self._tasks, timeout=at_least)
+        over = asyncio.create_task(hurry.wait())
+        while self._tasks and not over.done():
+            await asyncio.wait((over, *self._tasks), return_when=asyncio.FIRST_COMPLETED)
+        over.cancel()
+        late, self._tasks = self._tasks, {}
+        for task, what in late.items():
+            facts = {"listener": what}
+            guard.write_log(log, logging.WARNING, "listener.cancelled %s", what, extra=facts)
+            task.cancel("the worker stops")
+        if late:
+            await asyncio.wait(late, timeout=at_least)
+
+    def excuse(self, task: asyncio.Task[Any] | None) -> None:
+        """Let a listener go on that waits for the worker's end itself."""
+        self._tasks.pop(task, None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
     def _follow(self, event: str, listener: Listener, answer: Any) -> None:
         task = asyncio.create_task(_await(event, listener, answer))
         # The loop keeps only weak references to its tasks.
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = f"event={event!r} listener={_name_of(listener)!r}"
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
 
 async def _await(event: str, listener: Listener, answer: Any) -> None:
     try:
         await answer
-    except Exception as error:
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError) and guard.is_cancelled():
+            raise
+        guard.let_signals_pass(error)
         _blame(event, listener, error)
 
 
-def _blame(event: str, listener: Listener, error: Exception) -> None:
-    name = getattr(listener, "__qualname__", repr(listener))
+def _blame(event: str, listener: Listener, error: BaseException) -> None:
+    name = _name_of(listener)
     facts = {"event": event, "listener": name}
-    log.error("listener.failed event=%r listener=%r", event, name, extra=facts, exc_info=error)
+    text = "listener.failed event=%r listener=%r"
+    guard.write_log(log, logging.ERROR, text, event, name, extra=facts, exc_info=error)
+
+
+def _name_of(listener: Listener) -> str:
+    try:
+        return str(listener.__qualname__)
+    except BaseException as error:
+        guard.let_signals_pass(error)
+        return guard.repr_of(listener)
 
 
 # Each kind of record, the name of its line in the log, and how loud it is.
@@ -365,7 +405,7 @@ class LogHook:
         error = facts.pop("error", None)
         stack = facts.pop("stack", None)
         if error is not None:
-            facts["reason"] = str(error) or type(error).__name__
+            facts["reason"] = guard.text_of(error) or type(error).__name__
         text = " ".join(
             f"{key}={_short(value)}" for key, value in facts.items() if value is not None
         )
@@ -377,5 +417,5 @@ class LogHook:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    text = guard.repr_of(value)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

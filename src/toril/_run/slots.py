@@ -9,7 +9,6 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -88,7 +87,7 @@ class Slots:
         self._running = 0
         self._crashy: deque[Slot] = deque()
         self._alone: Slot | None = None
-        self._preparing: set[asyncio.Task[None]] = set()
+        self._preparing: set[asyncio.Task[Any]] = set()
         self.held: set[Slot] = set()
         self.outbox: list[tuple[Slot, Decision]] = []
         self.closing = False
@@ -140,17 +139,28 @@ class Slots:
         if slot in self.held:
             self._settle(slot, ended)
 
-    async def _fail_crashed(self, slot: Slot) -> None:
-        """Fail a job that its handler must not run again after a crash, and say how that was."""
+    async def _last_crash(self, slot: Slot) -> str | None:
+        """Read how the last process died that ran this job; None: nobody knows."""
         record = slot.claim.record
-        how = None
-        # The reason is a courtesy: without it the job is failed all the same.
-        with suppress(StoreError):
-            (found,) = await self._means.context.store.get([Ref(record.queue, record.id)])
-            tries = () if found is None else found.tries
-            how = next((each.reason for each in reversed(tries) if each.end == "stalled"), None)
-        if slot in self.held:
-            self._pass_over(slot, Outcome(end=End.FAILED, reason=stalled_reason(how)))
+        (found,) = await self._means.context.store.get([Ref(record.queue, record.id)])
+        tries = () if found is None else found.tries
+        return next((each.reason for each in reversed(tries) if each.end == "stalled"), None)
+
+    def _ask_how_it_crashed(self, slot: Slot, then: Callable[[str | None], None]) -> None:
+        def answered(task: asyncio.Task[str | None]) -> None:
+            self._preparing.discard(task)
+            # Without an answer, it goes on all the same.
+            sound = not task.cancelled() and task.exception() is None
+            if slot in self.held:
+                then(task.result() if sound else None)
+
+        task = self._loop.create_task(self._last_crash(slot))
+        self._preparing.add(task)
+        task.add_done_callback(answered)
+
+    def _fail_crashed(self, slot: Slot, how: str | None) -> None:
+        """Fail a job that its handler must not run again after a crash, and say how that was."""
+        self._pass_over(slot, Outcome(end=End.FAILED, reason=stalled_reason(how)))
 
     def _readable(self, slot: Slot) -> bool:
         """Check the stored options once, so that nothing later stumbles over them."""
@@ -173,9 +183,7 @@ class Slots:
             self._settle(slot, Ended(outcome, error=UnknownTask(no_handler(record))))
             return
         if record.stalls and handler.on_crash == "fail":
-            task = self._loop.create_task(self._fail_crashed(slot))
-            self._preparing.add(task)
-            task.add_done_callback(self._preparing.discard)
+            self._ask_how_it_crashed(slot, partial(self._fail_crashed, slot))
             return
         slot.handler = handler = slot.bound(handler)
         self._run(slot, handler)

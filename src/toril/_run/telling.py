@@ -60,6 +60,11 @@ class Telling:
         self._hooks = hooks
         self._unknown: set[tuple[str, str]] = set()
 
+    @property
+    def calling(self) -> str | None:
+        """The event whose sync listener runs right now."""
+        return self._listeners.calling
+
     def job(self, context: Context, claim: Claim) -> Job[Any]:
         """Make the handle that the handler gets; it tells of progress if anybody listens."""
         if self._listeners.heard("progress"):

@@ -7,12 +7,14 @@ the next trip, and the same call claims for the places that they free. Never her
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from toril._model.decide import Decision
 from toril._store.protocol import Claimed, ClaimRequest, Finished, Store
 from toril.errors import StoreError
 
 from .heartbeat import lease_clock
+from .keeping import RESTART_S
 from .lanes import MOST, Lanes
 from .slots import Slot, Slots
 from .telling import Telling
@@ -185,6 +187,7 @@ class Trips:
         if wanted:
             self._watched = wanted
             self._watch = self._loop.create_task(self._wait(wanted))
+            self._watch.add_done_callback(partial(self._unwatched, wanted))
 
     def start_over(self) -> None:
         """Forget what is waited for, and claim from every queue at once."""
@@ -208,6 +211,16 @@ class Trips:
         self._watch = None
         self._lanes.wake(hinted or queues, waited=self._loop.time() - began)
         self.bell.set()
+
+    def _unwatched(self, queues: frozenset[str], task: asyncio.Task[None]) -> None:
+        """Claim again, and so wait again, where the wait itself was ended by mistake."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._telling.trouble("waiting for jobs", error)
+        if self._watch is task:
+            self._watch = None
+            self._lanes.wake(queues)
+            self._loop.call_later(RESTART_S, self.bell.set)
 
     def _tell_when_drained(self) -> None:
         if self._worked and not (self._slots.held or self._lanes.asking or self._lanes.expecting):

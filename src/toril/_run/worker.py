@@ -24,6 +24,8 @@ from .worker_options import WorkerOptions, read_options, share
 
 L = TypeVar("L", bound=Listener)
 
+# How long async listeners may run in any case when the worker stops, however short its grace.
+LISTENERS_S = 1.0
 # How often `drained` looks again while others still work.
 LOOK_S = 0.01
 
@@ -169,7 +171,8 @@ class Worker:
             return True
         seconds = self.settings.grace_s if grace is None else to_ms(grace, field="grace") / 1000
         crew.hurry_in(seconds)
-        if self._stopping is None:
+        self._listeners.excuse(asyncio.current_task())
+        if self._stopping is None or self._stopping.cancelled():
             self._stopping = asyncio.create_task(self._stop(crew))
         # Whoever waits may be cancelled; the jobs in hand must not be.
         return await asyncio.shield(self._stopping)
@@ -178,9 +181,9 @@ class Worker:
         with hurried_by_interrupt(partial(crew.hurry_in, 0)):
             self._telling.state("closing", self.id, self.queues)
             in_time = await crew.stop(leaving=self.leaving)
-        self._crew = None
-        self._telling.state("closed", self.id, self.queues)
-        await self._listeners.settle()
+            self._crew = None
+            self._telling.state("closed", self.id, self.queues)
+            await self._listeners.settle(crew.hurry, LISTENERS_S)
         if self._closed is not None:
             self._closed.set()
         return in_time

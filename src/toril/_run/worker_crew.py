@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple, cast
 
 from toril._model.record import Claim
@@ -26,6 +27,7 @@ from .executors.output import say
 from .handlers import Registry
 from .health import Health, cut_off
 from .heartbeat import Heartbeat, Held, Reports
+from .keeping import Keeper
 from .lanes import Lane, Lanes, Terms
 from .looplag import LoopWatch
 from .slots import Means, Slot, Slots, Why
@@ -34,13 +36,12 @@ from .trips import Trips
 from .watchdog import Watchdog
 from .worker_options import WorkerSettings
 
-# After a fault of its own a loop goes on, but not at once.
-FAULT_PAUSE_S = 1.0
 # How often somebody looks whether locks are renewed at all.
 PULSE_S = 5.0
 # How long stopping waits for code that was cancelled, and for the last decisions to be written.
 CANCELLED_S = 3.0
 WRITTEN_S = 5.0
+CARRYING = "exchanging jobs with the store"
 
 
 class Parts(NamedTuple):
@@ -65,11 +66,11 @@ class Crew:
         self._lanes = _lanes(self._settings, registry, queues)
         self.slots = Slots(self._means(registry), self._executors)
         self._trips = Trips(self._store, self._lanes, self.slots, self._telling)
-        self._hurry = asyncio.Event()
+        self.hurry = asyncio.Event()
         self._gone = asyncio.Event()
         self._over = False
-        self._carriers: list[asyncio.Task[None]] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self._carriers = Keeper(self._telling.trouble)
+        self._upkeep = Keeper(self._telling.trouble)
         self._given_up: Callable[[str], None] = only_say
         self._interval = sys.getswitchinterval()
         self._heartbeat: Heartbeat | None = None
@@ -107,9 +108,10 @@ class Crew:
         self._beat()
         self._store.on_taken_back.add(self._taken_back)
         self._trips.bell.set()
-        carriers = range(self._store.trips)
-        self._carriers = [self._loop.create_task(self._carry()) for _ in carriers]
-        self._tasks = [self._loop.create_task(self._repeat(*each)) for each in self._rounds()]
+        for _ in range(self._store.trips):
+            self._carriers.start(CARRYING, self._carry)
+        for what, do_round in self._rounds():
+            self._upkeep.start(what, partial(_repeat, do_round))
 
     def _beat(self) -> None:
         self._heartbeat = self._make_heartbeat()
@@ -126,12 +128,13 @@ class Crew:
         settings = self._settings
         watch = LoopWatch(
             self._telling.blocked,
-            self.slots.job_of,
+            self._runs,
             limit=settings.block_warning_s,
             max_block=settings.max_block_s,
         )
         reports = Reports(
             held=self._held,
+            calling=lambda: self._telling.calling is not None,
             lost=self._lost,
             asked=self._asked,
             trouble=self._troubled,
@@ -152,6 +155,11 @@ class Crew:
             rate=None if rate is None else rate_text(rate.max, rate.window_ms),
         )
         return Heartbeat(self._store.renewer, info, settings.lock_ms, reports, watch)
+
+    def _runs(self, task: asyncio.Task[object] | None) -> str:
+        """Name what runs on the loop, for whoever looks from another thread."""
+        event = self._telling.calling
+        return self.slots.job_of(task) if event is None else f"listener of {event!r}"
 
     def _held(self) -> list[Slot]:
         return list(self.slots.held)
@@ -203,24 +211,7 @@ class Crew:
     async def _carry(self) -> None:
         """Make trips until the last decision has been carried."""
         while not self._over or self.slots.outbox:
-            try:
-                await self._trips.round()
-            except Exception as error:
-                await self._guard("exchanging jobs with the store", error)
-
-    async def _repeat(self, what: str, do_round: Callable[[], Awaitable[float]]) -> None:
-        while True:
-            try:
-                pause = await do_round()
-            except Exception as error:
-                await self._guard(what, error)
-            else:
-                await asyncio.sleep(pause)
-
-    async def _guard(self, what: str, error: Exception) -> None:
-        """Report a fault of the worker's own: no round may end its loop, nor make it spin."""
-        self._telling.trouble(what, error)
-        await asyncio.sleep(FAULT_PAUSE_S)
+            await self._trips.round()
 
     def claim(self, on: bool) -> None:
         """Claim, or claim no more."""
@@ -239,7 +230,9 @@ class Crew:
         concern = self._watchdog.concern if self._watchdog is not None else None
         if concern is not None:
             return Health(live=False, ready=False, reason=concern, running=running)
-        reason = self._cut_off()
+        reason = self._carriers.down.get(CARRYING) or self._cut_off()
+        if reason is None and not self._trips.claiming:
+            reason = "it is paused"
         return Health(ready=reason is None, reason=reason, running=running)
 
     def _cut_off(self) -> str | None:
@@ -258,9 +251,9 @@ class Crew:
     def hurry_in(self, seconds: float) -> None:
         """Let stopping wait no longer than this from now on."""
         if seconds <= 0:
-            self._hurry.set()
+            self.hurry.set()
         else:
-            self._loop.call_later(seconds, self._hurry.set)
+            self._loop.call_later(seconds, self.hurry.set)
 
     async def stop(self, *, leaving: bool) -> bool:
         """Stop; say whether every job ended in time.
@@ -268,8 +261,7 @@ class Crew:
         Unless the process is `leaving`, the job of a thread that runs on stays locked until the
         thread ends, and what comes of it counts: put back, it would run twice at once.
         """
-        for task in self._tasks:
-            task.cancel()
+        self._upkeep.close()
         self.claim(False)
         self.slots.close()
         in_time = await self._ended_in_time()
@@ -290,7 +282,7 @@ class Crew:
 
     async def _ended_in_time(self) -> bool:
         """Wait until nothing is in hand, or until it is time to hurry."""
-        hurry = asyncio.create_task(self._hurry.wait())
+        hurry = asyncio.create_task(self.hurry.wait())
         # More than once: a claim under way may bring jobs that have to be put back.
         while self.slots.held and not hurry.done():
             empty = asyncio.create_task(self.slots.empty.wait())
@@ -323,10 +315,8 @@ class Crew:
         self._store.on_taken_back.discard(self._taken_back)
         self._wake()
         # What is under way may have claimed: those jobs are put back before this ends.
-        await asyncio.wait(self._carriers, timeout=WRITTEN_S)
-        for task in self._carriers:
-            task.cancel()
-        await asyncio.gather(*self._carriers, *self._tasks, return_exceptions=True)
+        await self._carriers.finish(WRITTEN_S)
+        await self._upkeep.finish(0)
         self._lanes.stop()
         await self._executors.processes.close()
         self._executors.threads.close()
@@ -339,6 +329,12 @@ def _executors(settings: WorkerSettings, context: Context) -> Executors:
     threads = Threads(f"toril-{settings.name}")
     means = ChildMeans(answers=Answers(context), threads=threads, say=say)
     return Executors(threads, Processes(means, settings.processes))
+
+
+async def _repeat(do_round: Callable[[], Awaitable[float]]) -> None:
+    while True:
+        pause = await do_round()
+        await asyncio.sleep(pause)
 
 
 def _lanes(settings: WorkerSettings, registry: Registry, queues: Mapping[str, int]) -> Lanes:

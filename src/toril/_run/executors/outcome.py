@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 from toril._model.decide import End, Outcome
 from toril._model.options import BackoffFunction
 from toril._model.times import Duration, Millis, describe, to_ms
+from toril._run.guard import let_signals_pass, text_of
 from toril._run.handlers import Handler
 from toril._run.job import Job
 from toril.errors import (
@@ -50,7 +51,7 @@ def returned(handler: Handler, value: object) -> Ended:
         text = handler.encode(value)
     except Exception as error:
         kind = type(value).__name__
-        reason = f"the handler returned a {kind} that cannot be stored as JSON: {_text(error)}"
+        reason = f"the handler returned a {kind} that cannot be stored as JSON: {text_of(error)}"
         return Ended(_failure(End.RAISED, _bounded(reason), None), error=error)
     return Ended(Outcome(end=End.RETURNED, result=text), value)
 
@@ -94,7 +95,7 @@ def out_of_time(ended: Ended, which: str, limit_ms: Millis) -> Ended:
 
 def custom_backoff(
     function: BackoffFunction | None, attempt: int, error: BaseException, job: Job[Any]
-) -> tuple[Millis | None, Exception | None]:
+) -> tuple[Millis | None, BaseException | None]:
     """Ask the user's own backoff function; where it cannot answer, say why, and wait a little."""
     try:
         if function is None:
@@ -106,14 +107,15 @@ def custom_backoff(
             )
         wait = function(attempt, error, job)
         return (None if wait is None else to_ms(wait, field="backoff")), None
-    except Exception as fault:
+    except BaseException as fault:
+        let_signals_pass(fault)
         return NO_BACKOFF_MS, fault
 
 
 def reason_of(error: BaseException) -> str:
     """Say why a try failed: the error's message, its type where it has none or is no Exception."""
     name = type(error).__name__
-    message = _text(error)
+    message = text_of(error)
     if isinstance(error, asyncio.CancelledError):
         return f"the handler raised {name} itself{message and f': {message}'}"
     if not isinstance(error, Exception):
@@ -128,7 +130,8 @@ def stack_of(error: BaseException) -> str:
         frames = frames.tb_next
     try:
         text = "".join(traceback.format_exception(type(error), error, frames))
-    except Exception:
+    except BaseException as fault:
+        let_signals_pass(fault)
         # An error whose own text cannot be made, or a source file that cannot be read.
         text = f"{type(error).__name__} (its traceback cannot be formatted)\n"
     return _cut(text)
@@ -178,13 +181,6 @@ def _failure(end: End, reason: str, stack: str | None) -> Outcome:
 def _wait(delay: object) -> Millis:
     given: Duration = delay  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]  # checked by to_ms
     return to_ms(given, field="delay")
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:
-        return f"{type(error).__name__} (its message cannot be made)"
 
 
 def _bounded(text: str | None) -> str:
