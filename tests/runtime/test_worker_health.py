@@ -125,8 +125,7 @@ async def test_a_worker_that_claims_nothing_even_then_is_given_up(app: Toril, qu
         crew = worker._crew
         assert crew is not None
         # Nobody carries anything to the store any more.
-        for carrier in crew._carriers:
-            carrier.cancel()
+        crew._carriers.close()
         await app.queue("q").add("x")
         await until(lambda: not worker.health().live)
         assert given_up == []
