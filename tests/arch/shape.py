@@ -20,6 +20,7 @@ CATCHES_ALL = {
     "toril._run.soft": "it hands a coroutine what it awaited, whatever was raised there",
     "toril._run.worker*": "the loop guard: one bad round must not end the worker",
     "toril._run.hooks*": "a listener's fault is reported, never the job's",
+    "toril._run.guard": "listeners, hooks and logging may raise anything; it is reported",
     "toril._run.hints": "evaluating an annotation runs user code; it is then not checked",
     "toril._run.models": "a model's own serializer may raise anything; the value is refused",
     "toril._run.payload": "a value's own methods may raise anything; the value is refused",

@@ -55,7 +55,12 @@ def snooze(claim: Claim, delay_ms: int = SECOND, **more: Any) -> Decision:
 
 
 def release(claim: Claim, **more: Any) -> Decision:
-    return _decision(claim, Action.RELEASE, more, end=End.RELEASED, counted=False)
+    usual = {"end": End.RELEASED, "counted": False}
+    return _decision(claim, Action.RELEASE, usual | more)
+
+
+def crash(claim: Claim, stalls: int = 1, **more: Any) -> Decision:
+    return release(claim, end=End.CRASHED, reason="killed", stalls=stalls, **more)
 
 
 def await_children(claim: Claim, **more: Any) -> Decision:

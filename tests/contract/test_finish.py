@@ -13,6 +13,7 @@ from tests.contract.helpers import (
     again,
     await_children,
     complete,
+    crash,
     fail,
     ref_of,
     release,
@@ -132,6 +133,21 @@ async def test_a_snooze_counts_no_attempt(kit: Kit) -> None:
 
     record = await kit.record(ref)
     assert (record.attempts_made, record.runs, record.due_ms) == (0, 1, T0 + SECOND)
+
+
+async def test_a_crash_is_counted_as_one_and_not_as_an_attempt(kit: Kit) -> None:
+    ref = await kit.add()
+    for stalls in (1, 2):
+        claim = await kit.claim()
+        assert claim.record.stalls == stalls - 1
+        decision = crash(claim, stalls)
+        assert await kit.settle(decision) == "waiting"
+        # Carried out once, also where the first answer was lost.
+        assert await kit.settle(decision) == "waiting"
+
+    record = await kit.record(ref)
+    assert (record.stalls, record.attempts_made) == (2, 0)
+    assert [(each.end, each.reason) for each in record.tries] == [("stalled", "killed")] * 2
 
 
 async def test_a_release_counts_no_attempt(kit: Kit) -> None:

@@ -58,40 +58,92 @@ async def _logged(job: Job[Any], line: str) -> None:
 # Its process dies.
 
 
-@pytest.mark.parametrize(
-    ("how", "reason"),
-    [
-        ("kill", r"the process that ran it was killed by SIGKILL \(RSS \d+ MB\)"),
-        ("segv", r"the process that ran it was killed by SIGSEGV \(RSS \d+ MB\)"),
-        ("exit", r"the process that ran it exited with code 3 \(RSS \d+ MB\)"),
-        ("sys.exit", r"the handler raised SystemExit: 4"),
-    ],
-)
-async def test_a_child_that_dies_fails_that_try_and_is_replaced(
-    anywhere: Toril, how: str, reason: str
-) -> None:
+CRASHES = {
+    "kill": r"the process that ran it was killed by SIGKILL \(RSS \d+ MB\)",
+    "segv": r"the process that ran it was killed by SIGSEGV \(RSS \d+ MB\)",
+    "exit": r"the process that ran it exited with code 3 \(RSS \d+ MB\)",
+}
+
+
+@pytest.mark.parametrize("how", CRASHES)
+async def test_a_child_that_dies_is_a_crash_and_is_replaced(anywhere: Toril, how: str) -> None:
     anywhere.processor("q", f"{PATH}:die")
     dead, alive = await anywhere.queue("q").add_many([("x", how), ("x", "not at all")])
-    async with anywhere.worker("q"):
+    async with anywhere.worker("q", max_stalls=1):
         with pytest.raises(JobFailed) as caught:
             await dead.result(timeout=10)
         assert await alive.result(timeout=10) == "lives"
 
-    assert re.fullmatch(reason, str(caught.value))
-    assert (await dead.refresh()).attempts_made == 1
+    assert re.fullmatch(f"job stalled more than allowable limit: {CRASHES[how]}", str(caught.value))
+    assert caught.value.end == "stalled"
+    record = (await dead.refresh()).record
+    assert (record.attempts_made, record.stalls, record.runs) == (0, 2, 2)
+    assert all(re.fullmatch(CRASHES[how], each.reason or "") for each in record.tries[:1])
+    assert (await alive.refresh()).record.stalls == 0
 
 
-async def test_a_try_that_died_with_its_process_is_tried_again(memory: Toril) -> None:
-    memory.processor("q", f"{PATH}:die")
-    job = await memory.queue("q").add("x", "kill", attempts=3)
-    worker = memory.worker("q")
-    heard = Heard(worker, "attempt_failed", "failed")
-    await worker.run_until_idle()
+async def test_what_the_handler_raises_in_a_child_is_an_attempt(anywhere: Toril) -> None:
+    anywhere.processor("q", f"{PATH}:die")
+    job = await anywhere.queue("q").add("x", "sys.exit")
+    async with anywhere.worker("q"):
+        with pytest.raises(JobFailed, match="the handler raised SystemExit: 4"):
+            await job.result(timeout=10)
+    await job.refresh()
+    assert (job.attempts_made, job.record.stalls) == (1, 0)
+
+
+async def test_a_job_whose_child_is_killed_runs_again_without_an_attempt(
+    anywhere: Toril, tmp_path: Path
+) -> None:
+    anywhere.processor("q", f"{PATH}:die_at_first", concurrency=2)
+    worker = anywhere.worker("q", concurrency=2)
+    heard = Heard(worker, "attempt_failed", "failed", "stalled")
+    job = await anywhere.queue("q").add("x", {"count": str(tmp_path / "count"), "times": 3})
+    async with worker:
+        assert await job.result(timeout=20) == 4
 
     await job.refresh()
-    assert (job.attempts_made, job.record.stalls) == (3, 0)
-    assert heard.names == ["attempt_failed", "attempt_failed", "attempt_failed", "failed"]
-    assert isinstance(heard.all[-1][2], JobFailed)
+    assert (job.attempts_made, job.record.stalls, job.run) == (1, 3, 4)
+    assert heard.all == [("stalled", job.id)] * 3
+
+
+@pytest.mark.parametrize("said_by", ["handler", "job"])
+async def test_a_job_that_must_not_run_twice_fails_when_its_child_dies(
+    anywhere: Toril, said_by: str
+) -> None:
+    if said_by == "handler":
+        anywhere.processor("q", f"{PATH}:die", on_crash="fail")
+        job = await anywhere.queue("q").add("x", "kill", attempts=3)
+    else:
+        anywhere.processor("q", f"{PATH}:die")
+        job = await anywhere.queue("q").add("x", "kill", attempts=3, on_crash="fail")
+    async with anywhere.worker("q"):
+        with pytest.raises(JobFailed, match="was killed by SIGKILL") as caught:
+            await job.result(timeout=10)
+
+    assert (caught.value.end, (await job.refresh()).run) == ("stalled", 1)
+
+
+async def test_a_child_that_crashes_does_not_hold_up_others(
+    anywhere: Toril, tmp_path: Path
+) -> None:
+    anywhere.processor("q", f"{PATH}:die_at_first")
+    release = asyncio.Event()
+
+    async def other(job: Job[Any]) -> str:
+        await release.wait()
+        return "other"
+
+    anywhere.queue("others").handler()(other)
+    long = await anywhere.queue("others").add("long")
+    data = {"count": str(tmp_path / "count"), "times": 3}
+    async with anywhere.worker():
+        crashes = await anywhere.queue("q").add("x", data)
+        # With a long job beside it: it need not run by itself.
+        assert await crashes.result(timeout=20) == 4
+        release.set()
+        assert await long.result(timeout=10) == "other"
+    assert (await long.refresh()).record.stalls == 0
 
 
 async def test_an_idle_child_that_died_costs_no_try(memory: Toril) -> None:
@@ -122,7 +174,7 @@ async def test_what_a_handler_started_ends_with_its_process(memory: Toril, tmp_p
 async def test_a_hundred_kills_leave_nothing_behind(memory: Toril, tmp_path: Path) -> None:
     memory.processor("q", f"{PATH}:sleep")
     queue = memory.queue("q")
-    worker = memory.worker("q", concurrency=2)
+    worker = memory.worker("q", concurrency=2, max_stalls=0)
     pids: set[int] = set()
 
     async def kill(number: int) -> None:

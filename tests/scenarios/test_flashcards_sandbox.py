@@ -56,15 +56,16 @@ class TestSandbox:
         assert len({pid for pid, _, _ in runs}) == 1
         assert all(one[2] <= two[1] for one, two in pairwise(runs))
 
-    async def test_a_child_that_exits_fails_that_try_and_the_worker_lives_on(
-        self, app: Toril
-    ) -> None:
+    async def test_a_child_that_exits_is_a_crash_and_the_worker_lives_on(self, app: Toril) -> None:
         queue = app.queue(IMAGES)
         app.processor(IMAGES, f"{PATH}:leave", name="leave")
         app.processor(IMAGES, f"{PATH}:block", name="block", concurrency=2)
-        async with app.worker(IMAGES, concurrency=3):
+        async with app.worker(IMAGES, concurrency=3, max_stalls=1):
+            job = await queue.add("leave", 9)
             with pytest.raises(JobFailed, match="exited with code 9"):
-                await (await queue.add("leave", 9)).result(20)
+                await job.result(20)
+            await job.refresh()
+            assert (job.attempts_made, job.run) == (0, 2)
             await (await queue.add("block", {"spin": 0, "sleep": 0})).result(20)
 
     async def test_services_come_from_a_factory(self, app: Toril) -> None:

@@ -3,6 +3,8 @@
 from typing import NamedTuple
 
 STALLED_REASON = "job stalled more than allowable limit"
+# How the reason of a crash begins that was a child process's, and not its worker's.
+CHILD_DIED = "the process that ran it"
 # What is said of a worker (%s) that let its lock lapse.
 SILENT = "worker %s was not heard of: it died, or stood still"
 _ALONE_FROM = 2

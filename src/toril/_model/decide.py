@@ -10,12 +10,14 @@ from typing import Any
 import msgspec
 
 from .backoff import Custom, delay
+from .crashes import charge, stalled_reason
 from .record import Claim, Record, cancel_reason
 from .times import Millis, describe
 
 UNKNOWN_FIRST_MS = 5_000
 UNKNOWN_MAX_MS = 300_000
 UNKNOWN_LIMIT_MS = 24 * 3_600_000
+MAX_STALLS = 3
 
 
 class End(StrEnum):
@@ -31,11 +33,14 @@ class End(StrEnum):
     SNOOZED = "snoozed"
     RELEASED = "released"
     AWAITS = "awaits-children"
+    CRASHED = "crashed"
     UNKNOWN = "unknown-name"
 
     @property
     def word(self) -> str:
         """Give what is kept of it with a try that did not complete its job."""
+        if self is End.CRASHED:
+            return "stalled"
         return "failed" if self in (End.RAISED, End.FAILED) else self.value
 
 
@@ -55,6 +60,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     Shape    result is JSON text. backoff_ms is what the user's own backoff function said:
              None gives up. rate_limit_ms: nobody starts a job of this queue for so long.
+             once: a crash fails the job, however many are allowed.
     """
 
     end: End
@@ -64,6 +70,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     delay_ms: Millis = 0
     backoff_ms: Millis | None = None
     rate_limit_ms: Millis = 0
+    once: bool = False
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +78,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
     Shape    result is JSON text; stack one text, kept with those of earlier tries.
              counted: the try uses up an attempt. unknown: count one more unknown name.
-             exhausted: it fails because no attempt was left.
+             exhausted: it fails because no attempt was left. stalls: its process crashed, and
+             that is the number of its crashes now.
     Units    delay_ms from the time of the write; keep_stack texts are kept.
     """
 
@@ -87,6 +95,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     counted: bool = True
     unknown: bool = False
     exhausted: bool = False
+    stalls: int | None = None
     rate_limit_ms: Millis = 0
     handle: Any = None
 
@@ -137,13 +146,15 @@ def decide(
     random: Callable[[], float],
     now: Millis,
     unknown_limit_ms: Millis = UNKNOWN_LIMIT_MS,
+    max_stalls: int = MAX_STALLS,
 ) -> Decision:
     """Decide what shall become of a claimed job.
 
     A try that returned completes it. `Fail`, a cancellation, a deadline fail it. A snooze or
     release is not counted. An unknown name is put back with a growing delay and fails after
     `unknown_limit_ms`. Anything else is tried again while attempts are left, after the job's
-    backoff, unless its deadline would pass before.
+    backoff, unless its deadline would pass before. The death of its process is a crash and no
+    attempt: it runs again, next in its queue, until it has crashed more than `max_stalls` times.
     """
     record = claim.record
     match outcome.end:
@@ -162,6 +173,8 @@ def decide(
             return _made(claim, outcome, Action.RELEASE, counted=False)
         case End.AWAITS:
             return _made(claim, outcome, Action.AWAIT, counted=False)
+        case End.CRASHED:
+            return _crashed(claim, outcome, max_stalls)
         case End.UNKNOWN:
             return _unknown(claim, outcome, unknown_limit_ms)
         case End.RAISED | End.TIMED_OUT:
@@ -195,6 +208,17 @@ def _again(claim: Claim, outcome: Outcome, random: Callable[[], float]) -> Decis
             return _made(claim, outcome, Action.FAIL)
         return _made(claim, outcome, Action.RETRY, outcome.backoff_ms)
     return _made(claim, outcome, Action.RETRY, delay(backoff, record.attempt, random))
+
+
+def _crashed(claim: Claim, outcome: Outcome, limit: int) -> Decision:
+    """Charge a crash to the job that ran: a process of its own has no bystanders."""
+    record = claim.record
+    once = outcome.once or record.options.on_crash == "fail"
+    stalls, fatal = charge(record.stalls, alone=True, limit=limit, once=once)
+    if fatal:
+        outcome = msgspec.structs.replace(outcome, reason=stalled_reason(outcome.reason))
+    decision = _made(claim, outcome, Action.FAIL if fatal else Action.RELEASE, counted=False)
+    return msgspec.structs.replace(decision, stalls=stalls)
 
 
 def _unknown_wait(count: int) -> Millis:

@@ -93,6 +93,7 @@ TABLE: tuple[Row, ...] = (
     _row("finish snooze", (A,), (D,), "delayed | lock"),
     _row("finish unknown-name", (A,), (D,), "delayed | lock"),
     _row("finish release", (A,), READY, "waiting | lock"),
+    _row("finish crashed", (A,), READY, "waiting stalled | lock"),
     _row("finish await-children", (A,), (WC,), "waiting-children | lock, child pending"),
     _row("finish await-nothing", (A,), (A,), "| lock, no child pending"),
     _row("child last-settled", (WC,), READY, "waiting | no child pending"),

@@ -34,6 +34,7 @@ from toril.errors import (
 )
 
 from .context import Context
+from .crashed import is_of_child, last_crash
 from .executors import NOT_RUN, Ended, Executors, perform
 from .executors.outcome import custom_backoff, reason_of
 from .handlers import Handler, Registry
@@ -139,13 +140,6 @@ class Slots:
         if slot in self.held:
             self._settle(slot, ended)
 
-    async def _last_crash(self, slot: Slot) -> str | None:
-        """Read how the last process died that ran this job; None: nobody knows."""
-        record = slot.claim.record
-        (found,) = await self._means.context.store.get([Ref(record.queue, record.id)])
-        tries = () if found is None else found.tries
-        return next((each.reason for each in reversed(tries) if each.end == "stalled"), None)
-
     def _ask_how_it_crashed(self, slot: Slot, then: Callable[[str | None], None]) -> None:
         def answered(task: asyncio.Task[str | None]) -> None:
             self._preparing.discard(task)
@@ -154,7 +148,9 @@ class Slots:
             if slot in self.held:
                 then(task.result() if sound else None)
 
-        task = self._loop.create_task(self._last_crash(slot))
+        record = slot.claim.record
+        question = last_crash(self._means.context.store, Ref(record.queue, record.id))
+        task = self._loop.create_task(question)
         self._preparing.add(task)
         task.add_done_callback(answered)
 
@@ -190,12 +186,26 @@ class Slots:
 
     def _run(self, slot: Slot, handler: Handler) -> None:
         """Run a job now, or by itself when that may be."""
-        if slot.claim.record.stalls >= alone_from(self._means.max_stalls):
-            self._crashy.append(slot)
-            # Later, so that the rest of the same claim is running by then.
-            self._loop.call_soon(self._next_alone)
-        else:
+        if slot.claim.record.stalls < alone_from(self._means.max_stalls):
             self._launch(slot, handler)
+        elif handler.isolation is None:
+            self._hold(slot)
+        else:
+            self._ask_how_it_crashed(slot, partial(self._run_crashed, slot, handler))
+
+    def _run_crashed(self, slot: Slot, handler: Handler, how: str | None) -> None:
+        """Run a job that crashed, by itself unless only its child process died."""
+        if self.closing or slot.why is not None:
+            self._settle(slot, NOT_RUN)
+        elif is_of_child(how) and self._alone is None:
+            self._launch(slot, handler)
+        else:
+            self._hold(slot)
+
+    def _hold(self, slot: Slot) -> None:
+        self._crashy.append(slot)
+        # Later, so that the rest of the same claim is running by then.
+        self._loop.call_soon(self._next_alone)
 
     def _next_alone(self) -> None:
         if self._crashy and not self._running and self._alone is None:
@@ -271,6 +281,8 @@ class Slots:
         outcome = ended.outcome
         if outcome.end in (End.RAISED, End.TIMED_OUT):
             outcome = self._with_backoff(slot, ended)
+        if outcome.end is End.CRASHED and slot.handler is not None:
+            outcome = msgspec.structs.replace(outcome, once=slot.handler.on_crash == "fail")
         slot.ended = ended
         decision = decide(
             slot.claim,
@@ -278,6 +290,7 @@ class Slots:
             random=random.random,
             now=slot.now(),
             unknown_limit_ms=self._means.unknown_limit_ms,
+            max_stalls=self._means.max_stalls,
         )
         self.outbox.append((slot, decision))
         self._means.wake()
@@ -483,21 +496,3 @@ class Slots:
         """Leave code on the loop that refuses to end to itself, and its locks to lapse."""
         for slot in self.running(in_threads=False):
             self._forget(slot)
-
-    async def emptied(self, within: float) -> bool:
-        """Wait until nothing is in hand; say whether that came in time."""
-        try:
-            async with asyncio.timeout(within):
-                await self.empty.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    def job_of(self, task: asyncio.Task[Any] | None) -> str:
-        """Name the job that a task runs, for whoever looks from another thread."""
-        running = [slot for slot in tuple(self.held) if slot.task is not None]
-        for slot in running:
-            if slot.task is task or len(running) == 1:
-                record = slot.claim.record
-                return f"{record.queue}:{record.id} ({record.name})"
-        return "unknown"

@@ -90,6 +90,8 @@ class Telling:
                 listeners.tell("attempt_failed", job, ended.error)
             if decision.end is End.CANCELLED:
                 listeners.tell("cancelled", job, ended.error)
+            if decision.stalls is not None:
+                self._crashed(job, decision.stalls)
             if word == "failed":
                 listeners.tell("failed", job, ended.error)
         kind = _KINDS.get(word) or (AttemptFailed if decision.end in _FAILURES else JobPutBack)
@@ -97,6 +99,10 @@ class Telling:
             kind = JobCancelled
         if self._hooks.wants(kind):
             self._hooks.tell(_ended(kind, job.record, decision, word, seconds or 0.0))
+
+    def _crashed(self, job: Job[Any], stalls: int) -> None:
+        self._listeners.tell("stalled", job.id)
+        self._hooks.tell(JobStalled(queue=job.queue, job_id=job.id, stalls=stalls))
 
     def dead_lettered(self, job: Job[Any], letters: str) -> None:
         """The job failed for good and left a letter in the queue `letters`; hooks only."""

@@ -159,7 +159,14 @@ class Crew:
     def _runs(self, task: asyncio.Task[object] | None) -> str:
         """Name what runs on the loop, for whoever looks from another thread."""
         event = self._telling.calling
-        return self.slots.job_of(task) if event is None else f"listener of {event!r}"
+        if event is not None:
+            return f"listener of {event!r}"
+        running = [slot for slot in tuple(self.slots.held) if slot.task is not None]
+        for slot in running:
+            if slot.task is task or len(running) == 1:
+                record = slot.claim.record
+                return f"{record.queue}:{record.id} ({record.name})"
+        return "unknown"
 
     def _held(self) -> list[Slot]:
         return list(self.slots.held)
@@ -300,7 +307,8 @@ class Crew:
         for slot in self.slots.running(in_threads=True):
             self.slots.ask(slot, Why.STOPPING)
         if leaving or not self.slots.running(in_threads=True):
-            await self.slots.emptied(WRITTEN_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.slots.empty.wait(), WRITTEN_S)
 
     async def _interrupt(self, *, in_threads: bool) -> None:
         running = self.slots.running(in_threads=in_threads)

@@ -86,10 +86,11 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
 
 
 class Broken(msgspec.Struct, frozen=True, kw_only=True, tag="broken"):
-    """The handler could not be imported; the child ends."""
+    """The handler could not be imported, and the child ends; or it `died` before that was known."""
 
     reason: str
     stack: str | None = None
+    died: bool = False
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True, tag="ask"):

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from toril._model.crashes import CHILD_DIED
 from toril._model.decide import End, Outcome
 from toril._model.times import Millis
 from toril._run.isolation import MAIN, Isolation, find_main
@@ -266,7 +267,8 @@ class Child:
         if death is not None and death.rss is None and self.rss:
             death = Death(code=death.code, rss=self.rss)
         how = f"was killed: {self._why}" if self._why else f"{death or error}"
-        self._started(Broken(reason=error or f"it {how}"))
+        crashed = death is not None and self._why is None
+        self._started(Broken(reason=error or f"it {how}", died=crashed))
         began = self._output.began >= self._number or not read
         self._ended(self._died(how) if began else None)
         if not self.gone.done():
@@ -275,12 +277,20 @@ class Child:
     def _died(self, how: str) -> Ended | None:
         if self._job is None:
             return None
-        return failed(self._job, f"the process that ran it {how}", self._stack)
+        reason = f"{CHILD_DIED} {how}"
+        if self._why is not None:
+            return failed(self._job, reason, self._stack)
+        return crashed(self._job, reason, self._stack)
 
 
 def failed(job: Job[Any], reason: str, stack: str | None = None) -> Ended:
     """Say that a try failed, in the worker's own words or a child's."""
     return _told(Outcome(end=End.RAISED, reason=reason, stack=stack), job)
+
+
+def crashed(job: Job[Any], reason: str, stack: str | None = None) -> Ended:
+    """Return the end of a run whose process died: a crash, which uses up no attempt."""
+    return _told(Outcome(end=End.CRASHED, reason=reason, stack=stack), job)
 
 
 def _told(outcome: Outcome, job: Job[Any]) -> Ended:
@@ -289,7 +299,10 @@ def _told(outcome: Outcome, job: Job[Any]) -> Ended:
         return Ended(outcome, msgspec.json.decode(outcome.result or "null"))
     stack = () if outcome.stack is None else (outcome.stack,)
     reason = outcome.reason or outcome.end.value
-    return Ended(outcome, error=JobFailed(reason, stack=stack, queue=job.queue, job_id=job.id))
+    end = outcome.end.word
+    return Ended(
+        outcome, error=JobFailed(reason, stack=stack, end=end, queue=job.queue, job_id=job.id)
+    )
 
 
 def _hello(isolation: Isolation) -> ToChild:

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
+from toril._model.crashes import CHILD_DIED
 from toril._model.times import Millis
 from toril._run.handlers import Handler
 from toril._run.isolation import Isolation
 from toril._run.job import Job
 
-from .offspring import Child, Means, failed
+from .offspring import Child, Means, crashed, failed
 from .outcome import NOT_RUN, Ended
 
 # How often the memory of children at work is looked at.
@@ -79,7 +80,7 @@ class Processes:
                 ended = await self._run_in(child, job, handler.soft_timeout_ms)
                 if ended is not None:
                     return ended
-        return failed(job, f"{TRIES} child processes for {handler.title} died before it began")
+        return crashed(job, f"{CHILD_DIED}: {TRIES} for {handler.title} died before it began")
 
     async def close(self) -> None:
         """End every child; what runs in them by now nobody waits for."""
@@ -123,7 +124,11 @@ class Processes:
         pause = min(FIRST_PAUSE_S * 2 ** (pool.failures - 1), LONGEST_PAUSE_S)
         pool.open_at = self._loop.time() + pause
         text = f"the process for {isolation.target} could not start: {broken.reason}"
-        return failed(job, text, broken.stack)
+        return (
+            crashed(job, f"{CHILD_DIED}: {text}")
+            if broken.died
+            else failed(job, text, broken.stack)
+        )
 
     def _make_room(self) -> None:
         """Let an idle child of another handler go where only so many may be."""

@@ -208,7 +208,7 @@ def _decision(numbers: dict[str, int], decision: Decision) -> tuple[Any, ...]:
             numbers[decision.queue], decision.id, decision.token,
             handle.run if handle else None, handle.made if handle else 0, 0,
             "complete", decision.result or "null", "", "", "", 0, 1, 0, 0, completed, 0,
-            decision.rate_limit_ms, "",
+            decision.rate_limit_ms, "", 0,
         )  # fmt: skip
     return (
         numbers[decision.queue],
@@ -216,7 +216,7 @@ def _decision(numbers: dict[str, int], decision: Decision) -> tuple[Any, ...]:
         decision.token,
         handle.run if handle else None,
         handle.made if handle else 0,
-        handle.stalls if handle else 0,
+        _stalls(decision, handle),
         decision.action.value,
         "",
         decision.reason or ("failed" if decision.action is Action.FAIL else ""),
@@ -230,7 +230,14 @@ def _decision(numbers: dict[str, int], decision: Decision) -> tuple[Any, ...]:
         int(_in_front(decision, record, options)),
         decision.rate_limit_ms,
         _try(decision, record),
+        int(decision.stalls is not None),
     )
+
+
+def _stalls(decision: Decision, handle: Handle | None) -> int:
+    if decision.stalls is not None:
+        return decision.stalls
+    return handle.stalls if handle else 0
 
 
 def _in_front(decision: Decision, record: Record | None, options: JobOptions) -> bool:

@@ -204,6 +204,8 @@ def _other(unit: Unit, pair: Pair, now: Millis) -> Answer:
     if decision.action is Action.AWAIT and not unit.value("finish.open_children", (job.key,))[0]:
         return "active"
     _record_try(unit, pair, now)
+    if decision.stalls is not None:
+        unit.run("finish.crashed", (job.key, decision.stalls))
     match decision.action:
         case Action.FAIL:
             _fail(unit, queue, pair, now)
@@ -264,6 +266,8 @@ def _put_back(unit: Unit, queue: QueueRow, pair: Pair, now: Millis) -> Answer:
     lifo = _options(job).lifo and not priority
     front = lifo if decision.action is Action.RETRY else True
     make_ready(unit, queue, [(job.key, decision.id, priority)], now, prev="active", front=front)
+    if decision.stalls is not None:
+        queue.emit(now, {"kind": "stalled", "job_id": decision.id})
     return "prioritized" if priority else "waiting"
 
 

@@ -2,11 +2,11 @@
 --
 -- keys   queue...
 -- args   caller number now prefix
--- each   decision: queue id token run made stalls action result reason stack text delay counted unknown exhausted keep front pause try
+-- each   decision: queue id token run made stalls action result reason stack text delay counted unknown exhausted keep front pause try crash
 -- each   request: queue limit token lock worker max window
 -- each   skip: request name
 -- use    claiming clock event finished once settle wake
--- emits  completed failed retries-exhausted delayed waiting waiting-children drained active added
+-- emits  completed failed retries-exhausted delayed waiting stalled waiting-children drained active added
 -- makes  the queues of parents and of dead letters
 -- wire   W-100 W-101 W-102 W-103 W-104 W-105 W-106 W-107 W-108
 -- reply  now, words, and for each request as claim does

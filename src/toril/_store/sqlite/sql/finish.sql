@@ -42,6 +42,9 @@ UPDATE jobs SET
     stack = coalesce(?5, stack), settled_by = token
 WHERE key = ?1;
 
+-- finish.crashed: Keep how often a job has crashed.
+UPDATE jobs SET stalls = ?2 WHERE key = ?1;
+
 -- finish.await: Let an active job wait for its children.
 UPDATE jobs SET
     state = 'waiting-children', lane = 0, token = NULL, lock_until = NULL, owner = NULL,

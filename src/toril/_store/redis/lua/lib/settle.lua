@@ -1,7 +1,7 @@
 -- Carry out one decision on an active job.
 --
 -- use    clock dedup event family finished keep letters place tries
--- emits  completed failed retries-exhausted delayed waiting waiting-children
+-- emits  completed failed retries-exhausted delayed waiting stalled waiting-children
 -- wire   W-100 W-101 W-102 W-103 W-134
 local settle = {}
 
@@ -148,6 +148,9 @@ local function put_back(d, fields, now)
   end
   local word = place.ready(q, d.id, fields[PRIORITY], d.front == "1")
   event.emit(q, "waiting", "jobId", d.id, "prev", "active")
+  if d.crash == "1" then
+    event.emit(q, "stalled", "jobId", d.id)
+  end
   return word
 end
 
@@ -192,6 +195,9 @@ local function carry_out(d, fields, now)
     call("ZADD", q.waiting_children, now, d.id)
     event.emit(q, "waiting-children", "jobId", d.id, "prev", "active")
     return "waiting-children"
+  end
+  if d.crash == "1" then
+    call("HSET", key, "stc", d.stalls)
   end
   tries.add(key, tonumber(fields[RUN]) or 0, now, d.try)
   return d.action == "fail" and fail(d, fields, now) or put_back(d, fields, now)
