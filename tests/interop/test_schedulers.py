@@ -31,16 +31,22 @@ async def pending(trio: Trio) -> str:
 async def test_an_interval_runs_at_once_and_then_in_its_slots(trio: Trio) -> None:
     before = time.time() * 1000
     await trio.producer.upsert("cards", "beat", {"every": 150}, "beat", does(["seen"], n=1))
+    # A side that was just started takes its time for its first call.
+    stored = time.time() * 1000
     await trio.worker.work("cards")
+    ready = time.time() * 1000
     await until(lambda: enough(trio, 4), True)
     await trio.reader.unschedule("cards", "beat")
 
     runs = (await trio.worker.runs())[:4]
     slots = [int(run.id.rpartition(":")[2]) for run in runs]
-    assert [after - one for one, after in itertools.pairwise(slots)] == [150] * 3
-    assert -5 <= slots[0] - before <= 150
+    gaps = [after - one for one, after in itertools.pairwise(slots)]
+    # A run that starts late on a busy machine skips slots; it never runs between them.
+    assert all(gap % 150 == 0 for gap in gaps), gaps
+    assert before - 5 <= slots[0] <= stored + 150
     for run, slot in zip(runs, slots, strict=True):
-        assert -5 <= run.began - slot <= 250
+        assert run.began >= slot - 5
+    assert min(run.began - max(slot, ready) for run, slot in zip(runs, slots, strict=True)) <= 250
     assert {run.name for run in runs} == {"beat"}
     inside = (await trio.read("cards", runs[2].id)).result
     assert inside["data"] == does(["seen"], n=1)
@@ -127,17 +133,23 @@ async def test_a_scheduler_ends_after_its_limit(trio: Trio) -> None:
 
 
 async def test_a_scheduler_ends_at_its_end(trio: Trio) -> None:
-    end = int(time.time() * 1000) + 350
+    # Beyond what a side that was just started takes for its first call.
+    end = int(time.time() * 1000) + 1_500
     await trio.producer.upsert("cards", "s", {"every": 150, "endDate": end}, "tick", does())
 
     await trio.worker.work("cards")
-    await asyncio.sleep(0.8)
+    await until(lambda: over(end), True)
 
     runs = [int(run.id.rpartition(":")[2]) for run in await trio.worker.runs()]
     # Node looks at the end when it arms a run, toril at the run: one slot later may be Node's.
     assert max(runs) <= (end if trio.worker.name == "toril" else end + 150)
     assert len(runs) >= 2
     assert await trio.reader.ids("cards", "delayed") == []
+
+
+async def over(end: int) -> bool:
+    """Say whether the time is well past the last slot that may have a run."""
+    return time.time() * 1000 > end + 500
 
 
 async def test_a_scheduler_begins_at_its_start(trio: Trio) -> None:

@@ -37,7 +37,8 @@ class Counts:
 class QueueSettings:
     """What holds for a whole queue, whoever works on it.
 
-    Shape    last_id: the highest number that a job of it was given as its id.
+    Shape    last_id: the highest number that a job of it was given as its id. declared: an app
+             declared something for it, and the store has not lost that.
     Units    rate_ms and limited_until in ms; limited_until is a time, None when not limited.
     """
 
@@ -52,6 +53,7 @@ class QueueSettings:
     dead_letter: str | None = None
     events_limit: int = 10_000
     last_id: int = field(default=0, compare=False)
+    declared: bool = field(default=False, compare=False)
 
 
 class Unset:
@@ -68,6 +70,7 @@ UNSET = Unset()
 class SettingsPatch:
     """What to change in a queue's settings; None clears, UNSET leaves alone.
 
+    Shape    declared: note that this comes from the code of an app.
     Units    limit_for_ms: nobody starts a job of this queue for so long; 0 lifts the limit.
     """
 
@@ -79,6 +82,7 @@ class SettingsPatch:
     keep_failed: Keep | Unset | None = UNSET
     dead_letter: str | Unset | None = UNSET
     events_limit: int | Unset = UNSET
+    declared: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +227,7 @@ class WorkerInfo:
 
     Shape    active: jobs in hand. alive: it renewed lately, or its process is known to live.
              rate: its own limit, as `rate_text` writes it; None when it has none.
+             declares: the schedules that its code declares, as "queue:id"; None: not known.
     """
 
     id: str
@@ -236,6 +241,7 @@ class WorkerInfo:
     active: int = 0
     alive: bool = True
     rate: str | None = None
+    declares: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +249,8 @@ class ScheduleInfo:
     """A stored schedule: its rule, its template, and where it stands.
 
     Shape    data and opts are JSON text. job_id is the job of the run at `next_ms`.
-             count is how many runs were made so far, the armed one included.
+             count is how many runs were made so far, the armed one included. owner: of the
+             app whose code declares it; None: it was put at run time, or by another program.
     """
 
     queue: str
@@ -255,3 +262,4 @@ class ScheduleInfo:
     count: int = 0
     next_ms: Millis | None = None
     job_id: str | None = None
+    owner: str | None = None

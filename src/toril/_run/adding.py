@@ -43,6 +43,7 @@ class _Declared:
 
     defaults: JobOptions
     patch: SettingsPatch | None = None
+    stored: SettingsPatch | None = None
     merged: dict[object, JobOptions] = field(default_factory=dict[object, JobOptions])
 
 
@@ -101,9 +102,26 @@ class Adder:
             declared = self._declared(queue)
             patch = declared.patch
             if patch is not None:
-                await self.context.store.configure(queue, patch)
+                await self.context.store.configure(queue, replace(patch, declared=True))
                 # Only now: a store that failed is asked again at the next use.
                 declared.patch = None if declared.patch is patch else declared.patch
+                declared.stored = patch
+
+    async def mark(self, queue: str) -> None:
+        """Note in the store that something is declared for a queue, unless it is noted."""
+        if self._declared(queue).stored is None:
+            self._declared(queue).patch = SettingsPatch()
+            await self.ready([queue])
+
+    async def store_again(self, queue: str) -> None:
+        """Store the settings of a queue again that the store has lost."""
+        declared = self._declared(queue)
+        declared.patch = declared.patch or declared.stored
+        await self.ready([queue])
+
+    def marked(self, queues: Iterable[str]) -> Iterable[str]:
+        """Return those of these queues for which something was declared and stored."""
+        return (queue for queue in queues if self._declared(queue).stored is not None)
 
     async def add(self, nodes: Sequence[Node]) -> list[Job[Any]]:
         """Add jobs without children, and give their handles in the same order.

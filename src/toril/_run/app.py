@@ -20,6 +20,7 @@ from toril.errors import ConfigError
 from .adding import Adder
 from .container import Container
 from .context import Context
+from .declared import Declared
 from .draft import NO_DATA, EnqueueOptions, Node
 from .events import Events
 from .examine import examine
@@ -78,7 +79,10 @@ class Toril:
 
     Shape    url: see `toril._store.connect`; None: $TORIL_URL, else toril.db in the current
              directory. warn_unserved: log a warning, once a queue, when jobs are added to one
-             that no live worker serves. defaults are options of every job.
+             that no live worker serves. owner: names whose the declared schedules are: when a
+             worker starts, it drops those of its queues that have this owner and that no live
+             worker's code declares any more. Apps that share a queue need different owners. None:
+             drop nothing. defaults are options of every job.
     Raises   ConfigError: the URL names no store, or a default is no option.
     """
 
@@ -88,6 +92,7 @@ class Toril:
         *,
         prefix: str | None = None,
         warn_unserved: bool = True,
+        owner: str | None = "",
         **defaults: Unpack[Options],
     ) -> None:
         settings = read_settings(os.environ)
@@ -102,6 +107,7 @@ class Toril:
         base = merge(JobOptions(), defaults)
         self._adder = Adder(self.context, base, warn_unserved=warn_unserved)
         self.schedules = Schedules(self._adder)
+        self.declared = Declared(self._adder, self.schedules, owner)
         self._queues: dict[str, Queue] = {}
         self._declared: dict[str, QueueOptions] = {}
         self.task = TaskMaker(self._make_task)
@@ -199,6 +205,8 @@ class Toril:
     def schedule(self, schedule_id: str, **options: Unpack[ScheduleOptions]) -> Schedule:
         """Declare a schedule; it is stored, by its id, when a worker for its queue starts.
 
+        One declared while that runs is stored soon, and so are all if the store loses them. It is
+        dropped when a worker starts whose code does not declare it any more (see `owner`).
         `await app.schedules.put(...)` stores one at once.
 
         Raises   ConfigError: the rule or an option cannot hold, or the id is declared twice.
@@ -287,8 +295,8 @@ class Toril:
     async def prepare(self, queues: Collection[str]) -> None:
         """Open the store, and store what was declared for these queues: settings and schedules."""
         self._adder.audience.serves(queues)
-        await self._adder.ready(queues)
-        await self.schedules.put_declared(queues)
+        await self.context.ready()
+        await self.declared.store(queues)
 
     # What is there.
 

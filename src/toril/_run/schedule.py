@@ -73,6 +73,7 @@ class Schedules:
     def __init__(self, adder: Adder) -> None:
         self._adder = adder
         self.declared: dict[tuple[str, str], Schedule] = {}
+        self._stored: set[tuple[str, str]] = set()
 
     def declare(self, schedule_id: str, **options: Unpack[ScheduleOptions]) -> Schedule:
         """Declare a schedule; it is stored when a worker for its queue starts.
@@ -127,16 +128,21 @@ class Schedules:
         """
         return await self.store(self.make(schedule_id, **options))
 
-    async def put_declared(self, queues: Collection[str] | None = None) -> list[ScheduleInfo]:
-        """Store what was declared, for these queues or for all."""
-        wanted = [
-            schedule
-            for (queue, _), schedule in self.declared.items()
-            if queues is None or queue in queues
-        ]
-        return [await self.store(schedule) for schedule in wanted]
+    async def put_declared(
+        self, queues: Collection[str] | None = None, *, owner: str | None = "", new: bool = False
+    ) -> list[ScheduleInfo]:
+        """Store what was declared, for these queues or for all; with `new` what was not stored yet.
 
-    async def store(self, schedule: Schedule) -> ScheduleInfo:
+        Shape    owner: whose it is; None: it is not dropped when no code declares it any more.
+        """
+        found: list[ScheduleInfo] = []
+        for key, schedule in list(self.declared.items()):
+            if (queues is None or key[0] in queues) and not (new and key in self._stored):
+                found.append(await self.store(schedule, owner=owner))
+                self._stored.add(key)
+        return found
+
+    async def store(self, schedule: Schedule, *, owner: str | None = None) -> ScheduleInfo:
         """Store a schedule that was made before."""
         node = schedule.node
         await self._adder.ready({node.queue})
@@ -149,6 +155,7 @@ class Schedules:
             # A task's own delay is about adding it by hand.
             opts=to_text(replace(self._adder.options(node), **_OWN_TO_RUNS)),
             next_ms=next_run(schedule.rule, now=now_ms()),
+            owner=owner,
         )
         return await self._adder.context.store.put_schedule(draft)
 

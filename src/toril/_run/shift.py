@@ -11,6 +11,7 @@ from toril._store.protocol import Store
 
 from .container import Container
 from .context import Context
+from .declared import Declared
 from .handlers import Handler, Registry
 from .isolation import check_target
 from .processors import Processor, unregistered
@@ -23,6 +24,7 @@ class App(Protocol):
 
     context: Context
     container: Container
+    declared: Declared
     processors: list[Processor]
 
     async def prepare(self, queues: Collection[str]) -> None:
@@ -47,6 +49,11 @@ class Shift:
     def store(self) -> Store:
         """Give the store, open or not."""
         return self._app.context.store
+
+    @property
+    def declared(self) -> Declared:
+        """Give what the app declares."""
+        return self._app.declared
 
     async def prepare(self, queues: Collection[str]) -> None:
         """Open the store, store what was declared, and make the processors of these queues.

@@ -12,6 +12,7 @@ from toril._model.times import Duration, to_ms
 from toril._store.protocol import Store
 from toril.errors import ConfigError
 
+from .declared import Declared
 from .handlers import Registry
 from .health import Health
 from .hooks import Hooks, Listener, Listeners, LogHook
@@ -41,6 +42,11 @@ class Host(Protocol):
     @property
     def registry(self) -> Registry:
         """Give the handlers; those of processors are ready to run after `prepare`."""
+        ...
+
+    @property
+    def declared(self) -> Declared:
+        """Give what the app declares."""
         ...
 
     async def prepare(self, queues: Collection[str]) -> None:
@@ -152,7 +158,9 @@ class Worker:
         await self._app.prepare(lanes)
         self._closed = asyncio.Event()
         self._stopping = None
-        parts = Parts(self._app.store, self.settings, self._app.registry, self._telling)
+        parts = Parts(
+            self._app.store, self.settings, self._app.registry, self._telling, self._app.declared
+        )
         self._crew = Crew(parts, lanes)
         self._crew.start(self.given_up)
         if self._paused:

@@ -20,6 +20,7 @@ from toril.errors import TorilError
 
 from . import upkeep
 from .context import Context
+from .declared import Declared
 from .executors import Executors, Processes, Threads
 from .executors.answers import Answers
 from .executors.offspring import Means as ChildMeans
@@ -51,13 +52,14 @@ class Parts(NamedTuple):
     settings: WorkerSettings
     registry: Registry
     telling: Telling
+    declared: Declared
 
 
 class Crew:
     """The parts of one worker, from its start to its end."""
 
     def __init__(self, parts: Parts, queues: Mapping[str, int]) -> None:
-        self._store, self._settings, registry, self._telling = parts
+        self._store, self._settings, registry, self._telling, self._declared = parts
         self._queues = tuple(queues)
         self._loop = asyncio.get_running_loop()
         self._context = Context(self._store, loop=self._loop)
@@ -153,6 +155,7 @@ class Crew:
             started_ms=upkeep.now_ms(),
             seen_ms=upkeep.now_ms(),
             rate=None if rate is None else rate_text(rate.max, rate.window_ms),
+            declares=self._declared.names(self._queues),
         )
         return Heartbeat(self._store.renewer, info, settings.lock_ms, reports, watch)
 
@@ -188,6 +191,7 @@ class Crew:
             ("taking back stalled jobs", self._recover),
             ("removing old jobs", lambda: upkeep.trim(store, queues)),
             ("looking after schedules", self._rearming.repair),
+            ("keeping what is declared", lambda: self._declared.look(queues, settings.id)),
             ("keeping the heartbeat", self._keep_beating),
             ("watching for claims", lambda: watchdog.look(self._lanes, self.slots)),
             *([("comparing rates", rates.compare)] if settings.rate is not None else []),

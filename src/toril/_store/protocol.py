@@ -125,7 +125,7 @@ class ScheduleDraft:
     """A schedule to be stored, and its first run.
 
     Shape    data and opts are JSON text. next_ms is the first run of a new schedule of this rule;
-             None: nothing is armed (it never fires).
+             None: nothing is armed (it never fires). owner: see `ScheduleInfo`.
     """
 
     queue: str
@@ -135,6 +135,7 @@ class ScheduleDraft:
     data: str = "{}"
     opts: str = "{}"
     next_ms: Millis | None = None
+    owner: str | None = None
 
 
 class Renewer(Protocol):

@@ -284,6 +284,7 @@ def _draft(info: ScheduleInfo) -> ScheduleDraft:
         data=info.data,
         opts=info.opts,
         next_ms=info.next_ms,
+        owner=info.owner,
     )
 
 

@@ -272,7 +272,9 @@ async def settings(server: Server, queues: Sequence[str]) -> list[QueueSettings]
 
 def settings_of(queue: str, row: Sequence[Any]) -> QueueSettings:
     """Make a queue's settings of what `rules.of` gives."""
-    paused, concurrency, most, window, until, completed, failed, letters, events, ids = row
+    paused, concurrency, most, window, until, completed, failed, letters, events, ids, declared = (
+        row
+    )
     return QueueSettings(
         queue=queue,
         paused=bool(paused),
@@ -285,6 +287,7 @@ def settings_of(queue: str, row: Sequence[Any]) -> QueueSettings:
         dead_letter=letters or None,
         events_limit=_EVENTS if events is None else int(float(events)),
         last_id=_whole(ids) or 0,
+        declared=bool(declared),
     )
 
 

@@ -106,6 +106,7 @@ def fields_of(draft: ScheduleDraft) -> dict[str, str | int | None]:
         "toril:offset": "" if rule.offset_ms is None else rule.offset_ms,
         "toril:immediately": "1" if rule.immediately else None,
         "toril:cron": None if rule.cron == pattern else rule.cron,
+        "toril:owner": draft.owner,
     }
 
 
@@ -143,6 +144,7 @@ def _info(queue: str, id: str, at: str | None, flat: Sequence[str]) -> ScheduleI
         count=int(fields["ic"]),
         next_ms=next_ms,
         job_id=None if next_ms is None else f"repeat:{id}:{next_ms}",
+        owner=fields.get("toril:owner"),
     )
 
 

@@ -434,4 +434,5 @@ def announce(unit: Unit, worker: WorkerInfo, now: Millis) -> None:
     """Note that a worker of this process is there."""
     who = (worker.id, unit.owner, worker.name, worker.host, worker.pid)
     what = (to_json(list(worker.queues)), worker.concurrency, worker.rate, worker.active)
-    unit.run("presence.worker", (*who, *what, worker.started_ms, now))
+    declares = None if worker.declares is None else to_json(list(worker.declares))
+    unit.run("presence.worker", (*who, *what, worker.started_ms, now, declares))

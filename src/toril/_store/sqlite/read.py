@@ -185,6 +185,7 @@ def workers(
             active=row[8],
             rate=row[9],
             alive=now - row[7] < 60_000 and not gone(row[10]),
+            declares=None if row[11] is None else tuple(row[11]),
         )
         for row in found
     ]
@@ -218,6 +219,7 @@ def settings_of(queue: QueueRow, now: Millis) -> QueueSettings:
         dead_letter=queue.dead_letter,
         events_limit=queue.events_limit,
         last_id=queue.ids,
+        declared=bool(queue.declared),
     )
 
 
@@ -235,7 +237,7 @@ def events(read: Reading, queue: str, after: int, limit: int) -> list[Event]:
 
 def schedule_info(row: Sequence[Any]) -> ScheduleInfo:
     """Read a stored schedule."""
-    queue, id, name, rule, data, opts, count, next_ms, job_id = row
+    queue, id, name, rule, data, opts, count, next_ms, job_id, owner = row
     return ScheduleInfo(
         queue=queue,
         id=id,
@@ -246,6 +248,7 @@ def schedule_info(row: Sequence[Any]) -> ScheduleInfo:
         count=count,
         next_ms=next_ms,
         job_id=job_id,
+        owner=owner,
     )
 
 

@@ -38,6 +38,7 @@ def put(unit: Unit, draft: ScheduleDraft, now: Millis) -> ScheduleInfo:
         data=draft.data,
         opts=draft.opts,
         next_ms=draft.next_ms,
+        owner=draft.owner,
     )
     return _arm(unit, queue, info, now) if old is None else _change(unit, queue, old, info, now)
 
@@ -47,8 +48,8 @@ def _change(
 ) -> ScheduleInfo:
     """Store a schedule that exists; unless its times change, its runs stay in step."""
     new = replace(new, count=old.count)
-    if replace(new, next_ms=old.next_ms, job_id=old.job_id) == old:
-        return old
+    if replace(new, next_ms=old.next_ms, job_id=old.job_id, owner=old.owner) == old:
+        return old if new.owner == old.owner else _keep(unit, queue, replace(old, owner=new.owner))
     if old.job_id is not None and keeps_step(old.rule, new.rule):
         new = replace(new, next_ms=old.next_ms)
         armed = _armed(unit, queue, old)
@@ -139,5 +140,5 @@ def _keep(unit: Unit, queue: QueueRow, info: ScheduleInfo) -> ScheduleInfo:
     info = replace(info, job_id=job_id)
     rule = to_json(info.rule)
     values = (info.name, rule, info.data, info.opts, info.count, info.next_ms, info.job_id)
-    unit.run("schedule.put", (queue.key, info.id, *values))
+    unit.run("schedule.put", (queue.key, info.id, *values, info.owner))
     return info

@@ -52,7 +52,8 @@ def keep_from_text(text: str | None) -> Keep | None:
 _LOADED = (
     "key", "name", "ids", "positions", "events", "paused", "concurrency", "rate_max", "rate_ms",
     "window_used", "window_max", "window_end", "limited_until", "ever_completed", "ever_failed",
-    "keep_completed", "keep_failed", "dead_letter", "events_limit", "next_due",
+    "keep_completed", "keep_failed", "dead_letter", "events_limit", "declared",
+    "next_due",
 )  # fmt: skip
 _SAVED = tuple(name for name in _LOADED if name not in ("name", "next_due"))
 
@@ -82,6 +83,7 @@ class QueueRow:
     keep_failed: str | None
     dead_letter: str | None
     events_limit: int
+    declared: int
     next_due: Millis | None
 
     __slots__ = (*_LOADED, "runs", "saved")

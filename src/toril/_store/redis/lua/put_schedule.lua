@@ -50,6 +50,10 @@ local function put(q, hash, now)
   local old, at, done = schedule.read(q, arg.id), tonumber(arg.next), false
   local in_step = old and same(old, hash, TIMES)
   if in_step and same(old, hash, REST) then
+    call("HDEL", schedule.key(q, arg.id), "toril:owner")
+    if hash["toril:owner"] then
+      call("HSET", schedule.key(q, arg.id), "toril:owner", hash["toril:owner"])
+    end
     return
   end
   hash.ic, hash.offset = old and old.ic or "0", arg.offset

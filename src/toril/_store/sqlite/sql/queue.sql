@@ -2,7 +2,7 @@
 SELECT
     key, name, ids, positions, events, paused, concurrency, rate_max, rate_ms, window_used,
     window_max, window_end, limited_until, ever_completed, ever_failed, keep_completed, keep_failed,
-    dead_letter, events_limit,
+    dead_letter, events_limit, declared,
     (SELECT min(due_ms) FROM jobs WHERE queue = queues.key AND state = 'delayed')
 FROM queues
 WHERE name = ?1;
@@ -22,7 +22,7 @@ UPDATE queues SET
     ids = ?2, positions = ?3, events = ?4, paused = ?5, concurrency = ?6, rate_max = ?7,
     rate_ms = ?8, window_used = ?9, window_max = ?10, window_end = ?11, limited_until = ?12,
     ever_completed = ?13, ever_failed = ?14, keep_completed = ?15, keep_failed = ?16,
-    dead_letter = ?17, events_limit = ?18
+    dead_letter = ?17, events_limit = ?18, declared = ?19
 WHERE key = ?1;
 
 -- queue.emit: A run of events, numbered first to last.

@@ -219,7 +219,7 @@ SELECT ever_completed, ever_failed FROM queues WHERE name = ?1;
 SELECT json_group_array(json_array(
     workers.id, workers.name, workers.host, workers.pid, json(workers.queues),
     workers.concurrency, workers.started_ms, workers.seen_ms, workers.active, workers.rate,
-    processes.lock
+    processes.lock, json(workers.declares)
 ))
 FROM workers
 JOIN processes ON processes.key = workers.process

@@ -1,11 +1,13 @@
 -- schedule.get: One schedule.
-SELECT queues.name, schedules.id, schedules.name, rule, data, opts, count, next_ms, job_id
+SELECT queues.name, schedules.id, schedules.name, rule, data, opts, count, next_ms, job_id, owner
 FROM schedules
 JOIN queues ON queues.key = schedules.queue
 WHERE queues.name = ?1 AND schedules.id = ?2;
 
 -- schedule.list: Schedules of a queue or of all, the next to run first.
-SELECT json_group_array(json_array(queue_name, id, name, rule, data, opts, count, next_ms, job_id))
+SELECT json_group_array(json_array(
+    queue_name, id, name, rule, data, opts, count, next_ms, job_id, owner
+))
 FROM (
     SELECT queues.name AS queue_name, schedules.*
     FROM schedules
@@ -15,11 +17,11 @@ FROM (
 );
 
 -- schedule.put: Store or replace a schedule; the count of its runs stays.
-INSERT INTO schedules (queue, id, name, rule, data, opts, count, next_ms, job_id)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+INSERT INTO schedules (queue, id, name, rule, data, opts, count, next_ms, job_id, owner)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
 ON CONFLICT (queue, id) DO UPDATE SET
     name = excluded.name, rule = excluded.rule, data = excluded.data, opts = excluded.opts,
-    count = excluded.count, next_ms = excluded.next_ms, job_id = excluded.job_id;
+    count = excluded.count, next_ms = excluded.next_ms, job_id = excluded.job_id, owner = excluded.owner;
 
 -- schedule.drop: Forget a schedule.
 DELETE FROM schedules WHERE queue = ?1 AND id = ?2;

@@ -22,7 +22,7 @@ CREATE TABLE queues (
     keep_completed TEXT,
     keep_failed TEXT,
     dead_letter TEXT,
-    events_limit INTEGER NOT NULL DEFAULT 10000,
+    events_limit INTEGER NOT NULL DEFAULT 10000, declared INTEGER NOT NULL DEFAULT 0,
     CHECK ((rate_max IS NULL) = (rate_ms IS NULL))
 ) STRICT;
 
@@ -179,7 +179,7 @@ CREATE TABLE schedules (
     opts TEXT NOT NULL,
     count INTEGER NOT NULL DEFAULT 0,
     next_ms INTEGER,
-    job_id TEXT,
+    job_id TEXT, owner TEXT,
     PRIMARY KEY (queue, id)
 ) STRICT, WITHOUT ROWID;
 
@@ -230,7 +230,7 @@ CREATE TABLE workers (
     rate TEXT,
     active INTEGER NOT NULL,
     started_ms INTEGER NOT NULL,
-    seen_ms INTEGER NOT NULL
+    seen_ms INTEGER NOT NULL, declares TEXT
 ) STRICT, WITHOUT ROWID;
 
 -- The number of the newest event of any queue that was obliterated: no queue begins below it.

@@ -1,0 +1,113 @@
+"""What the code of an app declares for queues, kept in the store while a worker runs.
+
+Never here: how settings or schedules are written down.
+"""
+
+import logging
+from collections.abc import Collection
+
+from toril._model.report import ScheduleInfo, WorkerInfo
+from toril._store.protocol import Store
+
+from .adding import Adder
+from .schedule import Schedules
+
+# How often a worker looks whether the store still has what its code declares.
+LOOK_S = 2.0
+# Of how many looks each must find that no worker declares a schedule, before it is dropped.
+LOOKS = 30
+
+log = logging.getLogger("toril.declared")
+
+
+class Declared:
+    """The settings and schedules that one app declares."""
+
+    def __init__(self, adder: Adder, schedules: Schedules, owner: str | None) -> None:
+        self._adder = adder
+        self._schedules = schedules
+        self._owner = owner
+        # Schedules that other workers still declare, and since how many looks none does.
+        self._doomed: dict[tuple[str, str], int] = {}
+
+    def names(self, queues: Collection[str]) -> tuple[str, ...]:
+        """Name the schedules that are declared for these queues, as "queue:id"."""
+        return tuple(f"{queue}:{id}" for queue, id in self._schedules.declared if queue in queues)
+
+    async def store(self, queues: Collection[str]) -> None:
+        """Store what is declared for these queues, and drop schedules that nobody declares."""
+        await self._adder.ready(queues)
+        await self._schedules.put_declared(queues, owner=self._owner)
+        for queue in {queue for queue, _ in self._schedules.declared if queue in queues}:
+            await self._adder.mark(queue)
+        if self._owner is not None:
+            store = self._adder.context.store
+            gone = [info for queue in queues for info in await store.schedules(queue)]
+            gone = [info for info in gone if self._is_gone(info)]
+            workers = await store.workers() if gone else []
+            for info in gone:
+                if any(_may_declare(worker, info) for worker in workers):
+                    self._doomed[info.queue, info.id] = 0
+                else:
+                    await self._drop(store, info.queue, info.id)
+
+    async def look(self, queues: Collection[str], worker: str) -> float:
+        """Store what was declared meanwhile, or lost; return the seconds until the next look.
+
+        Shape    worker: the id of the one that looks.
+        """
+        store = self._adder.context.store
+        await self._adder.ready(queues)
+        await self._schedules.put_declared(queues, owner=self._owner, new=True)
+        mine = list(self._adder.marked(queues))
+        for settings in await store.settings(mine) if mine else ():
+            if not settings.declared:
+                log.warning(
+                    "declared.lost queue=%r: the store does not have what the code declares any "
+                    "more; it is stored again",
+                    settings.queue,
+                    extra={"queue": settings.queue},
+                )
+                await self._adder.store_again(settings.queue)
+                await self._schedules.put_declared({settings.queue}, owner=self._owner)
+        await self._look_at_doomed(store, worker)
+        return LOOK_S
+
+    async def _look_at_doomed(self, store: Store, worker: str) -> None:
+        if not self._doomed:
+            return
+        others = [each for each in await store.workers() if each.id != worker]
+        for queue, id in list(self._doomed):
+            info = await self._schedules.get(queue, id)
+            if info is None or not self._is_gone(info):
+                del self._doomed[queue, id]
+            elif any(_may_declare(each, info) for each in others):
+                self._doomed[queue, id] = 0
+            elif self._doomed[queue, id] < LOOKS:
+                self._doomed[queue, id] += 1
+            else:
+                del self._doomed[queue, id]
+                await self._drop(store, queue, id)
+
+    def _is_gone(self, info: ScheduleInfo) -> bool:
+        declared = self._schedules.declared
+        return info.owner == self._owner and (info.queue, info.id) not in declared
+
+    async def _drop(self, store: Store, queue: str, id: str) -> None:
+        if await store.drop_schedule(queue, id):
+            log.warning(
+                "schedule.dropped queue=%r schedule=%r: no code declares it any more",
+                queue,
+                id,
+                extra={"queue": queue, "schedule": id},
+            )
+
+
+def _may_declare(worker: WorkerInfo, info: ScheduleInfo) -> bool:
+    """Return whether a worker lives whose code declares a schedule, as far as is known."""
+    if not worker.alive or info.queue not in worker.queues:
+        return False
+    # A worker without a process is one of BullMQ's, which declares nothing.
+    return (
+        worker.pid > 0 if worker.declares is None else f"{info.queue}:{info.id}" in worker.declares
+    )
