@@ -466,11 +466,15 @@ async def test_runs_run_as_any_job(kit: Kit, state: State) -> None:
     assert await kit.state(run_at(T0)) == state
 
 
+def owned(owner: str | None) -> ScheduleDraft:
+    return dataclasses.replace(draft(), owner=owner)
+
+
 async def test_the_owner_of_a_schedule_is_kept_and_changes_nothing_else(kit: Kit) -> None:
-    first = await kit.store.put_schedule(draft(owner="shop"), now=kit.now)
+    first = await kit.store.put_schedule(owned("shop"), now=kit.now)
     runs = await kit.counts()
     for owner in (None, "", "billing"):
-        info = await kit.store.put_schedule(draft(owner=owner), now=kit.now)
+        info = await kit.store.put_schedule(owned(owner), now=kit.now)
         assert info == dataclasses.replace(first, owner=owner)
         assert await kit.store.schedules(QUEUE) == [info]
     assert await kit.counts() == runs
