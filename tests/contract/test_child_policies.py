@@ -8,12 +8,15 @@ from tests.contract.helpers import (
     Kit,
     again,
     await_children,
+    complete,
     fail,
     new,
     ref_of,
     snooze,
 )
+from toril._model.options import Keep
 from toril._model.states import State
+from toril.errors import FailedChildren, PendingChildren
 
 # What the failure of a child does, by its policy.
 
@@ -83,6 +86,57 @@ async def test_a_parent_that_continues_is_released_once(kit: Kit) -> None:
     await kit.run(KIDS)
 
     assert await kit.told_of(root) == ["waiting"]
+
+
+async def test_a_parent_that_continues_may_complete_before_the_others_end(kit: Kit) -> None:
+    root, *_ = await kit.add_flow(new(), kid("a", parent_on_fail="continue"), kid("b"))
+    await kit.run_to_failure(KIDS)
+
+    assert await kit.settle(complete(await kit.claim())) == "completed"
+    await kit.run(KIDS)
+    assert await kit.state(root) == State.COMPLETED
+    assert await values(kit, root) == [("a", "ignored", "boom"), ("b", "completed", "null")]
+
+
+async def test_a_parent_that_continues_may_complete_when_the_failed_child_is_not_kept(
+    kit: Kit,
+) -> None:
+    forget = {"parent_on_fail": "continue", "keep_failed": Keep(count=0)}
+    await kit.add_flow(new(), kid("a", **forget), kid("b"))
+    await kit.run_to_failure(KIDS)
+
+    assert await kit.settle(complete(await kit.claim())) == "completed"
+
+
+async def test_a_parent_that_continues_may_wait_for_the_others(kit: Kit) -> None:
+    root, *_ = await kit.add_flow(new(), kid("a", parent_on_fail="continue"), kid("b"))
+    await kit.run_to_failure(KIDS)
+    assert await kit.settle(await_children(await kit.claim())) == "waiting-children"
+
+    await kit.run(KIDS)
+
+    claim = await kit.claim()
+    assert (ref_of(claim), await kit.settle(complete(claim))) == (root, "completed")
+
+
+async def test_a_parent_that_continues_fails_with_a_child_that_must_not_fail(kit: Kit) -> None:
+    children = kid("a", parent_on_fail="continue"), kid("b", parent_on_fail="fail")
+    await kit.add_flow(new(), *children)
+    await kit.run_to_failure(KIDS)
+    claim = await kit.claim()
+    await kit.run_to_failure(KIDS)
+
+    with pytest.raises(FailedChildren):
+        await kit.settle(complete(claim))
+
+
+async def test_an_ignored_failure_does_not_let_a_parent_complete_early(kit: Kit) -> None:
+    parent = await kit.make(State.ACTIVE)
+    await kit.add_group(kid(parent=parent, parent_on_fail="ignore"), kid(parent=parent))
+    await kit.run_to_failure(KIDS)
+
+    with pytest.raises(PendingChildren):
+        await kit.settle(complete(kit.held[parent]))
 
 
 async def test_ignore_goes_on_when_the_others_are_done(kit: Kit) -> None:

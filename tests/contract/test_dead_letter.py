@@ -1,5 +1,6 @@
 """The dead letter of a final failure, written in the step in which the job fails."""
 
+import itertools
 from datetime import datetime
 from typing import Any
 
@@ -258,3 +259,58 @@ async def test_each_of_many_that_complete_withdraws_its_own_letter(kit: Kit) -> 
     await kit.finish(complete(one), complete(two))
 
     assert [letter["originalJob"]["id"] for letter in await letters(kit)] == [refs[2].id]
+
+
+# A letter that fails itself.
+
+
+async def chain(kit: Kit, *queues: str) -> int:
+    """Let each queue send its letters to the next one, and fail all jobs until none is left."""
+    for queue, target in itertools.pairwise(queues):
+        await kit.configure(queue=queue, dead_letter=target)
+    await kit.add(queue=queues[0], data='{"to":"a@b.c"}')
+    failed = 0
+    for _ in range(4):
+        for queue in dict.fromkeys(queues):
+            while (await kit.counts(queue)).get("waiting"):
+                await kit.run_to_failure(queue)
+                failed += 1
+    return failed
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 5])
+async def test_a_letter_never_comes_back_to_a_queue_that_it_came_through(
+    kit: Kit, length: int
+) -> None:
+    queues = [f"q{n}" for n in range(length)]
+
+    assert await chain(kit, *queues, queues[0]) == length
+
+
+async def test_a_chain_that_leads_into_a_ring_ends(kit: Kit) -> None:
+    assert await chain(kit, "a", "b", "c", "d", "b") == 4
+
+
+async def test_a_letter_of_a_letter_goes_on_to_the_next_queue(kit: Kit) -> None:
+    assert await chain(kit, "a", "b", "c") == 3
+    [letter] = (await kit.store.find(Query(queue="c"))).jobs
+    outer = msgspec.json.decode(letter.data)["originalJob"]
+    assert (outer["queue"], outer["data"]["originalJob"]["queue"]) == ("b", "a")
+
+
+async def test_a_letter_that_is_retried_and_fails_again_makes_no_ring(kit: Kit) -> None:
+    await chain(kit, "a", "b", "a")
+    [letter] = (await kit.store.find(Query(queue="b"))).jobs
+    await kit.retry(Ref("b", letter.id))
+    await kit.run_to_failure("b")
+
+    assert await kit.counts("a") == {"failed": 1}
+
+
+@pytest.mark.parametrize("data", ["{}", "[1]", '{"originalJob":5}', '"failed-job"', "null"])
+async def test_a_job_that_is_only_called_like_a_letter_leaves_one(kit: Kit, data: str) -> None:
+    await kit.configure(queue="b", dead_letter="a")
+    await kit.add("failed-job", queue="b", data=data)
+    await kit.run_to_failure("b")
+
+    assert await kit.counts("a") == {"waiting": 1}

@@ -252,3 +252,17 @@ async def test_a_delayed_job_is_announced_with_the_time_it_is_due(kit: Kit, wire
         {"event": "added", "jobId": "mine", "name": "job"},
         {"event": "delayed", "jobId": "mine", "delay": str(T0 + SECOND)},
     ]
+
+
+async def test_a_flow_whose_call_was_cut_off_halfway_is_stored_as_a_whole_again(
+    kit: Kit, wire: Wire
+) -> None:
+    """Its root is held by a mark that nobody would ever take away."""
+    root = await kit.add_flow(new(id="root"), new(queue=KIDS))
+    wire.client.sadd(wire.key("root:dependencies"), wire.key("toril:rest"))
+
+    _, *children = await kit.add_flow(new(id="root"), *[new(queue=KIDS) for _ in range(1_100)])
+
+    assert await kit.state(root[1]) is None
+    assert await kit.counts(KIDS) == {"waiting": len(children)}
+    assert (await kit.store.children(root[0], limit=1)).pending == len(children)

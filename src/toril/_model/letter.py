@@ -42,3 +42,14 @@ def read_letter(name: str, data: str) -> Letter | None:
         return _read(data)
     except msgspec.DecodeError:
         return None
+
+
+def trail(name: str, data: str) -> set[str]:
+    """Return the queues that a dead letter came through; of another job none."""
+    queues: set[str] = set()
+    letter = read_letter(name, data)
+    while letter is not None:
+        original = letter.original_job
+        queues.add(original.queue)
+        letter = read_letter(original.name, bytes(original.data).decode())
+    return queues

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from toril._model.decide import Decision
-from toril._model.letter import LETTER_NAME, Letter, Original
+from toril._model.letter import LETTER_NAME, Letter, Original, trail
 from toril._model.options import JobOptions, Keep
 from toril._model.record import NewJob
 from toril._model.times import Millis
@@ -32,7 +32,8 @@ def dead_letter(
     decision, key = failed
     target = queue.dead_letter
     name, data, opts = unit.value("read.original", (queue.key, decision.id))
-    if target is None or target == queue.name:
+    # A letter of a letter goes on, but never back to a queue that it came through.
+    if target is None or target == queue.name or target in trail(name, data):
         return
     when = datetime.fromtimestamp(now / 1000, UTC).isoformat(timespec="milliseconds")
     letter = Letter(

@@ -114,7 +114,9 @@ def _refuse(unit: Unit, decision: Decision, job: Standing) -> Answer | None:
         return _lost(decision, owner)
     if decision.action in (Action.COMPLETE, Action.AWAIT) and job.family:
         pending, failed = unit.value("finish.open_children", (job.key,))
-        if pending and decision.action is Action.COMPLETE:
+        # A parent that continues after a failure need not wait for the others.
+        complete = decision.action is Action.COMPLETE
+        if pending and complete and not unit.value("finish.continued", (job.key,)):
             return PendingChildren(f"job {decision.id!r} still waits for children", **where)
         if failed:
             return FailedChildren(

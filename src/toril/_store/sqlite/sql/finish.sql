@@ -20,6 +20,18 @@ SELECT total(outcome = 'pending'), total(outcome = 'failed')
 FROM children
 WHERE parent = ?1 AND outcome IN ('pending', 'failed');
 
+-- finish.continued: Whether a child of a job has failed that lets it go on at once; one that is not
+-- kept may have been such a child.
+SELECT EXISTS (
+    SELECT 1 FROM children
+    LEFT JOIN queues ON queues.name = children.queue
+    LEFT JOIN jobs
+        ON jobs.queue = queues.key AND jobs.id = children.id AND jobs.parent = children.parent
+    WHERE
+        children.parent = ?1 AND children.outcome = 'ignored'
+        AND (jobs.key IS NULL OR jobs.policy = 'continue')
+);
+
 -- finish.complete: Store results: key, position, result, expiry, token; the time is the first binding.
 UPDATE jobs SET
     state = 'completed', lane = 0, finished_ms = ?1, attempts_made = attempts_made + 1,

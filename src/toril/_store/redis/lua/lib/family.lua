@@ -85,6 +85,18 @@ function family.fail(parent, link, child, reason, now)
   end
 end
 
+-- Say whether a child has failed that lets its parent go on at once; one that is not kept may have
+-- been such a child.
+function family.continues(parent)
+  for _, child in ipairs(call("HKEYS", parent .. ":failed")) do
+    local link = call("HGET", child, "parent")
+    if not link or link:find('"cpof"%s*:%s*true') then
+      return true
+    end
+  end
+  return false
+end
+
 -- Part a child that goes away from its parent, which may then run.
 function family.part(parent, child, now)
   if parent and call("SREM", parent .. ":dependencies", child) == 1 then

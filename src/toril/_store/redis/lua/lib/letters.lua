@@ -38,7 +38,21 @@ local function iso(ms)
     rest % 1000)
 end
 
--- Add the letter of a job that has just failed, and note it in the job.
+-- Say whether the data of a job are a dead letter that came through this queue.
+local function came_through(name, data, target)
+  local fine, found = pcall(cjson.decode, name == "failed-job" and data or "null")
+  while fine and type(found) == "table" and type(found.originalJob) == "table" do
+    local original = found.originalJob
+    if original.queue == target then
+      return true
+    end
+    found = original.name == "failed-job" and original.data
+  end
+  return false
+end
+
+-- Add the letter of a job that has just failed, and note it in the job. A letter of a letter goes
+-- on, but never back to a queue that it came through.
 function letters.send(decision, name, prefix, now)
   local q, target = decision.queue, keep.letters(decision.queue)
   local from = q.base:sub(#prefix + 2, -2)
@@ -46,6 +60,9 @@ function letters.send(decision, name, prefix, now)
     return
   end
   local fields = call("HMGET", q.base .. decision.id, "data", "opts")
+  if came_through(name, fields[1], target) then
+    return
+  end
   local data = '{"originalJob":{"id":' .. cjson.encode(decision.id)
     .. ',"name":' .. cjson.encode(name) .. ',"queue":' .. cjson.encode(from)
     .. ',"data":' .. (fields[1] or "{}") .. ',"opts":' .. (fields[2] or "{}")

@@ -168,7 +168,7 @@ local function refusal(d, fields, lock)
       return "failed-children"
     end
     local pending = call("EXISTS", key .. ":dependencies") == 1
-    if pending and d.action == "complete" then
+    if pending and d.action == "complete" and not family.continues(key) then
       return "pending"
     elseif not pending and d.action == "await-children" and not is_asked(fields) then
       return "active"
