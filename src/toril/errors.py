@@ -161,7 +161,8 @@ class ScheduleOwned(JobError):
 class JobFailed(JobError):
     """The awaited job failed for good; `reason` and `stack` say why, `end` says how.
 
-    Shape    end: failed, timeout, deadline, expired, cancelled, stalled or unknown-name. Of a
+    Shape    end: failed, timeout, deadline, expired, cancelled, stalled, max-runs
+             or unknown-name. Of a
              job that is not kept only the reason is known, and its end is "failed".
     """
 

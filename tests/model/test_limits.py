@@ -165,3 +165,66 @@ def test_what_completed_late_has_completed() -> None:
     outcome = Outcome(end=End.RETURNED, result="1")
 
     assert decided(record(deadline_ms=HOUR), T0 + 2 * HOUR, outcome).action is Action.COMPLETE
+
+
+# How often a job may start.
+
+
+def test_a_job_that_snoozes_too_often_fails_at_once() -> None:
+    snoozed = Outcome(end=End.SNOOZED, reason="not yet", delay_ms=1_000)
+
+    assert decided(record(max_runs=3, runs=2), T0, snoozed).action is Action.SNOOZE
+    last = decided(record(max_runs=3, runs=3), T0, snoozed)
+    assert (last.action, last.end, last.delay_ms) == (Action.FAIL, End.MAX_RUNS, 0)
+    assert last.reason == "it started 3 times and has not ended (max_runs): not yet"
+
+
+def test_starts_that_found_no_handler_do_not_count() -> None:
+    snoozed = Outcome(end=End.SNOOZED, delay_ms=1_000)
+
+    job = record(max_runs=3, runs=7, unknown=5)
+    assert decided(job, T0, snoozed).action is Action.SNOOZE
+    assert too_late(job, T0) is None
+
+
+def test_a_retry_counts_as_well() -> None:
+    last = decided(record(max_runs=3, runs=3, attempts=3), T0)
+
+    assert (last.action, last.end) == (Action.FAIL, End.MAX_RUNS)
+
+
+@pytest.mark.parametrize("end", [End.RELEASED, End.AWAITS])
+def test_what_was_put_back_once_too_often_fails_at_its_next_claim(end: End) -> None:
+    assert decided(record(max_runs=3, runs=3), T0, Outcome(end=end)).action is not Action.FAIL
+
+    over = too_late(record(max_runs=3, runs=4), T0)
+    assert over is not None
+    failed = decided(record(max_runs=3, runs=4), T0, over)
+    assert (failed.action, failed.end, failed.counted) == (Action.FAIL, End.MAX_RUNS, False)
+
+
+def test_a_job_has_a_bound_unless_it_says_otherwise() -> None:
+    assert JobOptions().most_runs == 100_000
+    assert JobOptions(attempts=200_000).most_runs == 200_000
+    assert JobOptions(max_runs=5).most_runs == 5
+    assert from_text(to_text(JobOptions(max_runs=5))).max_runs == 5
+    assert "max_runs" not in to_text(JobOptions())
+
+
+@pytest.mark.parametrize("given", [0, -1, 1.5, True, "many"])
+def test_max_runs_is_a_whole_number(given: Any) -> None:
+    with pytest.raises(ConfigError, match="max_runs"):
+        merge(JobOptions(), {"max_runs": given})
+
+
+def test_max_runs_leaves_room_for_every_attempt() -> None:
+    with pytest.raises(ConfigError, match="max_runs=3 is below attempts=5"):
+        merge(JobOptions(attempts=5), {"max_runs": 3})
+
+
+def test_no_time_left_is_a_limit() -> None:
+    options = merge(JobOptions(), {"deadline": 0, "timeout": 0})
+
+    assert (options.deadline_ms, options.timeout_ms) == (0, None)
+    assert merge(JobOptions(), {"expires": 0}).expires_ms == 0
+    assert too_late(record(expires_ms=0), T0) is not None

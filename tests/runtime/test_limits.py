@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.runtime.kit import Heard
-from toril import ConfigError, Job, JobFailed, SoftTimeout, Toril
+from toril import ConfigError, Job, JobFailed, RateLimited, Snooze, SoftTimeout, Toril
 from toril._model.options import JobOptions, to_text
 from toril._model.schedule import Rule
 from toril._store.protocol import ScheduleDraft
@@ -290,6 +290,51 @@ async def test_a_schedule_goes_on_after_a_run_that_was_not_started_in_time(app: 
     assert not ran.is_set()
     (info,) = await app.context.store.schedules("q")
     assert (info.next_ms or 0) > now
+
+
+# How often it may start.
+
+
+@pytest.mark.parametrize("signal", [Snooze(0), Snooze("1ms"), RateLimited("1ms")])
+async def test_a_handler_cannot_put_its_job_off_for_ever(
+    anywhere: Toril, signal: Exception
+) -> None:
+    runs: list[int] = []
+
+    async def handler(job: Job[Any]) -> None:
+        runs.append(job.run)
+        raise signal
+
+    job = await anywhere.queue("q").add("x", max_runs=5, attempts=2)
+    async with anywhere.worker("q", handler):
+        with pytest.raises(JobFailed, match="started 5 times") as caught:
+            await job.result(timeout=10)
+
+    assert (runs, caught.value.end) == ([1, 2, 3, 4, 5], "max-runs")
+
+
+async def test_a_task_a_queue_and_an_app_may_bound_the_runs(app: Toril) -> None:
+    @app.task(queue="q", max_runs=7)
+    async def seven() -> None: ...
+
+    queue = app.queue("other", max_runs=8)
+
+    assert (await seven.enqueue()).record.options.max_runs == 7
+    assert (await seven.using(max_runs=6).enqueue()).record.options.max_runs == 6
+    assert (await queue.add("x")).record.options.max_runs == 8
+
+
+@pytest.mark.parametrize("limit", ["deadline", "expires"])
+async def test_a_job_that_has_no_time_left_is_not_run(anywhere: Toril, limit: str) -> None:
+    ran = threading.Event()
+    given: Any = {limit: 0}
+    job = await anywhere.queue("q").add("x", **given)
+    async with anywhere.worker("q", lambda job: ran.set()):
+        with pytest.raises(JobFailed) as caught:
+            await job.result(timeout=10)
+
+    assert caught.value.end == {"deadline": "deadline", "expires": "expired"}[limit]
+    assert not ran.is_set()
 
 
 # Which of them it was.

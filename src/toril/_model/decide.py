@@ -35,6 +35,7 @@ class End(StrEnum):
     AWAITS = "awaits-children"
     CRASHED = "crashed"
     UNKNOWN = "unknown-name"
+    MAX_RUNS = "max-runs"
 
     @property
     def word(self) -> str:
@@ -113,8 +114,10 @@ def begins(record: Record) -> Millis:
 
 
 def too_late(record: Record, now: Millis) -> Outcome | None:
-    """Say how a claimed job ends without being run because its time is over; None: it may run."""
+    """Return how a claimed job ends that must not run: its time is over, or it ran too often."""
     options = record.options
+    if record.runs - record.unknown > options.most_runs:
+        return Outcome(end=End.MAX_RUNS, reason=_ran_too_often(options.most_runs))
     if options.deadline_ms is None and options.expires_ms is None:
         return None
     age = now - begins(record)
@@ -126,6 +129,10 @@ def too_late(record: Record, now: Millis) -> Outcome | None:
         reason = f"expired: not started within {describe(options.expires_ms)}"
         return Outcome(end=End.EXPIRED, reason=reason)
     return None
+
+
+def _ran_too_often(most: int) -> str:
+    return f"it started {most:,} times and has not ended (max_runs)"
 
 
 def deadline_passed(record: Record) -> Outcome:
@@ -155,6 +162,7 @@ def decide(
     `unknown_limit_ms`. Anything else is tried again while attempts are left, after the job's
     backoff, unless its deadline would pass before. The death of its process is a crash and no
     attempt: it runs again, next in its queue, until it has crashed more than `max_stalls` times.
+    No job starts more often than `max_runs`.
     """
     record = claim.record
     match outcome.end:
@@ -165,10 +173,11 @@ def decide(
             return _made(claim, outcome, Action.FAIL, exhausted=spent)
         case End.CANCELLED | End.DEADLINE:
             return _made(claim, outcome, Action.FAIL)
-        case End.EXPIRED:
+        case End.EXPIRED | End.MAX_RUNS:
             return _made(claim, outcome, Action.FAIL, counted=False)
         case End.SNOOZED:
-            return _made(claim, outcome, Action.SNOOZE, outcome.delay_ms, counted=False)
+            snooze = _made(claim, outcome, Action.SNOOZE, outcome.delay_ms, counted=False)
+            return _within_runs(record, snooze)
         case End.RELEASED:
             return _made(claim, outcome, Action.RELEASE, counted=False)
         case End.AWAITS:
@@ -178,7 +187,20 @@ def decide(
         case End.UNKNOWN:
             return _unknown(claim, outcome, unknown_limit_ms)
         case End.RAISED | End.TIMED_OUT:
-            return _in_time(claim, _again(claim, outcome, random), now)
+            again = _again(claim, outcome, random)
+            return _within_runs(record, _in_time(claim, again, now))
+
+
+def _within_runs(record: Record, decision: Decision) -> Decision:
+    """Fail a job now that would start more often than it may."""
+    if decision.action is Action.FAIL or record.runs - record.unknown < record.options.most_runs:
+        return decision
+    reason = _ran_too_often(record.options.most_runs)
+    if decision.reason:
+        reason = f"{reason}: {decision.reason}"
+    return msgspec.structs.replace(
+        decision, action=Action.FAIL, end=End.MAX_RUNS, reason=reason, delay_ms=0
+    )
 
 
 def _in_time(claim: Claim, decision: Decision, now: Millis) -> Decision:

@@ -25,6 +25,7 @@ CrashPolicy = Literal["retry", "fail"]
 CRASH_POLICIES: tuple[str, ...] = get_args(CrashPolicy)
 Durability = Literal["replica", "aof"]
 DURABILITIES: tuple[str, ...] = get_args(Durability)
+DEFAULT_MAX_RUNS = 100_000
 _FLAGS = {"fail": "fpof", "continue": "cpof", "ignore": "idof", "remove": "rdof"}
 
 
@@ -137,6 +138,7 @@ class Options(TypedDict, total=False):
     soft_timeout: Duration | None
     deadline: Duration | None
     expires: Duration | None
+    max_runs: int | None
     keep: KeepLike
     keep_completed: KeepLike
     keep_failed: KeepLike
@@ -173,6 +175,7 @@ class JobOptions:
     soft_timeout_ms: Millis | None = None
     deadline_ms: Millis | None = None
     expires_ms: Millis | None = None
+    max_runs: int | None = None
     keep_completed: Keep | None = None
     keep_failed: Keep | None = None
     dedup: Dedup | None = None
@@ -191,11 +194,18 @@ class JobOptions:
             value = getattr(self, name)
             if value is not None:
                 _integer(value, name, 0, None)
+        if self.max_runs is not None:
+            _integer(self.max_runs, "max_runs", 1, None)
         if self.parent_on_fail is not None:
             _policy_of("parent_on_fail", self.parent_on_fail, POLICIES)
         check_crash_policy(self.on_crash)
         if self.durable is not None:
             _policy_of("durable", self.durable, DURABILITIES)
+
+    @property
+    def most_runs(self) -> int:
+        """How often the job may start: snoozes, releases and crashes count as well as attempts."""
+        return self.max_runs or max(DEFAULT_MAX_RUNS, self.attempts)
 
 
 def check_crash_policy(policy: str) -> None:
@@ -277,7 +287,10 @@ def _times(given: Options) -> dict[str, Any]:
         made |= {"delay_ms": 0, "at_ms": at_ms(given["at"], field="at")}
     limits = {name: given[name] for name in _LIMITS if name in given}  # type: ignore[literal-required]
     for name, limit in limits.items():
-        made[f"{name}_ms"] = None if limit is None else to_ms(limit, field=name) or None
+        made[f"{name}_ms"] = None if limit is None else to_ms(limit, field=name)
+        # No time for one attempt means no limit. No time for all of them is what is left: none.
+        if name in ("timeout", "soft_timeout"):
+            made[f"{name}_ms"] = made[f"{name}_ms"] or None
     if "created_at" in given:
         made["created_ms"] = at_ms(given["created_at"], field="created_at")
     return made
@@ -297,7 +310,7 @@ def _keeps(given: Options) -> dict[str, Any]:
 
 _PLAIN = (
     "priority", "lifo", "parent_on_fail", "on_crash", "keep_logs", "keep_stack", "max_size",
-    "durable",
+    "durable", "max_runs",
 )  # fmt: skip
 _LIMITS = ("timeout", "soft_timeout", "deadline", "expires")
 NAMES = frozenset(Options.__annotations__)
@@ -337,13 +350,20 @@ def check_limits(options: JobOptions, now: Millis | None = None) -> None:
     Raises   ConfigError: names the two that do not.
     """
     check_soft(options.soft_timeout_ms, options.timeout_ms)
+    if options.max_runs is not None and options.max_runs < options.attempts:
+        raise ConfigError(
+            f"max_runs={options.max_runs} is below attempts={options.attempts}",
+            field="max_runs",
+            value=options.max_runs,
+            hint="each attempt is a run, and so is each start after a snooze or a crash: raise it",
+        )
     created = options.created_ms if options.created_ms is not None else now
     wait = options.delay_ms
     if options.at_ms is not None and created is not None:
         wait = options.at_ms - created
     for name in ("expires", "deadline"):
         limit: Millis | None = getattr(options, f"{name}_ms")
-        if limit is not None and wait >= limit:
+        if limit is not None and wait > 0 and wait >= limit:
             raise ConfigError(
                 f"{name}={describe(limit)!r} is over before the delay of "
                 f"{describe(wait)}: the job would never run",
@@ -448,6 +468,8 @@ def to_text(options: JobOptions) -> str:
     own = {name: limit for name, limit in limits.items() if limit is not None}
     if options.on_crash != "retry":
         own["on_crash"] = options.on_crash
+    if options.max_runs is not None:
+        own["max_runs"] = options.max_runs
     if own:
         made["toril"] = own
     return msgspec.json.encode(made).decode()
@@ -481,6 +503,7 @@ def from_text(text: str) -> JobOptions:
         soft_timeout_ms=own.get("soft_timeout"),
         deadline_ms=own.get("deadline"),
         expires_ms=own.get("expires"),
+        max_runs=own.get("max_runs"),
         keep_completed=_keep_from_wire(raw.get("removeOnComplete")),
         keep_failed=_keep_from_wire(raw.get("removeOnFail")),
         dedup=_dedup_from_wire(raw["de"]) if raw.get("de") else None,

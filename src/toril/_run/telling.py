@@ -41,7 +41,9 @@ from .hooks import (
 )
 from .job import Job
 
-_FAILURES = frozenset({End.RAISED, End.TIMED_OUT, End.DEADLINE, End.EXPIRED, End.FAILED})
+_FAILURES = frozenset(
+    {End.RAISED, End.TIMED_OUT, End.DEADLINE, End.EXPIRED, End.FAILED, End.MAX_RUNS}
+)
 _KINDS: dict[str, type[TryEnded]] = {"completed": JobCompleted, "failed": JobFailed}
 _STATES: dict[str, type[WorkerHappening]] = {
     "ready": WorkerReady,
