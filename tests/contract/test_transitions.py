@@ -192,6 +192,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "finish fail-forget": {"keep_failed": Keep(count=0)},
     "finish fail-early": {"attempts": 5},
     "finish cancelled-forget": {"keep_failed": Keep(count=0)},
+    "recover overdue": {"deadline_ms": 5 * SECOND},
+    "recover overdue-forget": {"deadline_ms": 5 * SECOND, "keep_failed": Keep(count=0)},
+    "update overdue": {"deadline_ms": 5 * SECOND},
     "update cancel-forget": {"keep_failed": Keep(count=0)},
 }
 
@@ -360,6 +363,18 @@ async def finish_cancelled(scene: Scene) -> TorilError | None:
     return await finish(again, SECOND)(scene)
 
 
+async def recover_overdue(scene: Scene) -> TorilError | None:
+    scene.kit.tick(5 * SECOND)
+    assert await scene.kit.recover("mail") == []
+    return None
+
+
+async def update_overdue(scene: Scene) -> TorilError | None:
+    scene.kit.tick(5 * SECOND)
+    await scene.kit.update(scene.ref, overdue=True)
+    return None
+
+
 async def log(scene: Scene) -> TorilError | None:
     [answer] = await scene.kit.store.log([LogLine(queue="mail", id=scene.ref.id, text="hello")])
     return answer if isinstance(answer, TorilError) else None
@@ -432,6 +447,8 @@ ACTS: dict[str, Act] = {
     "child continued": child_fails,
     "child continued-delay": child_fails,
     "recover take-back": recover,
+    "recover overdue": recover_overdue,
+    "recover overdue-forget": recover_overdue,
     "retry": retry,
     "promote": promote,
     "update data": update(data='{"changed":true}'),
@@ -442,6 +459,7 @@ ACTS: dict[str, Act] = {
     "update cancel": update(cancel="not needed any more"),
     "update cancel-asked": update(cancel="not needed any more"),
     "update cancel-forget": update(cancel="not needed any more"),
+    "update overdue": update_overdue,
     "finish cancelled": finish_cancelled,
     "finish cancelled-forget": finish_cancelled,
     "log": log,

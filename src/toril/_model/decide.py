@@ -126,9 +126,29 @@ def too_late(record: Record, now: Millis) -> Outcome | None:
     # A start that could not even find a handler was none.
     first = record.runs - record.unknown <= 1
     if options.expires_ms is not None and first and age >= options.expires_ms:
-        reason = f"expired: not started within {describe(options.expires_ms)}"
-        return Outcome(end=End.EXPIRED, reason=reason)
+        return _expired(options.expires_ms)
     return None
+
+
+def next_limit(record: Record) -> tuple[Millis, Outcome] | None:
+    """Return when the time of a job that waits is over, and how it ends then; None: never.
+
+    The next run of a schedule has no such time: it ends when it is claimed, so that the schedule
+    goes on from there.
+    """
+    options, limits = record.options, list[tuple[Millis, Outcome]]()
+    if record.schedule is not None:
+        return None
+    if options.deadline_ms is not None:
+        limits.append((record.created_ms + options.deadline_ms, deadline_passed(record)))
+    if options.expires_ms is not None and record.runs <= record.unknown:
+        limits.append((record.created_ms + options.expires_ms, _expired(options.expires_ms)))
+    return min(limits, key=lambda limit: limit[0], default=None)
+
+
+def _expired(after: Millis) -> Outcome:
+    reason = f"expired: not started within {describe(after)}"
+    return Outcome(end=End.EXPIRED, reason=reason)
 
 
 def _ran_too_often(most: int) -> str:

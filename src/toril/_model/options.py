@@ -203,6 +203,12 @@ class JobOptions:
             _policy_of("durable", self.durable, DURABILITIES)
 
     @property
+    def first_limit_ms(self) -> Millis | None:
+        """How long after it was added the job may be over although nobody claims it."""
+        limits = [ms for ms in (self.deadline_ms, self.expires_ms) if ms is not None]
+        return min(limits, default=None)
+
+    @property
     def most_runs(self) -> int:
         """How often the job may start: snoozes, releases and crashes count as well as attempts."""
         return self.max_runs or max(DEFAULT_MAX_RUNS, self.attempts)

@@ -94,7 +94,8 @@ class JobPatch:
              With a `token` the change is refused unless that token holds the job's lock.
              `alone` notes that the job runs by itself in its worker from now on. `cancel` is why
              the job shall end, which may be empty: one that waits fails at once, of one that
-             runs the wish is noted.
+             runs the wish is noted. `overdue` ends a job that waits although its deadline or its
+             time to start has passed, and changes nothing else.
     Units    delay_ms counts from now.
     """
 
@@ -110,6 +111,7 @@ class JobPatch:
     dedup: Unset | None = UNSET
     alone: bool | Unset = UNSET
     cancel: str | Unset = UNSET
+    overdue: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

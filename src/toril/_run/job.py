@@ -25,6 +25,7 @@ from .cancelling import cancel
 from .children import ChildrenView, Dependencies, read_children
 from .context import Context
 from .events import After, Events
+from .overdue import end_if_overdue
 from .payload import encode
 from .portal import run
 from .sent import Sent
@@ -176,11 +177,14 @@ class Job(Generic[R]):
         return self
 
     async def state(self) -> State:
-        """Ask in which state the job is now.
+        """Read in which state the job is now; one whose time is over while it waits fails first.
 
         Raises   JobNotFound: it is not kept any more, or never was.
         """
-        return (await self.refresh()).record.state
+        await self.refresh()
+        if await end_if_overdue(self._context.store, self.record):
+            await self.refresh()
+        return self.record.state
 
     async def result(self, timeout: Duration | None = None) -> R:
         """Wait until the job has finished, and give what it returned.
@@ -221,9 +225,7 @@ class Job(Generic[R]):
         )
 
     async def events(self, after: str | None = None) -> AsyncIterator[JobEvent]:
-        """Iterate over what happens to this job, from now on or after an event's id, until it is
-        removed.
-        """
+        """Iterate over the job's events, from now on or after an event's id, until it is removed."""
         async with listen(self._context, [self.queue], after, job_id=self.id) as events:
             async for event in events:
                 if isinstance(event, JobEvent):

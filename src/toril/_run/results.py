@@ -28,6 +28,7 @@ from toril.events import (
 
 from .coalesce import Coalescer
 from .feed import Feeds, Follower
+from .overdue import end_in_time, limit_of
 
 # Obliterate and drain emit nothing and a log of events is bounded, so the jobs themselves are
 # looked at again so often.
@@ -79,9 +80,13 @@ class Results:
         watch = self._watches.get(ref.queue)
         if watch is None or watch.over:
             watch = self._watches[ref.queue] = _Watch(self._feeds, self._reads, ref.queue)
+        limited = limit_of(record) is not None
+        timer = asyncio.create_task(end_in_time(self._store, record)) if limited else None
         try:
             return await watch.wait(ref.id)
         finally:
+            if timer is not None:
+                timer.cancel()
             if watch.over and self._watches.get(ref.queue) is watch:
                 del self._watches[ref.queue]
 

@@ -281,7 +281,10 @@ class Store(Protocol):
         queue. `dead`: workers known to have died, and how: their locks count no more, they are
         forgotten, and how they died is the reason of the try that was lost.
 
-        Atomic   each job.    Emits    waiting, stalled.
+        Jobs of these queues that wait although their deadline, or their time to start, has
+        passed fail, a bounded number a call, as `finish` fails one.
+
+        Atomic   each job.    Emits    waiting, stalled; failed.
         """
         ...
 

@@ -232,6 +232,7 @@ def _is_plain(options: JobOptions) -> bool:
         or options.lifo
         or options.dedup is not None
         or options.created_ms is not None
+        or options.first_limit_ms is not None
     )
 
 

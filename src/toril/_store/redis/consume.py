@@ -26,6 +26,7 @@ from toril.errors import (
     TorilError,
 )
 
+from .overdue import candidate
 from .server import WORK_PATIENCE_S, Server, places
 from .wire import read_record
 
@@ -87,10 +88,10 @@ async def recover(
     max_stalls: int,
     dead: Mapping[str, str],
     now: Millis | None,
-) -> tuple[list[Recovered], list[str]]:
-    """Carry out the verb recover; name the damaged queues as well."""
+) -> tuple[list[Recovered], list[str], list[Record]]:
+    """Take jobs back; name the damaged queues as well, and jobs whose time may be over."""
     if not queues:
-        return [], []
+        return [], [], []
     numbers = places(queues)
     each: dict[str, list[Any]] = {
         "look": [(number,) for number in numbers.values()],
@@ -99,14 +100,15 @@ async def recover(
     }
     names = list(numbers)
     taken: list[tuple[int, str, int, int]]
-    taken, damaged = await server.run(
+    taken, damaged, overdue = await server.run(
         "recover", names, each, now=now, reason=STALLED_REASON, silent=SILENT
     )
     found = [
         Recovered(queue=names[place - 1], id=id, stalls=stalls, fatal=bool(fatal))
         for place, id, stalls, fatal in taken
     ]
-    return found, [names[place - 1] for place in damaged]
+    late = [candidate(server.prefix, names[place - 1], id, rest) for place, id, *rest in overdue]
+    return found, [names[place - 1] for place in damaged], late
 
 
 async def peek(server: Server, queues: Sequence[str]) -> frozenset[str]:

@@ -3,14 +3,16 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from toril._model.record import cancel_reason
+from toril._model.record import Ref, cancel_reason
 from toril._model.report import JobPatch, Selected, Selection, Unset
 from toril._model.states import FINISHED, State
 from toril._model.times import Millis
 from toril._store.protocol import LogLine
 from toril.errors import TorilError
 
+from . import read
 from .choosing import Choice, Refused, act, calls
+from .overdue import end_overdue
 from .refusals import lock_lost, missing, owned, wrong_state
 from .server import Server
 
@@ -31,6 +33,11 @@ async def update(
 async def _change(
     server: Server, patches: Sequence[JobPatch], now: Millis | None
 ) -> list[TorilError | None]:
+    late = [Ref(patch.queue, patch.id) for patch in patches if patch.overdue]
+    if late:
+        records = await read.get(server, late)
+        await end_overdue(server, [record for record in records if record is not None], now)
+
     async def send(places: Mapping[str, int], numbers: Sequence[int]) -> Sequence[str]:
         rows = [_patch_row(places, patches[number]) for number in numbers]
         words: list[str] = await server.run("update", list(places), {"patch": rows}, now=now)

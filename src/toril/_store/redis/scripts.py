@@ -24,7 +24,7 @@ local ROLES = {
   settings = "toril:settings", wait = "wait", paused = "paused", active = "active",
   prioritized = "prioritized", delayed = "delayed", completed = "completed", failed = "failed",
   marker = "marker", meta = "meta", id = "id", pc = "pc", events = "events", stalled = "stalled",
-  limiter = "limiter", wishes = "toril:cancels",
+  limiter = "limiter", wishes = "toril:cancels", limits = "toril:limits",
 }
 -- What the limiter holds while somebody has stopped the queue by hand.
 local BY_HAND = 9007199254740991

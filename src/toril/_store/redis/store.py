@@ -50,6 +50,7 @@ from . import (
     edit,
     examine,
     moving,
+    overdue,
     presence,
     read,
     removal,
@@ -197,7 +198,13 @@ class RedisStore:
         """Take jobs back from workers that are gone; see the protocol."""
         site = await self._site()
         names = queues or await read.queues(site.server)
-        found, damaged = await consume.recover(site.server, names, max_stalls, dead, now)
+        found: list[Recovered] = []
+        for _ in range(overdue.MOST_LOOKS):
+            some, damaged, late = await consume.recover(site.server, names, max_stalls, dead, now)
+            found += some
+            await overdue.end_overdue(site.server, late, now)
+            if len(late) < overdue.A_LOOK:
+                break
         site.note_damaged(damaged, "is taken back", "active, wait, stalled, marker, events, meta")
         if dead:
             await presence.forget(site.server, dead)

@@ -56,6 +56,7 @@ def _is_plain(job: NewJob) -> bool:
         and not options.lifo
         and options.dedup is None
         and options.created_ms is None
+        and options.first_limit_ms is None
     )
 
 
@@ -229,6 +230,7 @@ class _Adding:
         row += [parent.key, parent.queue, parent.id] if parent else [None, None, None]
         dedup = options.dedup.key if options.dedup else None
         row += [options.parent_on_fail, int(job.expects_children), job.schedule, dedup]
+        row += [limit(options, created, job.schedule)]
         self.rows.append(row)
         self.known[Ref(job.queue, id)] = Known(
             queue=job.queue,
@@ -359,6 +361,12 @@ class _Adding:
         until = due(options, created, self.now) or created
         delay_job(self.unit, queue, (holder[0], holder[1], max(until - created, 0)), until)
         queue.emit(self.now, {"kind": "delayed", "job_id": holder[1], "due_ms": until})
+
+
+def limit(options: JobOptions, created: Millis, schedule: str | None) -> Millis | None:
+    """Return when a job may be over although nobody claims it; the run of a schedule never is."""
+    first = options.first_limit_ms
+    return None if first is None or schedule is not None else created + first
 
 
 def kept_text(job: NewJob, id: str | None) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from toril._model.decide import cancelled
 from toril._model.options import from_text
 from toril._model.record import cancel_reason
 from toril._model.report import JobPatch, Selected, Selection, Unset
@@ -13,7 +14,7 @@ from toril._model.times import Millis
 from toril._store.protocol import LogLine
 from toril.errors import LockLost, TorilError, WrongState
 
-from . import family, finish
+from . import family, finish, overdue
 from .places import delay_job, make_ready, move, ready_state
 from .removal import missing, schedule_owned
 from .unit import QueueRow, Unit, to_json
@@ -87,6 +88,8 @@ def _update(unit: Unit, patch: JobPatch, now: Millis) -> TorilError | None:
         unit.run("edit.forget_dedup", (job.key,))
     if not isinstance(patch.cancel, Unset):
         _cancel(unit, job, patch.cancel, now)
+    if patch.overdue:
+        overdue.end_one(unit, job.key, now)
     return None
 
 
@@ -105,7 +108,7 @@ def _refuse(unit: Unit, job: Edited, patch: JobPatch) -> TorilError | None:
 def _cancel(unit: Unit, job: Edited, why: str, now: Millis) -> None:
     unit.run("edit.cancel", (job.key, why, cancel_reason(why)))
     if job.state != State.ACTIVE:
-        finish.cancel(unit, job.queue, (job.key, job.id, why), now)
+        finish.end_waiting(unit, job.queue, (job.key, job.id), cancelled(why), now)
 
 
 def _raw(text: str) -> Any:

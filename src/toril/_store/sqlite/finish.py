@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from toril._model.decide import Action, Decision, End
+from toril._model.decide import Action, Decision, End, Outcome
 from toril._model.options import JobOptions, from_text
 from toril._model.record import cancel_reason
 from toril._model.states import State
@@ -234,9 +234,11 @@ def _as_cancelled(decision: Decision, why: str) -> Decision:
     )
 
 
-def cancel(unit: Unit, queue: QueueRow, job: tuple[int, str, str], now: Millis) -> None:
-    """Fail a job (key, id, why) that waits, whatever for, because somebody wants it to end."""
-    key, id, why = job
+def end_waiting(
+    unit: Unit, queue: QueueRow, job: tuple[int, str], outcome: Outcome, now: Millis
+) -> None:
+    """Fail a job (key, id) that waits, whatever for: it was cancelled, or its time is over."""
+    key, id = job
     (standing,) = _standings.decode(
         unit.value("finish.look_up", (to_json([(key, queue.name, id)]),))
     )
@@ -245,10 +247,13 @@ def cancel(unit: Unit, queue: QueueRow, job: tuple[int, str, str], now: Millis) 
         id=id,
         token="",
         action=Action.FAIL,
-        end=End.CANCELLED,
-        reason=cancel_reason(why),
+        end=outcome.end,
+        reason=outcome.reason,
         counted=False,
     )
+    if outcome.end is not End.CANCELLED:  # of that the job itself tells
+        ended = (now, outcome.end.word, outcome.reason)
+        unit.run_each("finish.tries", [[key, standing.run, None, None, *ended]])
     _fail(unit, queue, (decision, standing), now)
 
 

@@ -152,7 +152,7 @@ class _Restoring:
         row += [self.keys.get(parent) if parent else None, record.parent_queue, record.parent_id]
         row += [options.parent_on_fail, int(bool(parcel.children)), record.schedule, record.dedup]
         row += [record.deferred, self.origin, self.keys.get(letter) if letter else None]
-        row += [record.cancelled]
+        row += [record.cancelled, add.limit(options, record.created_ms, record.schedule)]
         return row
 
     def _children(self) -> list[list[Any]]:

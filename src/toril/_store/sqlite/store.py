@@ -7,6 +7,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from toril._model.decide import Decision
@@ -52,6 +53,7 @@ from . import (
     examine,
     finish,
     moving,
+    overdue,
     read,
     removal,
     retention,
@@ -243,6 +245,14 @@ class SQLiteStore:
         gone, _ = await engine.read(engine.dead)
         if gone:
             engine.note_taken_back(await engine.write(engine.bury, gone))
+        for _ in range(overdue.MOST_ROUNDS):
+            at = clock() if now is None else now
+            if not await engine.read(partial(overdue.find, queues=tuple(queues), now=at)):
+                break
+            await engine.write(
+                lambda unit, names: overdue.end_overdue(unit, names, _now(unit, now)),
+                tuple(queues),
+            )
         return [*engine.tell_taken_back(queues), *found]
 
     async def trim(

@@ -10,7 +10,7 @@ local ROLES = { "active", "delayed", "wait", "paused", "prioritized", "waiting_c
   "completed", "failed" }
 local KEYS_OF_QUEUE = { "events", "delay", "priority", "stalled_check", "stalled", "id", "pc",
   "marker", "meta", "limiter", "metrics:completed", "metrics:completed:data", "metrics:failed",
-  "metrics:failed:data", "settings", "wishes" }
+  "metrics:failed:data", "settings", "wishes", "limits" }
 
 -- Take jobs away, up to so many; give how many more may go.
 local function take(q, role, left, now)

@@ -5,14 +5,15 @@
 -- each   look: queue
 -- each   dead: worker how
 -- each   blame: below over
--- use    apart clock event once tries wake
+-- use    apart clock event limits once tries wake
 -- emits  waiting stalled
 -- wire   W-54
--- reply  for each job: place of its queue, id, stalls, whether its next claim fails it; and the
---        places of queues with a key of another kind, of which no job is taken back
+-- reply  for each job: place of its queue, id, stalls, whether its next claim fails it; the places
+--        of queues with a key of another kind, of which no job is taken back; and jobs that wait
+--        although their time may be over
 local A_CALL = 250
 local RUN_ONCE = '"on_crash":"fail"'
-local WRITTEN = { "active", "wait", "stalled", "marker", "events", "meta" }
+local WRITTEN = { "active", "wait", "stalled", "marker", "events", "meta", "limits" }
 
 -- How each worker died that is known to be dead.
 local died = {}
@@ -86,7 +87,7 @@ local function take_back(q, id, now)
 end
 
 local function main()
-  local now, taken = clock.now(arg.now), {}
+  local now, taken, overdue = clock.now(arg.now), {}, {}
   local damaged = apart.each(each.look, WRITTEN, function(q, place)
     local damaged = false
     for _, id in ipairs(lockless(q)) do
@@ -96,11 +97,12 @@ local function main()
         taken[#taken + 1] = { place, id, stalls, fatal and 1 or 0 }
       end
     end
+    limits.overdue(q, place, now, overdue)
     return damaged
   end)
   wake.all()
   event.trim()
-  return { taken, damaged }
+  return { taken, damaged, overdue }
 end
 
 return once.run(main)

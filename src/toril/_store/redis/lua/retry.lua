@@ -3,7 +3,7 @@
 -- keys   queue
 -- args   caller number now role before limit passed reset
 -- each   job: id
--- use    choice event family place where
+-- use    choice event family limits place where
 -- emits  waiting
 -- wire   W-110 W-117
 -- reply  ids, refusals (missing, or the state it is in), dealt with or passed over, end
@@ -17,7 +17,7 @@ end
 
 local function again(q, id)
   local key = q.base .. id
-  local fields = call("HMGET", key, "name", "priority", "parentKey", "opts")
+  local fields = call("HMGET", key, "name", "priority", "parentKey", "opts", "timestamp", "rjk")
   if not fields[1] then
     where.take(q, id, ENDED)
     return "missing"
@@ -34,6 +34,9 @@ local function again(q, id)
     "toril:cancel")
   if arg.reset == "1" then
     call("HDEL", key, "atm", "attemptsMade", "stc")
+  end
+  if fields[5] and not fields[6] then
+    limits.note(q, id, fields[4], fields[5])
   end
   local front = (tonumber(fields[2]) or 0) == 0 and wants_front(fields[4])
   place.ready(q, id, fields[2], front)

@@ -7,12 +7,14 @@ FROM json_each(?3);
 -- add.full: Store jobs with every column that an add can set.
 INSERT INTO jobs (
     key, queue, id, name, data, opts, state, lane, position, priority, delay_ms, created_ms,
-    due_ms, parent, parent_queue, parent_id, policy, family, schedule, dedup
+    due_ms, parent, parent_queue, parent_id, policy, family, schedule, dedup,
+    limit_ms
 )
 SELECT
     value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
     value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13,
-    value ->> 14, value ->> 15, value ->> 16, value ->> 17, value ->> 18, value ->> 19
+    value ->> 14, value ->> 15, value ->> 16, value ->> 17, value ->> 18, value ->> 19,
+    value ->> 20
 FROM json_each(?1);
 
 -- add.last_key: The highest key that a job ever had.

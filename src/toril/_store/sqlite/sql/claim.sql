@@ -87,6 +87,42 @@ FROM (
     LIMIT ?5
 );
 
+-- claim.overdue: Jobs that wait although their time may be over, as far as a record needs them.
+SELECT json_group_array(json_array(key, json_array(
+    queue, id, '', '', iif(json_valid(opts), opts, '{}'), state, created_ms, 0, 0, NULL, NULL,
+    NULL, attempts_made, runs, stalls, unknown
+)))
+FROM (
+    SELECT
+        jobs.key, queues.name AS queue, jobs.id, jobs.opts, jobs.state, jobs.created_ms,
+        jobs.attempts_made, jobs.runs, jobs.stalls, jobs.unknown
+    FROM jobs
+    JOIN queues ON queues.key = jobs.queue
+    WHERE
+        jobs.limit_ms <= ?1
+        AND jobs.state IN ('waiting', 'prioritized', 'delayed', 'waiting-children')
+        AND (?2 = '[]' OR queues.name IN (SELECT value FROM json_each(?2)))
+    ORDER BY jobs.limit_ms
+    LIMIT ?3
+);
+
+-- claim.overdue_job: One job, if it waits although its time may be over, as claim.overdue tells.
+SELECT json_group_array(json_array(jobs.key, json_array(
+    queues.name, jobs.id, '', '', iif(json_valid(opts), opts, '{}'), state, created_ms, 0, 0, NULL,
+    NULL, NULL, attempts_made, runs, stalls, unknown
+)))
+FROM jobs
+JOIN queues ON queues.key = jobs.queue
+WHERE
+    jobs.key = ?2 AND jobs.limit_ms <= ?1
+    AND jobs.state IN ('waiting', 'prioritized', 'delayed', 'waiting-children');
+
+-- claim.limit: Note when a job that waits may be over next.
+UPDATE jobs SET limit_ms = ?2 WHERE key = ?1;
+
+-- claim.count_run: Count a start that was none, to give its end a number.
+UPDATE jobs SET runs = runs + 1 WHERE key = ?1;
+
 -- claim.take_back: Put stalled jobs to the front of waiting: key, position, deferred failure, stalls.
 UPDATE jobs SET
     state = 'waiting', lane = 0, position = taken.value ->> 1, stalls = taken.value ->> 3,

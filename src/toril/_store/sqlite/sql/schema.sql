@@ -69,7 +69,7 @@ CREATE TABLE jobs (
     token TEXT,
     lock_until INTEGER,
     owner INTEGER,
-    settled_by TEXT, cancelled TEXT,
+    settled_by TEXT, cancelled TEXT, limit_ms INTEGER,
     UNIQUE (queue, id),
     CHECK ((state = 'active') = (token IS NOT NULL)),
     CHECK ((state = 'active') = (lock_until IS NOT NULL)),
@@ -96,6 +96,10 @@ WHERE state IN ('completed', 'failed');
 
 CREATE INDEX jobs_expiring ON jobs (expires_ms)
 WHERE expires_ms IS NOT NULL;
+
+CREATE INDEX jobs_limited ON jobs (limit_ms)
+WHERE limit_ms IS NOT NULL
+    AND state IN ('waiting', 'prioritized', 'delayed', 'waiting-children');
 
 -- How many finished jobs a queue holds, so that retention by count never counts.
 CREATE TRIGGER tally_finish AFTER UPDATE OF state ON jobs

@@ -4,7 +4,7 @@ local apart = {}
 -- How a key is read that is of the right kind; one of another kind fails.
 local READ = {
   active = "LLEN", wait = "LLEN", stalled = "SCARD", marker = "ZCARD", completed = "ZCARD",
-  failed = "ZCARD", events = "XLEN", meta = "HLEN", settings = "HLEN",
+  failed = "ZCARD", events = "XLEN", meta = "HLEN", settings = "HLEN", limits = "ZCARD",
 }
 
 -- Work on the queue of each row; give the places of those that are damaged. Every key that the work

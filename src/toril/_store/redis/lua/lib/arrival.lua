@@ -3,7 +3,7 @@
 -- Scripts that use this have the rows `job`, `field`, `line`, `child` and `hold`; all but the first
 -- name their job by its place among the jobs, from 1.
 --
--- use    dedup event place
+-- use    dedup event limits place
 -- emits  added waiting delayed waiting-children
 -- wire   W-10 W-11 W-12 W-20 W-26 W-28 W-70 W-80
 local arrival = {}
@@ -110,6 +110,10 @@ local function settle(job)
   if ENDED[job.state] then
     call("ZADD", q[job.state], job.at, job.id)
     return
+  end
+  local fields = call("HMGET", key_of(job), "opts", "rjk")
+  if not fields[2] then
+    limits.note(q, job.id, fields[1], job.created)
   end
   event.emit(q, "added", "jobId", job.id, "name", job.name)
   if job.state == "waiting-children" then

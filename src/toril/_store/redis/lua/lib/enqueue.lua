@@ -5,7 +5,7 @@
 -- child says of it), known (the parent may have had a child with this id), rjk (its schedule),
 -- deid (its dedup key).
 --
--- use    clock event opening place wake
+-- use    clock event limits opening place wake
 -- emits  added waiting delayed waiting-children
 -- wire   W-20 W-27 W-44 W-73
 local enqueue = {}
@@ -74,6 +74,10 @@ function enqueue.store(q, id, job, now)
   local priority = tonumber(given(job.priority)) or 0
   opening.open(q)
   write(q, id, job, created, string.format("%.0f", delay))
+  -- The next run of a schedule ends when it is claimed, so that the schedule goes on from there.
+  if not given(job.rjk) then
+    limits.note(q, id, job.opts, created)
+  end
   event.emit(q, "added", "jobId", id, "name", job.name)
   if given(job.waits) then
     call("ZADD", q.waiting_children, created, id)

@@ -1,6 +1,6 @@
 -- The ends of jobs: they are stored together, counted by the minute, and bounded.
 --
--- use    clock keep job
+-- use    clock keep job limits
 -- wire   W-104 W-106
 local finished = {}
 
@@ -12,6 +12,8 @@ local A_PUSH = 1000
 function finished.add(q, state, id, own)
   q.ended = q.ended or { completed = { rules = {}, count = 0 }, failed = { rules = {}, count = 0 } }
   local ended = q.ended[state]
+  q.over = q.over or {}
+  q.over[#q.over + 1] = id
   ended.count = ended.count + 1
   local count, _, rule = keep.rule(q, state, own)
   if count == 0 then
@@ -57,6 +59,7 @@ end
 -- Store what has ended in this call, and let go what is over the bounds.
 function finished.close(now)
   for _, q in pairs(known) do
+    limits.forget(q, q.over or {})
     for state, ended in pairs(q.ended or {}) do
       if #ended > 0 then
         call("ZADD", q[state], unpack(ended))

@@ -1,5 +1,6 @@
 -- The hash of a job, its lock, and the keys beside it.
 --
+-- use    limits
 -- wire   W-20 W-21
 local job = {}
 
@@ -17,6 +18,7 @@ job.FIELDS = {
 -- Delete these jobs with everything beside them but their locks; give how many keys went.
 function job.forget(q, ids)
   local keys, gone = {}, 0
+  limits.forget(q, ids)
   for i = 1, #ids do
     for j = 1, #BESIDE do
       keys[#keys + 1] = q.base .. ids[i] .. BESIDE[j]

@@ -115,16 +115,29 @@ local function fail(d, fields, now)
   return "failed"
 end
 
--- Fail a job that waits, and stands nowhere any more, because somebody wants it to end.
-function settle.cancel(wish, prev, now)
-  local q, key = wish.queue, wish.queue.base .. wish.id
+-- Fail a job that waits, and stands nowhere any more.
+local function end_waiting(row, prev, now)
+  local q, key = row.queue, row.queue.base .. row.id
   local fields = call("HMGET", key, unpack(FIELDS))
   local own = keep.own(call("HGET", key, "opts"), "failed")
-  call("HSET", key, "toril:cancel", wish.reason:sub(#"cancelled: " + 1))
   fail({
-    queue = q, id = wish.id, reason = wish.reason, keep = own, prev = prev, counted = "0",
+    queue = q, id = row.id, reason = row.reason, keep = own, prev = prev, counted = "0",
     exhausted = "0", text = "",
   }, fields, now)
+end
+
+-- Fail a job that waits because somebody wants it to end.
+function settle.cancel(wish, prev, now)
+  local key = wish.queue.base .. wish.id
+  call("HSET", key, "toril:cancel", wish.reason:sub(#"cancelled: " + 1))
+  end_waiting(wish, prev, now)
+end
+
+-- Fail a job that waits because its time is over. To tell of it that counts as a start.
+function settle.expire(over, prev, now)
+  local key = over.queue.base .. over.id
+  tries.add(key, call("HINCRBY", key, "ats", 1), now, over.try)
+  end_waiting(over, prev, now)
 end
 
 -- Let a job wait again: at its end of the queue, in front, or until a time.
