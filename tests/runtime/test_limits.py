@@ -375,3 +375,65 @@ async def test_a_job_that_has_not_failed_has_no_such_end(app: Toril) -> None:
     job = await run(app, handler, attempts=2)
 
     assert (job.end, ends(job)) == (None, ["failed"])
+
+
+# Nobody claims it.
+
+
+async def test_whoever_waits_for_a_result_need_not_wait_past_the_deadline(anywhere: Toril) -> None:
+    """No worker is there to see to it."""
+    job = await anywhere.queue("q").add("x", deadline="300ms")
+    parent = await anywhere.flow("p", "p", deadline="300ms", children=[("c", "c")]).add()
+    unstarted = await anywhere.queue("q").add("x", expires="300ms", deadline="1h")
+
+    found = [await _end(each, within=10) for each in (job, parent.job, unstarted)]
+
+    assert found == ["deadline", "deadline", "expired"]
+
+
+async def _end(job: Job[Any], within: float) -> str:
+    with pytest.raises(JobFailed) as caught:
+        await job.result(timeout=within)
+    return caught.value.end
+
+
+async def test_a_job_that_is_over_says_so_when_it_is_asked(anywhere: Toril) -> None:
+    job = await anywhere.queue("q").add("x", deadline="10m", created_at=an_hour_ago())
+
+    assert await job.state() == "failed"
+    assert (job.end, job.error) == ("deadline", "deadline of 10 min passed")
+
+
+@pytest.mark.parametrize("held", ["paused", "full", "parent"])
+async def test_a_worker_ends_what_it_cannot_claim(anywhere: Toril, held: str) -> None:
+    queue, blocks = anywhere.queue("q"), asyncio.Event()
+
+    async def handler(job: Job[Any]) -> None:
+        await blocks.wait()
+
+    async with anywhere.worker("q", handler, concurrency=1, stalled_interval="100ms"):
+        if held == "paused":
+            await queue.pause()
+        elif held == "full":
+            await queue.add("x")
+        children = [("c", "c")] if held == "parent" else ()
+        await anywhere.flow("q", "late", deadline="200ms", children=children).add()
+        async with asyncio.timeout(10), queue.events("0") as events:
+            async for event in events:
+                if event.kind == "failed":
+                    break
+        blocks.set()
+
+    [late] = [job async for job in queue.jobs("failed")]
+    assert late.name == "late"
+    assert (await late.refresh()).end == "deadline"
+
+
+async def test_the_result_of_a_job_in_time_is_its_result(anywhere: Toril) -> None:
+    async def handler(job: Job[Any]) -> int:
+        await asyncio.sleep(0.5)
+        return 7
+
+    job = await anywhere.queue("q").add("x", expires="200ms", deadline="30s")
+    async with anywhere.worker("q", handler):
+        assert await job.result(timeout=10) == 7

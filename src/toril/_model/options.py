@@ -15,7 +15,9 @@ import msgspec
 
 from toril.errors import ConfigError
 
+from . import dedup
 from .backoff import Backoff, Custom, Exponential, Fixed, from_wire, to_wire
+from .dedup import Dedup as Dedup
 from .times import Duration, Millis, at_ms, delay_ms, describe, to_ms
 
 MAX_PRIORITY = 2_097_151
@@ -80,37 +82,6 @@ KeepLike = Keep | Literal["all"] | bool | int | str | Mapping[str, object]
 
 DEFAULT_KEEP_COMPLETED = Keep(count=10_000, age_ms=24 * 3_600_000)
 DEFAULT_KEEP_FAILED = Keep(count=10_000, age_ms=30 * 24 * 3_600_000)
-
-
-@dataclass(frozen=True, slots=True)
-class Dedup:
-    """At most one job per key: what becomes of a second one while the first still counts.
-
-    With a key alone the first counts until it has finished. With `ttl` it counts for so long.
-    `extend` starts the time again with every duplicate, `replace` lets the newest one win while
-    the first is delayed (both together: debounce), `reschedule` moves a delayed first one to the
-    new delay, and `keep_last` runs the newest duplicate after the active one.
-    """
-
-    key: str
-    ttl: Duration | None = None
-    extend: bool = False
-    replace: bool = False
-    reschedule: bool = False
-    keep_last: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.key:
-            raise ConfigError("dedup.key is empty", field="dedup.key", value=self.key)
-        if self.ttl is not None:
-            to_ms(self.ttl, field="dedup.ttl")
-
-    @property
-    def ttl_ms(self) -> Millis | None:
-        """Give the time that the key is held, in ms; None: until the job has finished."""
-        if self.ttl is None or self.keep_last:
-            return None
-        return to_ms(self.ttl, field="dedup.ttl") or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,27 +392,6 @@ def _keep_from_wire(value: object) -> Keep | None:
             return None
 
 
-def _dedup_to_wire(dedup: Dedup) -> dict[str, object]:
-    made: dict[str, object] = {"id": dedup.key}
-    if dedup.ttl is not None:
-        made["ttl"] = to_ms(dedup.ttl, field="dedup.ttl")
-    names = {"extend": dedup.extend, "replace": dedup.replace, "reschedule": dedup.reschedule}
-    names["keepLastIfActive"] = dedup.keep_last
-    return made | {name: True for name, on in names.items() if on}
-
-
-def _dedup_from_wire(value: dict[str, Any]) -> Dedup:
-    ttl = value.get("ttl")
-    return Dedup(
-        str(value["id"]),
-        ttl=None if ttl is None else f"{int(ttl)}ms",
-        extend=bool(value.get("extend")),
-        replace=bool(value.get("replace")),
-        reschedule=bool(value.get("reschedule")),
-        keep_last=bool(value.get("keepLastIfActive")),
-    )
-
-
 @lru_cache(maxsize=1024)
 def to_text(options: JobOptions) -> str:
     """Write options as the JSON object that is stored with the job."""
@@ -466,7 +416,7 @@ def to_text(options: JobOptions) -> str:
     if options.keep_failed is not None:
         made["removeOnFail"] = _keep_to_wire(options.keep_failed)
     if options.dedup is not None:
-        made["de"] = _dedup_to_wire(options.dedup)
+        made["de"] = dedup.to_wire(options.dedup)
     if options.parent_on_fail in _FLAGS:
         made[_FLAGS[options.parent_on_fail]] = True
     limits: dict[str, object] = {name: getattr(options, f"{name}_ms") for name in _LIMITS}
@@ -512,7 +462,7 @@ def from_text(text: str) -> JobOptions:
         max_runs=own.get("max_runs"),
         keep_completed=_keep_from_wire(raw.get("removeOnComplete")),
         keep_failed=_keep_from_wire(raw.get("removeOnFail")),
-        dedup=_dedup_from_wire(raw["de"]) if raw.get("de") else None,
+        dedup=dedup.from_wire(raw["de"]) if raw.get("de") else None,
         parent_on_fail=_policy(raw),
         on_crash="fail" if own.get("on_crash") == "fail" else "retry",
         keep_logs=raw.get("kl"),
