@@ -38,6 +38,7 @@ class Job:
     asked: bool = False
     open: list["Job"] = field(default_factory=list["Job"])
     broken: list["Job"] = field(default_factory=list["Job"])
+    passed: list["Job"] = field(default_factory=list["Job"])
 
     def __repr__(self) -> str:
         return f"<{self.ref.queue}:{self.ref.id} {self.state}>"
@@ -45,6 +46,16 @@ class Job:
     @property
     def dedup(self) -> Dedup | None:
         return self.options.options.dedup
+
+    @property
+    def continues(self) -> bool:
+        """Whether a child has failed that does not stop it; one that is gone counts as such."""
+        return any(
+            child.state is None
+            or child.parent is not self
+            or child.options.options.parent_on_fail == "continue"
+            for child in self.passed
+        )
 
     @property
     def front_first(self) -> bool:
@@ -219,7 +230,7 @@ class Model:
                 return self._ready(job, "finish retry-now", front=job.front_first)
 
     def _complete(self, job: Job) -> str:
-        if job.open:
+        if job.open and not job.continues:
             return "PendingChildren"
         if job.broken:
             return "FailedChildren"
@@ -239,8 +250,13 @@ class Model:
             return
         policy = options.parent_on_fail if state is State.FAILED else "ignore"
         if policy in (None, "wait"):
-            return
+            if not forget:
+                return
+            # Nobody could retry it: it holds nobody back.
+            policy = "remove"
         parent.open.remove(job)
+        if state is State.FAILED and policy in ("continue", "ignore"):
+            parent.passed.append(job)
         if policy == "fail":
             parent.broken.append(job)
         if policy == "remove":
@@ -286,6 +302,8 @@ class Model:
             parent.open.append(job)
             if job in parent.broken:
                 parent.broken.remove(job)
+            if job in parent.passed:
+                parent.passed.remove(job)
         return None
 
     def delay(self, job: Job, delay_ms: int) -> str | None:
