@@ -59,6 +59,7 @@ class Results:
     """Let any number of callers of one event loop wait for jobs."""
 
     def __init__(self, store: Store, feeds: Feeds) -> None:
+        self._store = store
         self._feeds = feeds
         self._reads = Coalescer[Ref, Record | None](lambda refs: _read(store, refs))
         self._past = Coalescer[Ref, Settled](lambda refs: _look_back(store, refs))

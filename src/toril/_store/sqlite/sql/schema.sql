@@ -234,8 +234,8 @@ CREATE TABLE workers (
     rate TEXT,
     active INTEGER NOT NULL,
     started_ms INTEGER NOT NULL,
-    seen_ms INTEGER NOT NULL, declares TEXT
-) STRICT, WITHOUT ROWID;
+    seen_ms INTEGER NOT NULL
+, declares TEXT) STRICT, WITHOUT ROWID;
 
 -- The number of the newest event of any queue that was obliterated: no queue begins below it.
 CREATE TABLE obliterated (
