@@ -9,15 +9,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast, overload
+from weakref import WeakSet
 
 from toril._model.finding import Finding
 from toril._model.options import NAMES, JobOptions, Keep, Options, merge, unknown_option
 from toril._model.report import SettingsPatch, WorkerInfo
-from toril._model.times import parse_rate
+from toril._model.times import Duration, parse_rate
 from toril._store.connect import backup, connect, is_kept, is_there
 from toril.errors import ConfigError
 
 from .adding import Adder
+from .closing import GRACE, stop_workers
 from .container import Container
 from .context import Context
 from .declared import Declared
@@ -110,6 +112,7 @@ class Toril:
         self.declared = Declared(self._adder, self.schedules, owner)
         self._queues: dict[str, Queue] = {}
         self._declared: dict[str, QueueOptions] = {}
+        self._workers: WeakSet[Worker] = WeakSet()
         self.task = TaskMaker(self._make_task)
 
     async def __aenter__(self) -> Self:
@@ -131,8 +134,14 @@ class Toril:
         """
         await self.context.ready()
 
-    async def close(self) -> None:
-        """Close the store; what was acknowledged stays, and the next use opens it again."""
+    async def close(self, *, grace: Duration = GRACE) -> None:
+        """Close the store; what was acknowledged stays, and the next use opens it again.
+
+        Workers of this app that still run are stopped first, with this grace. Within a handler
+        of such a worker it does nothing but log a warning.
+        """
+        if not await stop_workers(tuple(self._workers), grace):
+            return
         # A store in memory goes now, with what waits in it.
         if is_kept(self.context.store):
             await self._adder.audience.settle()
@@ -278,7 +287,9 @@ class Toril:
         if on is not None:
             options["queues"] = on
         shift = Shift(self, self._alone(handler, options.get("queues") or ()))
-        return Worker(shift, **options)
+        worker = Worker(shift, **options)
+        self._workers.add(worker)
+        return worker
 
     def _alone(
         self, handler: Callable[[Job[Any]], object] | str | None, queues: Queues

@@ -14,14 +14,14 @@ from msgspec.structs import replace as replace_in
 from toril._model.decide import End, Outcome, begins, cancelled, deadline_passed
 from toril._model.record import Claim
 from toril._model.times import Millis
-from toril.errors import JobFailed, SoftTimeout
+from toril.errors import JobFailed
 
 from .executors import NOT_RUN, Ended, raised
 from .executors.outcome import out_of_time
 from .handlers import Handler
 from .job import Job
 from .lanes import Lane
-from .soft import SoftLimit
+from .soft import SoftLimit, is_soft_timeout
 
 
 class Why(Enum):
@@ -157,7 +157,7 @@ class Slot:
         """Give the end of a try, as it was interrupted or not; None: its code runs on."""
         ended = _result(task)
         match self.why:
-            case None if isinstance(ended.error, SoftTimeout):
+            case None if is_soft_timeout(ended.error):
                 return out_of_time(ended, "soft timeout", self.soft.ms if self.soft else 0)
             case Why.TIMED_OUT:
                 return out_of_time(ended, "timeout", self.limit_ms or 0)

@@ -4,16 +4,51 @@ Never here: when it is told, or what becomes of a handler that does not listen.
 """
 
 import asyncio
+import functools
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import replace
-from types import coroutine
-from typing import Any
+from types import TracebackType, coroutine
+from typing import Any, cast
 
 from toril._model.times import Millis, describe
 from toril.errors import SoftTimeout
 
 from .handlers import Handler
 from .job import Job
+
+
+def is_soft_timeout(error: BaseException | None) -> bool:
+    """Whether an error is a `SoftTimeout`, or an exception group of nothing else."""
+    if isinstance(error, BaseExceptionGroup):
+        inside = cast("BaseExceptionGroup[BaseException]", error).exceptions
+        return all(map(is_soft_timeout, inside))
+    return isinstance(error, SoftTimeout)
+
+
+def _teach_task_groups() -> None:
+    """Let a task group take a `SoftTimeout` in its body for the cancellation that it is.
+
+    Before Python 3.13 it compares the type with `CancelledError`, and puts anything else into an
+    exception group, which `except SoftTimeout` does not catch.
+    """
+    leave = asyncio.TaskGroup.__aexit__
+
+    @functools.wraps(leave)
+    async def leave_softly(
+        group: asyncio.TaskGroup,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        seen = asyncio.CancelledError if kind is SoftTimeout else kind
+        await leave(group, seen, error, trace)
+
+    setattr(asyncio.TaskGroup, "__aexit__", leave_softly)  # noqa: B010  # mypy knows no other way
+
+
+if sys.version_info < (3, 13):
+    _teach_task_groups()
 
 
 class SoftLimit:

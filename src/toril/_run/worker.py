@@ -5,8 +5,9 @@ Never here: how. The parts of a worker that works are a `Crew`, made anew at eac
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
-from typing import Protocol, Self, TypeVar, Unpack
+from typing import Any, Protocol, Self, TypeVar, Unpack
 
 from toril._model.times import Duration, to_ms
 from toril._store.protocol import Store
@@ -16,8 +17,10 @@ from .declared import Declared
 from .handlers import Registry
 from .health import Health
 from .hooks import Hooks, Listener, Listeners, LogHook
+from .idle import Idle
 from .inside import HERE
-from .interrupts import hurried_by_interrupt
+from .interrupts import hurried_by_signals
+from .job import Job
 from .telling import Telling
 from .upkeep import bury
 from .worker_crew import Crew, Parts, only_say
@@ -27,8 +30,6 @@ L = TypeVar("L", bound=Listener)
 
 # How long async listeners may run in any case when the worker stops, however short its grace.
 LISTENERS_S = 1.0
-# How often `drained` looks again while others still work.
-LOOK_S = 0.01
 
 
 class Host(Protocol):
@@ -105,6 +106,16 @@ class Worker:
         """Count the jobs in hand."""
         return len(self._crew.slots.held) if self._crew is not None else 0
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop on which it works; None: it does not."""
+        return self._crew.loop if self._crew is not None else None
+
+    def holds(self, job: Job[Any]) -> bool:
+        """Whether it runs this job."""
+        held = self._crew.slots.held if self._crew is not None else ()
+        return any(slot.job is job for slot in held)
+
     def health(self) -> Health:
         """Say whether it claims jobs, and what is wrong if it does not."""
         if self._crew is None:
@@ -171,7 +182,10 @@ class Worker:
         """Claim no more, let running jobs end within `grace`, put the others back, and close.
 
         The job of a thread that outlasts the grace stays locked until the thread ends. Called
-        again it shares the first call's end; a shorter grace holds from then on.
+        again it shares the first call's end; a shorter grace holds from then on. It returns
+        within 20 s after the grace, whatever handlers, listeners or the store do: async
+        listeners that outlast the grace are cancelled. In a main thread with signal handlers,
+        a signal that comes meanwhile ends the grace.
         Returns True when every job ended in time.
         """
         crew = self._crew
@@ -186,7 +200,9 @@ class Worker:
         return await asyncio.shield(self._stopping)
 
     async def _stop(self, crew: "Crew") -> bool:
-        with hurried_by_interrupt(partial(crew.hurry_in, 0)):
+        hurry = partial(crew.hurry_in, 0)
+        # The command line has handlers of its own.
+        with nullcontext() if self.leaving else hurried_by_signals(hurry):
             self._telling.state("closing", self.id, self.queues)
             in_time = await crew.stop(leaving=self.leaving)
             self._crew = None
@@ -240,18 +256,24 @@ class Worker:
     async def drained(self, *, delayed: bool = False) -> None:
         """Wait until nothing waits and nothing runs in its queues, whoever runs it.
 
-        With `delayed`, jobs that are to start later are waited for too.
+        With `delayed`, jobs that are to start later are waited for too. What it waits for is
+        logged every 10 s.
+
+        Raises   TorilError: jobs are left, and nothing will start them: this worker or their
+                 queue is paused, or all of them have names that no handler has.
         """
+        idle = Idle(self._app.store, self._app.registry, self, delayed=delayed)
         while self._crew is not None:
             slots = self._crew.slots
             while slots.held:
                 await slots.empty.wait()
-            counts = await self._app.store.counts(self.queues)
-            if not any(c.ready or c.active or (delayed and c.delayed) for c in counts):
+            if await idle.reached():
                 return
-            await asyncio.sleep(LOOK_S)
 
     async def run_until_idle(self, *, delayed: bool = False) -> None:
-        """Start, work until everything is done, and stop."""
+        """Start, work until everything is done, and stop.
+
+        Raises   as `drained`.
+        """
         async with self:
             await self.drained(delayed=delayed)

@@ -61,8 +61,8 @@ class Crew:
     def __init__(self, parts: Parts, queues: Mapping[str, int]) -> None:
         self._store, self._settings, registry, self._telling, self._declared = parts
         self._queues = tuple(queues)
-        self._loop = asyncio.get_running_loop()
-        self._context = Context(self._store, loop=self._loop)
+        self.loop = asyncio.get_running_loop()
+        self._context = Context(self._store, loop=self.loop)
         self._executors = _executors(self._settings, self._context)
         self._rearming = upkeep.Rearming(self._store, self._queues, self._telling)
         self._lanes = _lanes(self._settings, registry, queues)
@@ -217,7 +217,7 @@ class Crew:
     def _taken_back(self) -> None:
         # From the store's thread; a closed loop has nobody left to tell.
         with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._gone.set)
+            self.loop.call_soon_threadsafe(self._gone.set)
 
     async def _carry(self) -> None:
         """Make trips until the last decision has been carried."""
@@ -264,7 +264,7 @@ class Crew:
         if seconds <= 0:
             self.hurry.set()
         else:
-            self._loop.call_later(seconds, self.hurry.set)
+            self.loop.call_later(seconds, self.hurry.set)
 
     async def stop(self, *, leaving: bool) -> bool:
         """Stop; say whether every job ended in time.
@@ -280,7 +280,7 @@ class Crew:
             await self._put_back(leaving)
         if self.slots.held:
             # The thread of the heartbeat refers to this crew, and so to this task.
-            self._lingering = self._loop.create_task(self._linger())
+            self._lingering = self.loop.create_task(self._linger())
         else:
             await self._shut()
         return in_time

@@ -35,10 +35,10 @@ from toril._run.portal import run as run_on_portal
 from toril._run.processors import container_of, methods_of
 from toril._run.returns import Returns
 from toril._run.signature import Signature
-from toril._run.soft import SoftLimit
+from toril._run.soft import SoftLimit, is_soft_timeout
 from toril._run.task import Task, caller
 from toril._store.protocol import Store
-from toril.errors import ConfigError, SoftTimeout, TaskError
+from toril.errors import ConfigError, TaskError
 
 from . import memory
 from .forks import flush, leave_fork
@@ -304,7 +304,7 @@ class Child:
         leave_fork(self._pid, ended.error)
         with suppress(asyncio.CancelledError):
             await job.written()
-        if isinstance(ended.error, SoftTimeout) and soft_ms is not None:
+        if is_soft_timeout(ended.error) and soft_ms is not None:
             return out_of_time(ended, "soft timeout", soft_ms)
         return ended
 
