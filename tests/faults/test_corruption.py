@@ -259,7 +259,7 @@ async def test_a_log_that_another_program_began_anew_is_not_written_over(
         file.unlink()
     # At once: the store notices within a quarter of a second.
     intruder = sqlite3.connect(path, isolation_level=None)
-    intruder.execute("PRAGMA user_version")
+    intruder.execute("CREATE TABLE visitors (at)")
     noticed = False
     try:
         await add(app)

@@ -129,6 +129,11 @@ TABLE: dict[str, tuple[str, Tests, Tests]] = {
         (f"{FAULTS}test_disk.py",),
         None,
     ),
+    "T12b": (
+        "two stores in one process, visitors coming and going, a log deleted by hand",
+        (f"{HERE}test_visitors.py", f"{FAULTS}test_corruption.py"),
+        None,
+    ),
     "T13": (
         "stored records are damaged",
         (f"{HERE}test_ids.py::test_good_jobs_complete_among_bad_ones_and_bad_ones_end",),

@@ -22,7 +22,6 @@ from typing import Any, Protocol
 import apsw
 
 from toril.errors import (
-    ConfigError,
     StoreCorrupt,
     StoreError,
     StoreFull,
@@ -31,10 +30,10 @@ from toril.errors import (
     TorilError,
 )
 
+from .schema import APPLICATION_ID, check_schema, other_program
 from .sql import Connection
 from .statements import migrations, statements
 
-APPLICATION_ID = 0x746F7269  # "tori", so that no other program's file is taken for ours
 BUSY_LIMIT_S = 60.0
 # A transaction is never longer than this many calls: one of them is one trip of many jobs.
 MAX_CALLS = 64
@@ -99,6 +98,9 @@ def connect(path: str, *, synchronous: str) -> Connection:
         # A SQLite with STAT4 would plan a statement anew for each value bound to it, which costs
         # ten times what most of them do; there are no statistics that such a plan could use.
         opened.config(driver.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+        # What is in the file is data: it may not call functions, or change its own tables.
+        opened.config(driver.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+        opened.config(driver.SQLITE_DBCONFIG_DEFENSIVE, 1)
         db: Connection = opened
         db.set_busy_handler(Patience())
         if path != ":memory:":
@@ -133,9 +135,11 @@ def migrate(db: Connection, where: str) -> None:
     """Bring the tables to this version, each step in a transaction of its own.
 
     Raises   StoreMismatch: a newer toril wrote the file. ConfigError: it is another program's.
+             StoreCorrupt: its tables are not those that toril makes.
     """
     steps = migrations()
     try:
+        check_schema(db, where)
         if db.pragma("user_version") == len(steps):
             return
         # One process migrates; the others wait here for its write lock and find it done.
@@ -158,12 +162,7 @@ def migrate(db: Connection, where: str) -> None:
 
 def _check_own(db: Connection, where: str) -> None:
     if db.pragma("application_id") == 0 and db.execute(statements()["db.tables"]).get:
-        raise ConfigError(
-            f"{where} is another program's database",
-            field="url",
-            value=where,
-            hint="give toril a file of its own",
-        )
+        raise other_program(where)
     db.pragma("application_id", APPLICATION_ID)
 
 
@@ -244,6 +243,8 @@ class Lane:
         self._where = where
         self._inbox: SimpleQueue[tuple[Call, ...]] = SimpleQueue()
         self._closed = False
+        self._ended = False
+        self._batch: list[Call] = []
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._thread.start()
@@ -257,6 +258,8 @@ class Lane:
                 else f"{self._where} was opened before this process was forked: open it again here"
             )
         self._inbox.put(calls)
+        if self._ended:
+            self._refuse_what_is_left()
 
     def close(self) -> None:
         """Finish what was handed over, then end the thread."""
@@ -267,6 +270,26 @@ class Lane:
                 self._thread.join()
 
     def _main(self) -> None:
+        try:
+            self._serve()
+        finally:
+            # By an error, if not by close(): then whoever waits must not wait for ever.
+            self._closed = self._ended = True
+            self._refuse_what_is_left()
+
+    def _refuse_what_is_left(self) -> None:
+        left, self._batch = self._batch, []
+        with contextlib.suppress(Empty):
+            while True:
+                left += self._inbox.get_nowait()
+        for call in left:
+            call.answer = StoreUnavailable(
+                f"{self._where}: the thread that uses it ended by an error, which is on the error "
+                "output: what was asked of it may be done or not (restart this process)"
+            )
+        self._answer(left)
+
+    def _serve(self) -> None:
         is_open = True
         while is_open:
             calls = self._inbox.get()
@@ -278,8 +301,10 @@ class Lane:
                     break
                 batch += calls
             is_open = bool(calls)  # nothing at all is the sign to end
+            self._batch = batch
             if batch:
                 self._carry_out(batch)
+            self._batch = []
 
     def _carry_out(self, batch: list[Call]) -> None:
         if not self._together(batch):
@@ -287,6 +312,9 @@ class Lane:
             for call in batch:
                 if not self._together([call]):
                     self._apart(call)
+        self._answer(batch)
+
+    def _answer(self, batch: list[Call]) -> None:
         by_loop: dict[Any, list[Call]] = {}
         for call in batch:
             by_loop.setdefault(call.loop, []).append(call)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
+import apsw
 import msgspec
 
 from toril._model.report import WorkerInfo
@@ -139,7 +140,9 @@ class Writing:
         if self._busy:
             try:
                 if self.db.in_transaction:
-                    self.db.execute(self._sql["db.rollback"])
+                    # What cannot be rolled back now is rolled back by the next that opens it.
+                    with contextlib.suppress(apsw.Error):
+                        self.db.execute(self._sql["db.rollback"])
             finally:
                 self._version = -1
                 self._release()

@@ -12,6 +12,7 @@ import os
 import struct
 import sys
 import threading
+from collections.abc import Generator
 
 import apsw
 
@@ -21,6 +22,8 @@ FileId = tuple[int, int]
 # Where SQLite locks: its file format fixes the first two, and its shared memory the third.
 _SHARED = (0x40000002, 510)
 _IN_USE = (128, 1)
+# Of whoever reads, writes, recovers or empties a log.
+_AT_WORK = (120, 8)
 # A byte beside SQLite's: who holds it may write. Only this library looks at it.
 _WRITER = (0x40000000 + 512, 1)
 
@@ -56,6 +59,22 @@ def file_id(path: str) -> FileId | None:
     except OSError:
         return None
     return info.st_dev, info.st_ino
+
+
+@contextlib.contextmanager
+def alone_at(path: str) -> Generator[bool]:
+    """Keep others out of a log that was begun anew; tell whether that worked and it is empty."""
+    handle: int | None = None
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            handle = os.open(f"{path}-shm", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        kept_out = handle is None or (HAS_OFD_LOCKS and _set(handle, _WRITE, _AT_WORK))
+        yield kept_out and os.path.getsize(f"{path}-wal") == 0
+    except OSError:
+        yield False
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 class Locks:

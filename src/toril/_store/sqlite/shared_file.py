@@ -21,7 +21,7 @@ from toril.errors import StoreError, StoreUnavailable
 
 from .db import migrate, translate
 from .ground import prepare_file, real_path
-from .locks import FileId, Locks, file_id
+from .locks import FileId, Locks, alone_at, file_id
 from .sql import Connection
 
 ATTEMPTS = 20
@@ -230,6 +230,9 @@ class SharedFile:
             return self._rescue() if there.index is None else False
         if self._locks.log_is_empty():
             return True  # another process has saved it
+        with alone_at(self.path) as alone:
+            if alone:
+                return self._rescue()
         raise StoreUnavailable(
             f"{self.path}-wal was deleted while it was open, and another program has begun a new "
             "one: nothing is stored any more, and the newest jobs are only in this process (stop "
