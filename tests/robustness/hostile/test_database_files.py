@@ -4,6 +4,8 @@ Names in a file are no paths, definitions in a file are no programs, and what ot
 not used. Never here: damage by accident (`tests/faults`).
 """
 
+# ruff: noqa: ASYNC240  # nothing else runs on the loops of these tests
+
 import asyncio
 import fcntl
 import os
