@@ -37,6 +37,7 @@ SoftTimeout                 a CancelledError: raised in a coroutine handler whos
 """
 
 import asyncio
+from typing import Any
 
 
 class TorilError(Exception):
@@ -210,20 +211,23 @@ class Signal(Exception):
 
 
 class Fail(Signal):
-    """Stop this job for good, whatever attempts are left."""
+    """Stop this job for good, whatever attempts are left.
 
-    def __init__(self, reason: str = "failed on request") -> None:
+    The reason is stored as text: of an error its message, None for none.
+    """
+
+    def __init__(self, reason: object = "failed on request") -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason: Any = reason
 
 
 class Snooze(Signal):
     """Run this job again after `delay`, without counting the attempt."""
 
-    def __init__(self, delay: object, reason: str | None = None) -> None:
-        super().__init__(reason or f"snoozed for {delay}")
+    def __init__(self, delay: object, reason: object = None) -> None:
+        super().__init__(f"snoozed for {delay}" if reason is None else reason)
         self.delay = delay
-        self.reason = reason
+        self.reason: Any = reason
 
 
 class Release(Signal):

@@ -24,6 +24,7 @@ CATCHES_ALL = {
     "toril._run.hints": "evaluating an annotation runs user code; it is then not checked",
     "toril._run.models": "a model's own serializer may raise anything; the value is refused",
     "toril._run.payload": "a value's own methods may raise anything; the value is refused",
+    "toril._run.reasons": "an error's own text may raise anything; its type is named instead",
     "toril._run.same": "a value's own comparison may raise anything; it then says nothing",
     "toril.cli.load": "importing a user's module may raise anything; it becomes one line",
     "toril._store.sqlite.db": "the writer thread hands every fault to the caller that waits",

@@ -3,8 +3,9 @@
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
+import pydantic
 import pytest
 
 from tests.runtime.kit import Heard, kinds
@@ -20,7 +21,16 @@ from toril import (
     Snooze,
     Toril,
 )
-from toril.errors import UnknownTask
+from toril.errors import (
+    ConfigError,
+    LockLost,
+    PendingChildren,
+    Signal,
+    SoftTimeout,
+    StoreUnavailable,
+    TaskError,
+    UnknownTask,
+)
 
 
 def raising(error: BaseException) -> Callable[[Job[Any]], Any]:
@@ -131,25 +141,298 @@ async def test_an_endless_message_is_cut(app: Toril) -> None:
     assert len(reason) < 10_000
 
 
-async def test_a_result_that_is_no_json_fails_and_names_its_type(app: Toril) -> None:
-    async def handler(job: Job[Any]) -> object:
-        return threading.Lock()
+class Speechless(Exception):
+    """Its text cannot be made."""
 
-    reason = await reason_after(app, handler)
+    def __init__(self, fault: object = SystemExit(3)) -> None:
+        super().__init__()
+        self.fault = fault
 
-    assert reason.startswith("the handler returned a lock that cannot be stored as JSON: ")
+    def __str__(self) -> str:
+        if isinstance(self.fault, BaseException):
+            raise self.fault
+        return cast("str", self.fault)
+
+    __repr__ = __str__
 
 
-async def test_bad_arguments_fail_at_once(app: Toril) -> None:
+class Markup(str):
+    """As markupsafe's."""
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (Speechless(), "Speechless (its message cannot be made)"),
+        (Speechless(KeyboardInterrupt()), "Speechless (its message cannot be made)"),
+        (Speechless(7), "Speechless (its message cannot be made)"),
+        (asyncio.CancelledError("\udc80"), "the handler raised CancelledError itself: ?"),
+        (ValueError("a\0b"), "a\0b"),
+        (ValueError(Markup("<b>")), "<b>"),
+    ],
+    ids=[f"case{n}" for n in range(6)],
+)
+async def test_every_error_leaves_a_reason(
+    anywhere: Toril, error: BaseException, reason: str
+) -> None:
+    assert await reason_after(anywhere, raising(error)) == reason
+
+
+# What a handler returns.
+
+
+async def run_once(app: Toril, handler: Callable[[Job[Any]], Any]) -> tuple[int, Job[Any]]:
+    """Run a job that may be tried five times, and count its tries."""
+    runs: list[int] = []
+
+    async def counted(job: Job[Any]) -> Any:
+        runs.append(job.attempt)
+        return await handler(job)
+
     job = await app.queue("q").add("x", attempts=5)
-    await app.worker("q", raising(BadArguments("data.to: expected str"))).run_until_idle()
-
+    await app.worker("q", counted).run_until_idle()
     await job.refresh()
-    assert (job.record.state, job.attempts_made) == ("failed", 1)
-    assert job.error == "data.to: expected str"
+    return len(runs), job
+
+
+def nested(levels: int) -> object:
+    return [nested(levels - 1)] if levels else 0
+
+
+class Unwritable(pydantic.BaseModel):
+    value: int = 1
+
+    @pydantic.field_serializer("value")
+    def write(self, value: int) -> int:
+        raise SystemExit(4)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (threading.Lock, "lock is not JSON-serialisable"),
+        (lambda: {"a": [object()]}, "result of handler.a[0]: object is not"),
+        (lambda: float("nan"), "JSON has no such number"),
+        (lambda: {1: "a"}, "the key 1 is of type int"),
+        (lambda: {None: 1}, "the key None is of type NoneType"),
+        (lambda: {"a"}, "a set has no order"),
+        (lambda: nested(101), "nested more than 100"),
+        (lambda: "\ud800", "surrogates"),
+        (lambda: (n for n in [1]), "generator is not"),
+        (Unwritable, "returned a value that cannot be stored"),
+    ],
+    ids=[f"case{n}" for n in range(10)],
+)
+async def test_a_result_that_cannot_be_stored_fails_the_job_once(
+    anywhere: Toril, make: Callable[[], object], words: str
+) -> None:
+    async def handler(job: Job[Any]) -> object:
+        return make()
+
+    runs, job = await run_once(anywhere, handler)
+
+    assert (runs, job.record.state) == (1, "failed")
+    assert "counted returned a value that cannot be stored: " in (job.error or "")
+    assert words.replace("of handler", "of tests.runtime.test_worker_ends.run_once.counted") in (
+        job.error or ""
+    )
+
+
+async def test_progress_that_cannot_be_stored_is_the_handlers_own_error(anywhere: Toril) -> None:
+    caught: list[str] = []
+
+    async def handler(job: Job[Any]) -> str:
+        for report in (job.progress, job.update):
+            try:
+                await report({"a": float("nan")})
+            except ConfigError as error:
+                caught.append(str(error))
+        return "done"
+
+    runs, job = await run_once(anywhere, handler)
+
+    assert (runs, await job.result(timeout=5)) == (1, "done")
+    assert [".a: JSON has no such number" in each for each in caught] == [True, True]
+
+
+# What is toril's and comes from somewhere else.
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BadArguments("of another call"),
+        TaskError("x"),
+        UnknownTask("x"),
+        ConfigError("x"),
+        StoreUnavailable("x"),
+        LockLost("x", queue="other", job_id="1"),
+        JobFailed("x", end="cancelled", queue="other", job_id="1"),
+        PendingChildren("x"),
+        SoftTimeout("x"),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+async def test_errors_of_torils_are_errors_of_the_handler(
+    anywhere: Toril, error: BaseException
+) -> None:
+    async def handler(job: Job[Any]) -> str:
+        if job.attempt < 3:
+            raise error
+        return "done"
+
+    runs, job = await run_once(anywhere, handler)
+
+    assert (runs, await job.result(timeout=5)) == (3, "done")
+    assert {each.end for each in job.attempts} == {"failed"}
+
+
+async def test_a_call_that_does_not_fit_inside_a_handler_is_tried_again(anywhere: Toril) -> None:
+    @anywhere.task
+    async def inner(x: int) -> None: ...
+
+    bad: Any = inner
+
+    async def handler(job: Job[Any]) -> None:
+        await bad.enqueue("7x" if job.attempt < 2 else 7)
+
+    runs, job = await run_once(anywhere, handler)
+
+    assert (runs, job.record.state) == (2, "completed")
+
+
+@pytest.mark.parametrize("signal", [Fail("no"), Snooze("1h"), Release(), RateLimited("1h")])
+async def test_a_signal_of_a_task_that_is_called_directly_is_an_error(
+    anywhere: Toril, signal: Signal
+) -> None:
+    @anywhere.task
+    async def inner() -> None:
+        raise signal
+
+    @anywhere.task
+    def blocking() -> None:
+        raise signal
+
+    async def handler(job: Job[Any]) -> str:
+        if job.attempt == 1:
+            await inner()
+        if job.attempt == 2:
+            await asyncio.to_thread(blocking)
+        return "done"
+
+    runs, job = await run_once(anywhere, handler)
+
+    assert (runs, await job.result(timeout=5)) == (3, "done")
+    assert f"inner, called directly, raised {type(signal).__name__}: " in (
+        job.attempts[0].reason or ""
+    )
+    with pytest.raises(type(signal)):
+        await inner()
 
 
 # What a handler says with a signal.
+
+
+class Bare(Fail):
+    """A subclass that does not call its base."""
+
+    def __init__(self) -> None: ...
+
+
+class Named(Fail):
+    def __init__(self, code: int) -> None:
+        super().__init__(f"code {code}")
+
+
+@pytest.mark.parametrize(
+    ("signal", "reason"),
+    [
+        (Fail(), "failed on request"),
+        (Fail(None), "failed on request"),
+        (Fail(""), "failed on request"),
+        (Fail(ValueError("no such user")), "no such user"),
+        (Fail(ValueError()), "ValueError"),
+        (Fail(Speechless()), "Speechless (its message cannot be made)"),
+        (Fail({"code": 7}), "{'code': 7}"),
+        (Fail(b"caf\xc3\xa9 \xff"), "café \ufffd"),
+        (Fail(7), "7"),
+        (Fail(Markup("<b>")), "<b>"),
+        (Fail("bad \udc80 \0 name"), "bad ? \0 name"),
+        (Fail("x" * 20_000), "x" * 8_192 + "… (20000 characters)"),
+        (Named(7), "code 7"),
+        (Bare(), "'Bare' object has no attribute 'reason'"),
+        (ExceptionGroup("one", [Fail("no")]), "no"),
+        (ExceptionGroup("two", [ValueError("x"), ExceptionGroup("", [Fail("no")])]), "no"),
+        (ExceptionGroup("signals", [Snooze("1h"), Release(), Fail("no")]), "no"),
+    ],
+    ids=[f"case{n}" for n in range(17)],
+)
+async def test_fail_takes_any_reason(anywhere: Toril, signal: Exception, reason: str) -> None:
+    runs, job = await run_once(anywhere, raising(signal))
+
+    assert (runs, job.record.state, job.error) == (1, "failed", reason)
+
+
+@pytest.mark.parametrize(
+    ("signals", "states"),
+    [
+        ([Snooze("1h"), AwaitChildren()], "delayed"),
+        ([Release(), Snooze("1h", reason=ValueError("x"))], "delayed"),
+        ([Snooze("1h", reason=b"\xff"), Snooze("2h", reason=Speechless())], "delayed"),
+        ([Snooze("1h"), ValueError("x")], "failed"),
+        ([Snooze("soon")], "failed"),
+        ([RateLimited(object())], "failed"),
+    ],
+    ids=[f"case{n}" for n in range(6)],
+)
+async def test_signals_raised_together_are_one_or_an_error(
+    anywhere: Toril, signals: list[Exception], states: str
+) -> None:
+    job = await anywhere.queue("q").add("x")
+    await anywhere.worker("q", raising(ExceptionGroup("several", signals))).run_until_idle()
+
+    assert await job.state() == states
+
+
+async def test_signals_in_a_thread_take_any_reason(anywhere: Toril) -> None:
+    def handler(job: Job[Any]) -> None:
+        raise Fail(job.data and ValueError("as an error"))
+
+    job = await anywhere.queue("q").add("x", {"a": 1}, attempts=3)
+    await anywhere.worker("q", handler).run_until_idle()
+
+    await job.refresh()
+    assert (job.record.state, job.attempts_made, job.error) == ("failed", 1, "as an error")
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        (ValueError("late"), "cancelled: late"),
+        (None, "cancelled"),
+        (b"\xff\0", "cancelled: \ufffd\0"),
+        (Markup("<b>"), "cancelled: <b>"),
+        ("\udc80", "cancelled: ?"),
+        (Speechless(), "cancelled: Speechless (its message cannot be made)"),
+    ],
+    ids=[f"case{n}" for n in range(6)],
+)
+async def test_cancel_takes_any_reason(anywhere: Toril, reason: object, text: str) -> None:
+    job, running = await anywhere.queue("q").add_many([("waits", {}), ("runs", {})])
+    await job.cancel(reason)
+    began = asyncio.Event()
+
+    async def handler(job: Job[Any]) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    async with anywhere.worker("q", handler):
+        await began.wait()
+        await running.cancel(reason)
+        with pytest.raises(JobFailed):
+            await running.result(timeout=5)
+
+    assert [(await each.refresh()).error for each in (job, running)] == [text, text]
 
 
 async def test_fail_stops_for_good(app: Toril) -> None:

@@ -9,18 +9,18 @@ from toril._model.record import Ref, cancel_reason
 from toril._model.report import JobPatch
 from toril._model.states import State
 from toril._store.protocol import Store
-from toril.errors import ConfigError, TorilError, WrongState
+from toril.errors import TorilError, WrongState
 
 from .context import Context
 from .listing import walk
+from .reasons import MAX_REASON, reason_text
 
 AT_ONCE = 250
 PAGE = 1000
-MAX_REASON = 8_192
 
 
 async def cancel(
-    context: Context, refs: Sequence[Ref], why: str, *, children: bool
+    context: Context, refs: Sequence[Ref], reason: object, *, children: bool
 ) -> dict[Ref, TorilError]:
     """End these jobs and, unless they are to stay, their children; give why some could not be.
 
@@ -29,12 +29,11 @@ async def cancel(
 
     Atomic   each job.
     """
-    if not isinstance(why, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # users may err
-        raise ConfigError(f"reason={why!r} must be a text", field="reason", value=why)
+    why = reason_text(reason)
     store = await context.ready()
     refused: dict[Ref, TorilError] = {}
     for some in _chunks(dict.fromkeys(refs)):
-        errors = await _end(store, some, why[:MAX_REASON])
+        errors = await _end(store, some, why)
         refused |= errors
         for root in [ref for ref in some if ref not in errors] if children else []:
             text = cancel_reason(why).removeprefix("cancelled")

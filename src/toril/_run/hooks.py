@@ -134,6 +134,13 @@ class NameUnknown(JobHappening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ArgumentsUnfit(JobHappening):
+    """A job has arguments that its handler does not take, or lacks some; it is requeued."""
+
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CodeUnstoppable(JobHappening):
     """A job should have stopped and its code goes on."""
 
@@ -375,6 +382,7 @@ _LINES: dict[type[Happening], tuple[str, int]] = {
     LockGone: ("job.lock_lost", logging.WARNING),
     ClaimLapsed: ("claim.lapsed", logging.INFO),
     NameUnknown: ("job.unknown_name", logging.WARNING),
+    ArgumentsUnfit: ("job.arguments_unfit", logging.WARNING),
     CodeUnstoppable: ("job.unstoppable", logging.WARNING),
     JobStalled: ("job.stalled", logging.WARNING),
     LoopBlocked: ("loop.blocked", logging.WARNING),

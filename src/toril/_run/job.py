@@ -303,7 +303,7 @@ class Job(Generic[R]):
         """
         await self._steer(self._context.store.remove(self._selection(children=children)))
 
-    async def cancel(self, reason: str = "", *, children: bool = True) -> None:
+    async def cancel(self, reason: object = "", *, children: bool = True) -> None:
         """End the job: if it waits it fails at once, if it runs it is told to stop, and fails then.
 
         So do its children, unless they are to stay. A handler that completes before it hears of
@@ -315,7 +315,7 @@ class Job(Generic[R]):
         if self.ref in refused:
             raise refused[self.ref]
 
-    def cancel_sync(self, reason: str = "", *, children: bool = True) -> None:
+    def cancel_sync(self, reason: object = "", *, children: bool = True) -> None:
         """Do what `cancel` does, from code that blocks (see `toril.sync`)."""
         run(self.cancel(reason, children=children))
 

@@ -157,8 +157,8 @@ class Slot:
         """Give the end of a try, as it was interrupted or not; None: its code runs on."""
         ended = _result(task)
         match self.why:
-            case None if is_soft_timeout(ended.error):
-                return out_of_time(ended, "soft timeout", self.soft.ms if self.soft else 0)
+            case None if self.soft is not None and is_soft_timeout(ended.error):
+                return out_of_time(ended, "soft timeout", self.soft.ms)
             case Why.TIMED_OUT:
                 return out_of_time(ended, "timeout", self.limit_ms or 0)
             case Why.DEADLINE:

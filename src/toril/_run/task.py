@@ -11,12 +11,12 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, 
 from toril._model.backoff import Exponential
 from toril._model.options import Options
 from toril._model.times import Duration
-from toril.errors import BadArguments
+from toril.errors import BadArguments, Signal, TaskError
 
 from .draft import Add, EnqueueOptions, Node, split_id
 from .handlers import Handler, HandlerOptions, make_handler, title_of
 from .isolation import IsolationOptions, take_isolation
-from .job import Job
+from .job import CURRENT, Job
 from .portal import run
 from .returns import Returns
 from .signature import Signature
@@ -129,6 +129,14 @@ class Task(Generic[P, R]):
         )
         return replace(handler, encode=self.returns.write)
 
+    def _of_no_job(self, signal: Signal) -> TaskError:
+        """Return what a direct call raises: a signal must not steer the job that makes the call."""
+        kind = type(signal).__name__
+        return TaskError(
+            f"{self.name}, called directly, raised {kind}: {signal}; a signal is for the job of "
+            "the task that raises it"
+        )
+
     def _call(self, index: int, call: tuple[Any, ...] | Mapping[str, Any]) -> Node:
         try:
             return self._node((), call) if isinstance(call, Mapping) else self._node(call, {})
@@ -162,8 +170,16 @@ class AsyncTask(Task[P, R], Generic[C, P, R]):
     """A task made from `async def`; C are the parameters of a direct call."""
 
     async def __call__(self, *args: C.args, **kwargs: C.kwargs) -> R:
-        """Call the function itself, here and now; nothing is stored."""
-        result: R = await self.function(*args, **kwargs)
+        """Call the function itself, here and now; nothing is stored.
+
+        Raises   TaskError: it raised a signal, and another job calls it.
+        """
+        try:
+            result: R = await self.function(*args, **kwargs)
+        except Signal as signal:
+            if CURRENT.get() is None:
+                raise
+            raise self._of_no_job(signal) from signal
         return result
 
 
@@ -171,8 +187,16 @@ class BlockingTask(Task[P, R], Generic[C, P, R]):
     """A task made from `def`; C are the parameters of a direct call."""
 
     def __call__(self, *args: C.args, **kwargs: C.kwargs) -> R:
-        """Call the function itself, here and now; nothing is stored."""
-        result: R = self.function(*args, **kwargs)
+        """Call the function itself, here and now; nothing is stored.
+
+        Raises   TaskError: it raised a signal, and another job calls it.
+        """
+        try:
+            result: R = self.function(*args, **kwargs)
+        except Signal as signal:
+            if CURRENT.get() is None:
+                raise
+            raise self._of_no_job(signal) from signal
         return result
 
 

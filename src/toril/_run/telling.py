@@ -11,11 +11,12 @@ from typing import Any
 from toril._model.decide import Decision, End
 from toril._model.record import Claim, Record
 from toril._store.protocol import Claimed, ClaimRequest, Recovered
-from toril.errors import UnknownTask
+from toril.errors import BadArguments, UnknownTask
 
 from .context import Context
 from .executors import Ended
 from .hooks import (
+    ArgumentsUnfit,
     AttemptFailed,
     ClaimLapsed,
     CodeUnstoppable,
@@ -55,12 +56,13 @@ _STATES: dict[str, type[WorkerHappening]] = {
 class Telling:
     """Call the listeners of one worker, and make records for the hooks that want them."""
 
-    __slots__ = ("_hooks", "_listeners", "_unknown")
+    __slots__ = ("_hooks", "_listeners", "_unfits", "_unknown")
 
     def __init__(self, listeners: Listeners, hooks: Hooks) -> None:
         self._listeners = listeners
         self._hooks = hooks
         self._unknown: set[tuple[str, str]] = set()
+        self._unfits: set[tuple[str, str, str | None]] = set()
 
     @property
     def calling(self) -> str | None:
@@ -85,6 +87,8 @@ class Telling:
     ) -> None:
         """The store has settled a try; seconds None: it was settled without being run."""
         listeners = self._listeners
+        if decision.end is End.UNKNOWN and seconds is not None:
+            self._unfit(job.record, decision.reason)
         if word == "completed":
             listeners.tell("completed", job, ended.value)
         else:
@@ -121,6 +125,15 @@ class Telling:
         hint = f"did you mean {near[0]!r}?" if near else f"names with a handler: {names}"
         self._hooks.tell(NameUnknown(**_named(record), hint=hint))
         self._listeners.tell("error", UnknownTask(f"{no_handler(record)}; {hint}"))
+
+    def _unfit(self, record: Record, reason: str | None) -> None:
+        """The handler does not take the arguments of a job; said once a name and reason."""
+        key = (record.queue, record.name, reason)
+        if key in self._unfits:
+            return
+        self._unfits.add(key)
+        self._hooks.tell(ArgumentsUnfit(**_named(record), reason=reason))
+        self._listeners.tell("error", BadArguments(reason or ""))
 
     def lock_lost(self, job: Job[Any]) -> None:
         """The job belongs to somebody else now."""

@@ -4,6 +4,7 @@ import asyncio
 import os.path
 import sys
 import traceback
+from collections.abc import Iterator
 from itertools import dropwhile, takewhile
 from types import TracebackType
 from typing import Any, NamedTuple, cast
@@ -14,9 +15,10 @@ from toril._model.times import Duration, Millis, describe, to_ms
 from toril._run.guard import let_signals_pass, text_of
 from toril._run.handlers import Handler
 from toril._run.job import Job
+from toril._run.reasons import bounded, reason_text, sound
+from toril._run.signature import Misfit
 from toril.errors import (
     AwaitChildren,
-    BadArguments,
     ConfigError,
     Fail,
     RateLimited,
@@ -25,10 +27,13 @@ from toril.errors import (
     Snooze,
 )
 
-MAX_REASON = 8_192
 MAX_STACK = 32_768
 # What waits before the next try when a backoff function fails: the attempt must not be lost.
 NO_BACKOFF_MS: Millis = 1_000
+
+NO_REASON = "failed on request"
+# Which signal counts where several were raised together.
+_WEIGHT = (Fail, RateLimited, Snooze, Release, AwaitChildren, Signal)
 
 _EXECUTORS = os.path.dirname(__file__) + os.sep
 _OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
@@ -46,35 +51,48 @@ NOT_RUN = Ended(Outcome(end=End.RELEASED))
 
 
 def returned(handler: Handler, value: object) -> Ended:
-    """Turn what a handler returned into the end of its try; what is no JSON fails it."""
+    """Turn what a handler returned into the end of its attempt.
+
+    A value that cannot be stored fails the job for good: its work is done, and another attempt
+    would do it again.
+    """
     try:
-        text = handler.encode(value)
-    except Exception as error:
-        kind = type(value).__name__
-        reason = f"the handler returned a {kind} that cannot be stored as JSON: {text_of(error)}"
-        return Ended(_failure(End.RAISED, _bounded(reason), None), error=error)
-    return Ended(Outcome(end=End.RETURNED, result=text), value)
+        return Ended(Outcome(end=End.RETURNED, result=handler.encode(value)), value)
+    except BaseException as error:
+        let_signals_pass(error)
+        reason = f"{handler.title} returned a value that cannot be stored: {reason_text(error)}"
+        return Ended(_failure(End.FAILED, bounded(reason), None), error=error)
 
 
 def raised(error: BaseException) -> Ended:
-    """Turn what a handler raised into the end of its try."""
+    """Turn what a handler raised into the end of its attempt."""
     signal = _signal_in(error)
-    if signal is None:
-        end = End.FAILED if isinstance(error, BadArguments) else End.RAISED
-        return Ended(_failure(end, reason_of(error), stack_of(error)), error=error)
+    if signal is not None:
+        return _steered(signal, error)
+    end = End.RAISED
+    if isinstance(error, Misfit):
+        # Only the job's own arguments: an error about another call is an error like any other.
+        end = End.UNKNOWN if error.shape else End.FAILED
+    return Ended(_failure(end, reason_of(error), stack_of(error)), error=error)
+
+
+def _steered(signal: Signal, error: BaseException) -> Ended:
     try:
-        return Ended(_steered(signal), error=error)
-    except ConfigError as bad:
-        return Ended(_failure(End.RAISED, reason_of(bad), stack_of(bad)), error=bad)
+        return Ended(_outcome_of(signal), error=error)
+    except Exception as bad:
+        # A delay that is none, or a subclass without the fields of its base.
+        end = End.FAILED if isinstance(signal, Fail) else End.RAISED
+        return Ended(_failure(end, reason_of(bad), stack_of(bad)), error=bad)
 
 
-def _steered(signal: Signal) -> Outcome:
+def _outcome_of(signal: Signal) -> Outcome:
     match signal:
         case Fail():
-            return _failure(End.FAILED, _bounded(signal.reason), stack_of(signal))
+            reason = reason_text(signal.reason) or NO_REASON
+            return _failure(End.FAILED, reason, stack_of(signal))
         case Snooze():
             return Outcome(
-                end=End.SNOOZED, delay_ms=_wait(signal.delay), reason=_bounded(signal.reason)
+                end=End.SNOOZED, delay_ms=_wait(signal.delay), reason=reason_text(signal.reason)
             )
         case RateLimited():
             return Outcome(end=End.RELEASED, rate_limit_ms=_wait(signal.delay))
@@ -117,10 +135,10 @@ def reason_of(error: BaseException) -> str:
     name = type(error).__name__
     message = text_of(error)
     if isinstance(error, asyncio.CancelledError):
-        return f"the handler raised {name} itself{message and f': {message}'}"
+        return bounded(f"the handler raised {name} itself{message and f': {message}'}")
     if not isinstance(error, Exception):
         message = f"the handler raised {name}{message and f': {message}'}"
-    return _bounded(message) or name
+    return bounded(message) or name
 
 
 def stack_of(error: BaseException) -> str:
@@ -141,7 +159,7 @@ def _cut(text: str) -> str:
     if len(text) > MAX_STACK:
         half = MAX_STACK // 2
         text = f"{text[:half]}\n  … {len(text) - MAX_STACK} characters left out …\n{text[-half:]}"
-    return _sound(text)
+    return sound(text)
 
 
 def where(thread: int) -> str | None:
@@ -165,13 +183,26 @@ def _is_ours(frames: TracebackType) -> bool:
 
 
 def _signal_in(error: BaseException) -> Signal | None:
-    """Find the signal, also where a task group wrapped it and nothing else."""
-    while isinstance(error, BaseExceptionGroup):
-        inside = cast("BaseExceptionGroup[BaseException]", error).exceptions
-        if len(inside) != 1:
-            return None
-        error = inside[0]
-    return error if isinstance(error, Signal) else None
+    """Find the signal that was raised, also in exception groups.
+
+    `Fail` counts whatever was raised beside it. Other signals count where nothing but signals was
+    raised: the first one in the order of `_WEIGHT`.
+    """
+    every = list(_leaves(error))
+    signals = [each for each in every if isinstance(each, Signal)]
+    for kind in _WEIGHT:
+        for signal in signals:
+            if isinstance(signal, kind) and (kind is Fail or len(signals) == len(every)):
+                return signal
+    return None
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
 
 
 def _failure(end: End, reason: str, stack: str | None) -> Outcome:
@@ -181,15 +212,3 @@ def _failure(end: End, reason: str, stack: str | None) -> Outcome:
 def _wait(delay: object) -> Millis:
     given: Duration = delay  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]  # checked by to_ms
     return to_ms(given, field="delay")
-
-
-def _bounded(text: str | None) -> str:
-    text = text or ""
-    if len(text) > MAX_REASON:
-        text = f"{text[:MAX_REASON]}… ({len(text)} characters)"
-    return _sound(text)
-
-
-def _sound(text: str) -> str:
-    # Lone surrogates come from file names and cannot be stored as UTF-8.
-    return text if text.isascii() else text.encode(errors="replace").decode()
