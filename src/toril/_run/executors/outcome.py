@@ -33,7 +33,7 @@ NO_BACKOFF_MS: Millis = 1_000
 
 NO_REASON = "failed on request"
 # Which signal counts where several were raised together.
-_WEIGHT = (Fail, RateLimited, Snooze, Release, AwaitChildren, Signal)
+_WEIGHT: tuple[type[Signal], ...] = (Fail, RateLimited, Snooze, Release, AwaitChildren, Signal)
 
 _EXECUTORS = os.path.dirname(__file__) + os.sep
 _OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
