@@ -1,10 +1,11 @@
 """The parameters of a task: bound like a call, checked against annotations, and read back."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypedDict
+from typing import Annotated, Any, NamedTuple, Optional, TypedDict
 
 import msgspec
 import pydantic
@@ -315,3 +316,102 @@ async def test_a_task_that_returns_objects_has_its_result_read(memory: Toril) ->
     await memory.worker().run_until_idle()
 
     assert await job.result(timeout=5) == [1, "a", None]
+
+
+# Annotations that cannot be resolved.
+
+
+def late(when: datetime, price: "Missing | None" = None, *, job: "Job[Missing] | None" = None): ...  # type: ignore[no-untyped-def, name-defined]  # noqa: F821
+
+
+def test_one_annotation_that_cannot_be_resolved_leaves_the_others_checked(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    made = signature(late)
+    at = datetime.fromisoformat("2026-01-02T03:04:05+00:00")
+
+    assert made.read(made.write((at, "any"), {})) == ((at, "any"), {"job": None})
+    with pytest.raises(BadArguments, match=r"late\(when=...\): invalid RFC3339"):
+        made.write(("nonsense",), {})
+    (line,) = [each.message for each in caplog.records if each.name == "toril.task"]
+    assert "task 'late': parameter 'price' is neither converted nor checked: Missing" in line
+
+
+def test_a_name_that_is_defined_after_its_task_is_found(caplog: pytest.LogCaptureFixture) -> None:
+    names: dict[str, Any] = {"Any": Any, "dataclass": dataclass}
+    made = Signature(_in_module(names, 'def work(card: "Card"): ...'), title="work")
+    _in_module(names, "@dataclass\nclass Card:\n    id: int\n\ndef other(): ...", "other")
+
+    with pytest.raises(BadArguments, match=r"work\(card\.id=...\): expected int"):
+        made.write(({"id": "x"},), {})
+    assert not caplog.records
+
+
+def _in_module(names: dict[str, Any], text: str, name: str = "work") -> Callable[..., Any]:
+    exec(text, names)
+    found: Callable[..., Any] = names[name]
+    return found
+
+
+def test_a_result_that_cannot_be_resolved_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    def work(n: int) -> "Missing": ...  # type: ignore[name-defined]  # noqa: F821
+
+    made = signature(work)
+    with pytest.raises(BadArguments):
+        made.write(("x",), {})
+    assert "its result is neither converted nor checked" in caplog.text
+
+
+def test_a_callable_object_is_checked_by_its_call() -> None:
+    class Work:
+        def __call__(self, n: int, m: "int" = 1) -> None: ...
+
+    with pytest.raises(BadArguments, match="expected int"):
+        Signature(Work(), title="work").write(("x",), {})
+    with pytest.raises(BadArguments, match="expected int"):
+        Signature(functools.partial(Work(), m=2), title="work").write(("x",), {})
+
+
+QUOTED: list[Any] = [
+    Job,
+    Job[int],
+    Job | None,
+    Optional[Job],  # noqa: UP045  # another spelling of it
+    Optional["Job[int]"],
+    Annotated[Job[Any], "mine"],
+    Annotated[Job | None, "mine"],
+    "Job",
+    "'Job'",
+    "Job[Missing]",
+    "Job | None",
+    "Optional[Job[Missing]]",
+    "Annotated[Job, Missing]",
+    "Missing.Job[int] | None",
+    "Missing.part.Job",
+]
+
+
+@pytest.mark.parametrize("hint", QUOTED, ids=str)
+def test_every_way_to_ask_for_the_job_is_known(hint: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def work(path: str, job: Any = None) -> None: ...
+
+    work.__annotations__ = {"path": "str", "job": hint, "return": None}
+    made = signature(work)
+    marker: Any = object()
+
+    assert made.read(made.write(("x",), {}), marker) == ((), {"path": "x", "job": marker})
+    with pytest.raises(BadArguments, match="expected str, got int"):
+        made.write((1,), {})
+    assert not caplog.records
+
+
+async def test_a_job_that_may_be_none_is_filled_in(memory: Toril) -> None:
+    @memory.task
+    async def work(n: int, job: Job | None = None) -> str:
+        assert job is not None
+        return job.name
+
+    job = await work.enqueue(1)
+    await memory.worker().run_until_idle()
+
+    assert await job.result(timeout=5) == "work"
