@@ -67,7 +67,9 @@ def within(hint: object) -> Iterator[Any]:
         if origin is typing.Literal:
             continue
         todo.extend(args)
-        todo.extend(_fields(origin or each))
+        if has_fields(origin):
+            todo.append(origin)
+        todo.extend(_fields(each))
 
 
 def _is_bare(hint: Any) -> bool:
@@ -76,9 +78,14 @@ def _is_bare(hint: Any) -> bool:
     return isinstance(kind, type) and kind.__module__ == "collections.abc"
 
 
+def has_fields(kind: Any) -> bool:
+    """Tell whether this is a class with typed fields."""
+    return isinstance(kind, type) and bool(getattr(kind, "__annotations__", None))
+
+
 def _fields(kind: Any) -> Iterator[Any]:
     """Yield the annotations of a class that has typed fields."""
-    if not isinstance(kind, type) or not getattr(kind, "__annotations__", None):
+    if not has_fields(kind):
         return
     try:
         yield from typing.get_type_hints(kind, include_extras=True).values()

@@ -157,7 +157,7 @@ def _of_leaf(given: Any, back: Any, path: str, loose: bool) -> Difference | None
     if _is(given, datetime) and _is(back, datetime) and given.tzinfo and back.tzinfo:
         # In an hour that a clock repeats, times of two zones are never equal.
         given, back = given.astimezone(UTC), back.astimezone(UTC)
-    same = _equal(given, back)
+    same = equal(given, back)
     if same or (loose and type(back) in _KINDS):
         return None
     if same is None and type(given) is type(back):
@@ -165,7 +165,7 @@ def _of_leaf(given: Any, back: Any, path: str, loose: bool) -> Difference | None
     return Difference(path, given, back)
 
 
-def _equal(given: Any, back: Any) -> bool | None:
+def equal(given: Any, back: Any) -> bool | None:
     """Compare two values; None: they cannot be compared."""
     if _kind(given).__eq__ is object.__eq__:
         return None

@@ -16,11 +16,11 @@ import msgspec
 from toril.errors import BadArguments, ConfigError
 
 from .convert import convert_argument, loosened, unreadable
-from .hints import hints_of, is_job, is_open
+from .hints import has_fields, hints_of, is_job, is_open, within
 from .job import Job
 from .models import Adapter, Refused, adapter_of
 from .payload import MASKED, refuse_no_numbers, write
-from .same import Difference, difference
+from .same import Difference, difference, equal
 
 log = logging.getLogger("toril.task")
 
@@ -52,7 +52,8 @@ class Misfit(BadArguments):
 class _Parameter(NamedTuple):
     """A parameter whose value is part of the data.
 
-    Shape    adapter: pydantic reads it. loose: it takes any JSON value.
+    Shape    adapter: pydantic reads it. loose: it takes any JSON value. simple: equal values of it
+             are the same, as nothing in them has fields and a comparison of its own.
     """
 
     name: str
@@ -60,6 +61,7 @@ class _Parameter(NamedTuple):
     needed: bool
     adapter: Adapter | None
     loose: bool
+    simple: bool
 
 
 class Signature:
@@ -83,7 +85,7 @@ class Signature:
         self._parameters = [self._parameter(each, hints.get(each.name, Any)) for each in kept]
         self._names = tuple(each.name for each in kept)
         self._needed = frozenset(each.name for each in self._parameters if each.needed)
-        self._loose = {each.name: each.loose for each in self._parameters}
+        self._by_name = {each.name: each for each in self._parameters}
         self._adapters = {each.name: each.adapter for each in self._parameters if each.adapter}
         self._decoder = msgspec.json.Decoder(_struct(self._parameters), dec_hook=convert_argument)
         self.result: Any = hints.get("return", Any)
@@ -127,7 +129,10 @@ class Signature:
             # What does not fit here is a call, and not the data of the job that makes it.
             raise BadArguments(str(error)) from error
         for name, given in bound.items():
-            changed = difference(given, getattr(found, name), name, loose=self._loose[name])
+            back, parameter = getattr(found, name), self._by_name[name]
+            if parameter.simple and equal(given, back):
+                continue
+            changed = difference(given, back, name, loose=parameter.loose)
             if changed is not None:
                 raise BadArguments(f"{self.title}({changed.path}=...): {describe(changed)}")
         return text
@@ -207,7 +212,8 @@ class Signature:
         adapter = adapter_of(kind)
         if adapter is None:
             self._check(parameter.name, kind, needed)
-        return _Parameter(parameter.name, kind, needed, adapter, is_open(kind))
+        simple = adapter is None and not any(has_fields(each) for each in within(kind))
+        return _Parameter(parameter.name, kind, needed, adapter, is_open(kind), simple)
 
     def _check(self, name: str, kind: Any, needed: bool) -> None:
         """Refuse a parameter that no job's data can fill."""
@@ -280,7 +286,7 @@ def _struct(parameters: list[_Parameter]) -> type[msgspec.Struct]:
     """Make the one type whose decoder checks all parameters at once."""
     left_out = msgspec.field(default=_LEFT_OUT)
     made: list[tuple[str, Any] | tuple[str, Any, Any]] = []
-    for name, hint, needed, adapter, _ in parameters:
+    for name, hint, needed, adapter, *_ in parameters:
         kind = hint if adapter is None else msgspec.Raw
         made.append((name, kind) if needed else (name, kind, left_out))
     # Keyword only, so that fields with and without a default may come in any order.
