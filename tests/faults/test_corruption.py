@@ -18,7 +18,7 @@ import pytest
 
 from tests.faults.rig import QUEUE, until
 from toril import Toril
-from toril.errors import StoreUnavailable
+from toril.errors import StoreError, StoreUnavailable
 
 if sys.platform != "win32":
     import resource
@@ -74,6 +74,14 @@ async def visit(path: Path) -> int:
 
 def beside(path: Path, *ends: str) -> list[Path]:
     return [path.with_name(path.name + end) for end in ends]
+
+
+def empty_log(path: Path) -> None:
+    db = apsw.Connection(str(path))
+    db.pragma("user_version")  # which opens the log
+    db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    db.close()
+    assert size_of(beside(path, "-wal")[0]) == 0
 
 
 def size_of(path: Path) -> int:
@@ -307,6 +315,31 @@ async def test_a_restored_file_is_used_when_nothing_of_the_old_one_is_beside_it(
     assert (await app.queue(QUEUE).counts()).waiting == 4
 
 
+async def test_a_file_that_is_overwritten_acknowledges_nothing(app: Toril, path: Path) -> None:
+    """As by `cp backup.db jobs.db` under a running app: its pages do not fit the log."""
+    queue = app.queue(QUEUE)
+    await queue.add_many([("x", {"text": "x" * 3_000})] * 300)
+    async with Toril(url_of(path), warn_unserved=False) as other:
+        await other.backup(path.with_name("copy.db"))
+    empty_log(path)
+    await queue.add_many([("x", {"text": "x" * 3_000})] * 100)
+    await asyncio.sleep(0.5)  # as long as nobody checkpoints, only its time tells of the copy
+    with path.with_name("copy.db").open("rb") as copy, path.open("r+b") as file:
+        file.truncate(0)
+        file.write(copy.read()[: 40 * 4096])
+    with pytest.raises(StoreError, match="overwritten while it was open"):
+        await add(app)
+
+
+async def test_a_file_that_was_only_touched_is_used_on(app: Toril, path: Path) -> None:
+    await add(app, 3)
+    for _ in range(3):
+        os.utime(path)
+        await add(app)
+        await asyncio.sleep(0.05)
+    assert await visit(path) == 6
+
+
 # Two names of one file.
 
 
@@ -370,9 +403,7 @@ async def test_a_disk_that_is_full_for_the_checkpoint_costs_no_job(app: Toril, p
     text = "x" * 20_000
     queue = app.queue(QUEUE)
     await queue.add_many([("x", {"text": text})] * 400)
-    db = apsw.Connection(str(path))
-    db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-    db.close()
+    empty_log(path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_of(path), hard))
     try:

@@ -403,7 +403,7 @@ class Engine:
         presence = self._work.presence
         if presence is not None:
             owner = self._work.owner
-            with contextlib.suppress(StoreUnavailable):  # else it is found dead, as after a crash
+            with contextlib.suppress(StoreError):  # else it is found dead, as after a crash
                 self.blocking(lambda unit, key: _forget(unit, "presence.leave", key), owner)
         if self._watch is not None:
             self._watch.close()

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import apsw
 
-from toril.errors import StoreError, StoreUnavailable
+from toril.errors import StoreCorrupt, StoreError, StoreUnavailable
 
 from .db import migrate, translate
 from .ground import prepare_file, real_path
@@ -28,6 +28,8 @@ ATTEMPTS = 20
 # A folder that has not changed for so long will show its next change in its time.
 SETTLED_NS = 2_500_000_000
 FORK_S = 1.0
+# How often a file is asked whether somebody wrote over it.
+LOOK_S = 0.02
 
 
 class Connect(Protocol):
@@ -73,6 +75,10 @@ class SharedFile:
         self._saved: dict[int, bool] = {}
         self.generation = 0
         self._settled: tuple[int, int, int] | None = None
+        # When the file was written last, and how far its log was copied into it.
+        self._written: tuple[int, tuple[int, int]] | None = None
+        self._overwritten = False
+        self._looked_at = 0.0
         self._locks = self._start()
         self._ids = Ids(self._locks.ids[0], None, self._locks.ids[1])
 
@@ -140,7 +146,7 @@ class SharedFile:
         """Wait for the turn on a connection that is on the file; release `handle.turn` after it."""
         for _ in range(ATTEMPTS):
             handle.turn.acquire()
-            if self._sound:
+            if self.is_untouched():
                 return
             handle.turn.release()
             self.mend()
@@ -181,6 +187,24 @@ class SharedFile:
     def _on_disk(self) -> Ids:
         return Ids(file_id(self.path), file_id(f"{self.path}-wal"), file_id(f"{self.path}-shm"))
 
+    def is_untouched(self) -> bool:
+        """Return whether only checkpoints have written to the file; they leave their mark."""
+        now = time.monotonic()
+        if now < self._looked_at + LOOK_S or not self._sound:
+            return self._sound
+        self._looked_at = now
+        try:
+            written = os.stat(self.path).st_mtime_ns
+        except OSError:
+            return True  # it is gone, which is found out elsewhere
+        progress = self._locks.progress()
+        copied, begun = progress
+        known, self._written = self._written, (written, progress)
+        if known is None or written == known[0] or progress != known[1] or begun > copied:
+            return True
+        self._overwritten, self._sound = True, False
+        return False
+
     # What to do when they are not.
 
     def mend(self, since: int | None = None) -> bool:
@@ -199,7 +223,9 @@ class SharedFile:
         with contextlib.ExitStack() as turns:
             for handle in self.handles:
                 turns.enter_context(handle.turn)
-            if self._is_open and self._on_disk() == self._ids:
+            if self._overwritten and self._is_open and self._on_disk() == self._ids:
+                self._check_pages()
+            elif self._is_open and self._on_disk() == self._ids:
                 self._sound, self._saved = True, {self.generation: True}
                 return
             self._sound = False
@@ -207,12 +233,34 @@ class SharedFile:
             self._saved = {self.generation: saved}
             self._reopen()
 
+    def _check_pages(self) -> None:
+        """Look whether a file that was written over is sound; it may only have been touched.
+
+        Raises   StoreCorrupt: its pages and those of the log do not fit together.
+        """
+        try:
+            fresh = self._connect_to(self.path, synchronous="normal")
+            try:
+                told = str(fresh.pragma("quick_check", 1))
+            finally:
+                fresh.close()
+        except (apsw.Error, StoreError) as error:
+            told = str(error)
+        if told != "ok":
+            raise StoreCorrupt(
+                f"{self.path} was overwritten while it was open, and does not fit its log any "
+                f"more: {told}; nothing is stored any more (stop what uses it, remove "
+                f"{self.path}-wal and {self.path}-shm, and restore the backup again)"
+            )
+
     def _save(self) -> bool:
         """Bring everything committed into the file; return whether that is certain.
 
         Raises   StoreUnavailable: the files are such that nothing may be touched.
         """
         there, known = self._on_disk(), self._ids
+        if there == known:
+            return False  # written over: the file is sound, but what is cached of it is old
         if there.db != known.db:
             # Nothing of the old log may be taken for the new file's.
             self._empty_log()
@@ -275,6 +323,7 @@ class SharedFile:
             self._close()
             raise
         self._settled, self._sound = None, True
+        self._written, self._overwritten = None, False
 
     def _close(self) -> None:
         """Close all connections, and then the locks: SQLite then leaves the files alone."""

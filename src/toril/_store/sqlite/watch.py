@@ -161,7 +161,7 @@ class Watch:
 
     def _look(self, *, rung: bool) -> float:
         """Look at what others did, and for dead ones; return how long to pause."""
-        if not self._file.is_intact():
+        if not (self._file.is_intact() and self._file.is_untouched()):
             self._file.mend()
         now = time.monotonic()
         dead: list[int] = []
