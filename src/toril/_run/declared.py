@@ -5,9 +5,11 @@ Never here: how settings or schedules are written down.
 
 import logging
 from collections.abc import Collection
+from contextlib import suppress
 
 from toril._model.report import ScheduleInfo, WorkerInfo
 from toril._store.protocol import Store
+from toril.errors import StoreUnavailable
 
 from .adding import Adder
 from .schedule import Schedules
@@ -56,6 +58,13 @@ class Declared:
 
         Shape    worker: the id of the one that looks.
         """
+        # While the store is out of reach there is nothing to tell that the others do not.
+        with suppress(StoreUnavailable):
+            await self._keep(queues)
+            await self._look_at_doomed(self._adder.context.store, worker)
+        return LOOK_S
+
+    async def _keep(self, queues: Collection[str]) -> None:
         store = self._adder.context.store
         await self._adder.ready(queues)
         await self._schedules.put_declared(queues, owner=self._owner, new=True)
@@ -70,8 +79,6 @@ class Declared:
                 )
                 await self._adder.store_again(settings.queue)
                 await self._schedules.put_declared({settings.queue}, owner=self._owner)
-        await self._look_at_doomed(store, worker)
-        return LOOK_S
 
     async def _look_at_doomed(self, store: Store, worker: str) -> None:
         if not self._doomed:
