@@ -5,6 +5,7 @@ TorilError
 ├── StoreError              the store could not do it
 │   ├── StoreUnavailable    cannot be reached or opened; trying again later may help
 │   ├── StoreFull           no room left; nothing was stored
+│   ├── StoreRefused        this value can never be stored; sending it again does not help
 │   ├── StoreCorrupt        the file is damaged; it is left as it is
 │   ├── StoreMismatch       the data was written by a newer toril
 │   ├── PartlyAdded         some chunks of many jobs were stored, the rest was not
@@ -73,6 +74,13 @@ class StoreFull(StoreError):
     """The store has no room left; nothing was stored."""
 
 
+class StoreRefused(StoreError):
+    """The store can never take this value: it is too large, or is not valid UTF-8 text.
+
+    Nothing of it was stored, and sending it again does not help.
+    """
+
+
 class StoreCorrupt(StoreError):
     """The store's file is damaged; it is left exactly as it was found."""
 
@@ -110,6 +118,15 @@ class DurabilityNotConfirmed(Unconfirmed):
         self.reason = reason
         self.ids = ids
         self.replicas = replicas
+
+
+def is_final(error: BaseException) -> bool:
+    """Return whether the same call would fail again, however often it is made.
+
+    The one place that tells "this never works" from "try again later". Somebody has to change
+    the value (StoreRefused), or a setting or a right (ConfigError), before it can succeed.
+    """
+    return isinstance(error, StoreRefused | ConfigError)
 
 
 class JobError(TorilError):

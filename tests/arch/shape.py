@@ -16,6 +16,7 @@ VERBS = 33
 
 # Where `except Exception` may stand, and why. `*` also matches what is inside a folder.
 CATCHES_ALL = {
+    "toril._model.checks": "a refused value's own repr may raise anything",
     "toril._run.executors*": "user code may raise anything; it becomes an outcome",
     "toril._run.soft": "it hands a coroutine what it awaited, whatever was raised there",
     "toril._run.worker*": "the loop guard: one bad round must not end the worker",

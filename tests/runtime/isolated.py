@@ -215,6 +215,10 @@ def run_out_of_memory(job: Job[Any]) -> None:
     raise MemoryError
 
 
+def large_result(job: Job[Any]) -> str:
+    return "x" * int(job.data)
+
+
 def write_to_the_log(job: Job[Any]) -> None:
     logging.getLogger("shop").info("for information")
     logging.getLogger("shop").debug("nobody asked")

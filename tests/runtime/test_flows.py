@@ -134,7 +134,7 @@ async def test_defaults_of_queues_hold_for_nodes(app: Toril) -> None:
 async def test_a_tree_is_stored_all_or_not_at_all(app: Toril) -> None:
     with pytest.raises(ConfigError, match="twice"):
         await app.flow("a1", "up", children=[("b1", "x", {}, {"id": "k"})] * 2).add()
-    with pytest.raises(ConfigError, match="no child of a flow"):
+    with pytest.raises(ConfigError, match="not a child of a flow"):
         app.flow("a1", "up", children=["b1"])  # type: ignore[list-item]
     with pytest.raises(ConfigError, match="did you mean 'delay'"):
         await app.flow("a1", "up", children=[("b1", "x", {}, {"delai": 1})]).add()

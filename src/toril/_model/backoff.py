@@ -13,6 +13,7 @@ from typing import Final
 from toril.errors import ConfigError
 
 from . import times
+from .checks import MAX_WHOLE, check_text, shown
 from .times import MAX_MS, Duration, Millis
 
 _BUILT_IN: Final = frozenset({"fixed", "exponential"})
@@ -168,9 +169,9 @@ def _share(jitter: object) -> float:
 
 def _check_name(name: object) -> str:
     if isinstance(name, str) and name and name not in _BUILT_IN:
-        return name
+        return check_text(name, "backoff", most=MAX_WHOLE)
     raise ConfigError(
-        f"backoff type {name!r} is no name of a custom backoff",
+        f"backoff type {shown(name)} is no name of a custom backoff",
         field="backoff",
         value=name,
         hint='use Fixed or Exponential, or a name of your own such as "custom"',

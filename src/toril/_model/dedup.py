@@ -5,6 +5,7 @@ from typing import Any
 
 from toril.errors import ConfigError
 
+from .checks import MAX_WHOLE, check_flag, check_text
 from .times import Duration, Millis, to_ms
 
 
@@ -26,10 +27,13 @@ class Dedup:
     keep_last: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "key", check_text(self.key, "dedup.key", most=MAX_WHOLE))
         if not self.key:
             raise ConfigError("dedup.key is empty", field="dedup.key", value=self.key)
         if self.ttl is not None:
             to_ms(self.ttl, field="dedup.ttl")
+        for name in ("extend", "replace", "reschedule", "keep_last"):
+            check_flag(getattr(self, name), f"dedup.{name}")
 
     @property
     def ttl_ms(self) -> Millis | None:

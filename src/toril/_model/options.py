@@ -17,6 +17,7 @@ from toril.errors import ConfigError
 
 from . import dedup
 from .backoff import Backoff, Custom, Exponential, Fixed, from_wire, to_wire
+from .checks import MAX_WHOLE, check_flag, check_text, check_whole, shown
 from .dedup import Dedup as Dedup
 from .times import Duration, Millis, at_ms, delay_ms, describe, to_ms
 
@@ -52,7 +53,7 @@ class Keep:
             case "all":
                 return cls()
             case int():
-                return cls(count=_integer(value, field, 0, None))
+                return cls(count=check_whole(value, field, 0))
             case str():
                 return cls(age_ms=to_ms(value, field=field))
             case _:
@@ -62,7 +63,7 @@ class Keep:
     def _of_mapping(cls, value: object, field: str) -> "Keep":
         if not isinstance(value, Mapping):
             raise ConfigError(
-                f"{field}={value!r} is not a retention",
+                f"{field}={shown(value)} is not a retention",
                 field=field,
                 value=value,
                 hint='use "all", False, a count, an age like "24h", or {"count": 9, "age": "24h"}',
@@ -73,7 +74,7 @@ class Keep:
                 raise unknown_option(str(key), {"count", "age"}, where=field)
         count, age = given.get("count"), given.get("age")
         return cls(
-            count=None if count is None else _integer(count, f"{field}.count", 0, None),
+            count=None if count is None else check_whole(count, f"{field}.count", 0),
             age_ms=None if age is None else to_ms(age, field=f"{field}.age"),
         )
 
@@ -159,14 +160,15 @@ class JobOptions:
     durable: Durability | None = None
 
     def __post_init__(self) -> None:
-        _integer(self.attempts, "attempts", 1, None)
-        _integer(self.priority, "priority", 0, MAX_PRIORITY)
+        check_whole(self.attempts, "attempts", 1)
+        check_whole(self.priority, "priority", 0, MAX_PRIORITY)
+        check_flag(self.lifo, "lifo")
         for name in ("keep_logs", "keep_stack", "max_size"):
             value = getattr(self, name)
             if value is not None:
-                _integer(value, name, 0, None)
+                check_whole(value, name, 0)
         if self.max_runs is not None:
-            _integer(self.max_runs, "max_runs", 1, None)
+            check_whole(self.max_runs, "max_runs", 1)
         if self.parent_on_fail is not None:
             _policy_of("parent_on_fail", self.parent_on_fail, POLICIES)
         check_crash_policy(self.on_crash)
@@ -193,24 +195,14 @@ def check_crash_policy(policy: str) -> None:
     _policy_of("on_crash", policy, CRASH_POLICIES)
 
 
-def _policy_of(field: str, policy: str, known: tuple[str, ...]) -> None:
-    if policy not in known:
+def _policy_of(field: str, policy: object, known: tuple[str, ...]) -> None:
+    if not isinstance(policy, str) or policy not in known:
         raise ConfigError(
-            f"{field}={policy!r} is not a policy",
+            f"{field}={shown(policy)} is not a policy",
             field=field,
             value=policy,
             hint=f"use one of {', '.join(known)}{_nearest(policy, known)}",
         )
-
-
-def _integer(value: object, field: str, low: int, high: int | None) -> int:
-    fits = isinstance(value, int) and not isinstance(value, bool)
-    if fits and isinstance(value, int) and value >= low and (high is None or value <= high):
-        return value
-    bounds = f"between {low} and {high}" if high is not None else f"of at least {low}"
-    raise ConfigError(
-        f"{field}={value!r} must be a whole number {bounds}", field=field, value=value
-    )
 
 
 def _nearest(word: object, known: Iterable[str]) -> str:
@@ -218,27 +210,51 @@ def _nearest(word: object, known: Iterable[str]) -> str:
     return f"; did you mean {match[0]!r}?" if match else ""
 
 
-def unknown_option(name: str, known: Iterable[str], *, where: str = "options") -> ConfigError:
-    """Make the error for an option that does not exist, with the nearest one that does."""
+def unknown_option(
+    name: object, known: Iterable[str], *, where: str = "options", field: str | None = None
+) -> ConfigError:
+    """Make the error for an option that does not exist, with the nearest one that does.
+
+    `field` names the argument that has the unknown word as its value.
+    """
     names = sorted(known)
-    guess = _nearest(name, names)
+    guess = _nearest(name, names) if isinstance(name, str) else ""
+    told = f"{field}={shown(name)}: " if field else ""
     return ConfigError(
-        f"{where} has no {name!r}{guess}", field=name, hint=f"known: {', '.join(names)}"
+        f"{told}{where} has no {shown(name)}{guess}",
+        field=field or str(name),
+        value=name,
+        hint=f"known: {', '.join(names)}",
     )
 
 
 def _read_backoff(value: object) -> Backoff | None:
+    if isinstance(value, Custom):
+        check_text(value.name, "backoff")
     if value is None or isinstance(value, Fixed | Exponential | Custom):
         return value
     if callable(value):
         return Custom()
     if isinstance(value, Mapping):
         return from_wire(cast("Mapping[str, Any]", value))
-    return Fixed(value)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # checked by to_ms
+    to_ms(value, field="backoff")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # it checks
+    return Fixed(value)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-def _read_dedup(value: Dedup | str | None) -> Dedup | None:
-    return Dedup(value) if isinstance(value, str) else value
+def _read_dedup(value: object) -> Dedup | None:
+    if isinstance(value, str):
+        value = Dedup(value)
+    if value is None:
+        return None
+    if isinstance(value, Dedup):
+        check_text(value.key, "dedup.key")  # its length too: what others stored may be longer
+        return value
+    raise ConfigError(
+        f"dedup={shown(value)} must be a key, as text, or a Dedup",
+        field="dedup",
+        value=value,
+        hint='use dedup="key" or dedup=Dedup("key", ttl="5s")',
+    )
 
 
 def _attempts(given: Options) -> dict[str, Any]:
@@ -251,7 +267,7 @@ def _attempts(given: Options) -> dict[str, Any]:
             value=given["retries"],
             hint="attempts counts all tries, retries those after the first: give one of them",
         )
-    return {"attempts": _integer(given["retries"], "retries", 0, None) + 1}
+    return {"attempts": check_whole(given["retries"], "retries", 0, MAX_WHOLE - 1) + 1}
 
 
 def _times(given: Options) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import msgspec
 
 from toril.errors import ConfigError
 
+from .checks import check_text
 from .crashes import STALLED_REASON
 from .options import Durability, JobOptions, from_text
 from .states import State
@@ -49,22 +50,25 @@ RESERVED = frozenset(
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-def check_queue_name(name: str) -> str:
+def check_queue_name(name: object, field: str = "queue") -> str:
     """Return the queue name if it can be one; `:` separates segments, none may be a key's name.
 
-    Raises   ConfigError: empty segment, digits only, a reserved word, a control character.
+    Raises   ConfigError: not text, empty segment, digits only, a reserved word, a control
+             character.
     """
+    name = check_text(name, field, hint='use text such as "emails"')
+    which = "queue name" if field == "queue" else f"{field}: queue name"
     for segment in name.split(":"):
         problem = _name_problem(segment)
         if problem:
             raise ConfigError(
-                f"queue name {name!r} {problem}",
-                field="queue",
+                f"{which} {name!r} {problem}",
+                field=field,
                 value=name,
                 hint='use words such as "emails" or "image:optimize"',
             )
     if len(name) > 128:
-        raise ConfigError(f"queue name {name!r} is over 128 characters", field="queue", value=name)
+        raise ConfigError(f"{which} {name!r} is over 128 characters", field=field, value=name)
     return name
 
 
@@ -80,11 +84,13 @@ def _name_problem(segment: str) -> str:
     return ""
 
 
-def check_job_id(job_id: str) -> str:
+def check_job_id(job_id: object) -> str:
     """Return the custom id if it can be one.
 
-    Raises   ConfigError: empty, digits only, with `:`, reserved, over 255 characters.
+    Raises   ConfigError: not text, empty, digits only, with `:`, reserved, over 255 characters.
     """
+    hint = 'use text with a letter, such as id=f"user-{n}" or id=str(uuid4())'
+    job_id = check_text(job_id, "id", hint=hint)
     problem = ""
     if not job_id or len(job_id) > 255:
         problem = "must have 1 to 255 characters"
@@ -100,6 +106,14 @@ def check_job_id(job_id: str) -> str:
             hint='use a word with a letter, such as "user-42"',
         )
     return job_id
+
+
+def check_ref(queue: object, job_id: object) -> "Ref":
+    """Return where a job would be found, if there can be such a job.
+
+    Raises   ConfigError: the queue's name or the id is not text that a store can hold.
+    """
+    return Ref(check_text(queue, "queue"), check_text(job_id, "id"))
 
 
 def cancel_reason(why: str) -> str:

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass, field
 
+from toril.errors import ConfigError
+
+from .checks import check_flag, check_whole, shown
 from .options import Keep
-from .record import Record
+from .record import Record, check_queue_name
 from .schedule import Rule
 from .states import State
 from .times import Millis
@@ -72,6 +75,7 @@ class SettingsPatch:
 
     Shape    declared: note that this comes from the code of an app.
     Units    limit_for_ms: nobody starts a job of this queue for so long; 0 lifts the limit.
+    Raises   ConfigError: a setting that cannot hold; it names it.
     """
 
     paused: bool | Unset = UNSET
@@ -83,6 +87,20 @@ class SettingsPatch:
     dead_letter: str | Unset | None = UNSET
     events_limit: int | Unset = UNSET
     declared: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.concurrency, Unset) and self.concurrency is not None:
+            check_whole(self.concurrency, "concurrency", 1)
+        if not isinstance(self.events_limit, Unset):
+            check_whole(self.events_limit, "events_limit", 0)
+        if not isinstance(self.paused, Unset):
+            check_flag(self.paused, "paused")
+        for name in ("keep_completed", "keep_failed"):
+            kept: object = getattr(self, name)
+            if not isinstance(kept, Unset | Keep | None):
+                raise ConfigError(f"{name}={shown(kept)} is not a Keep", field=name, value=kept)
+        if not isinstance(self.dead_letter, Unset) and self.dead_letter is not None:
+            check_queue_name(self.dead_letter, field="dead_letter")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

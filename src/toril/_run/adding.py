@@ -152,8 +152,11 @@ class Adder:
         Raises   ConfigError: a bad option, or data over its limit.
         """
         options = self.options(node)
+        where = f"data of {node.name!r}"
         if options.max_size is not None:
-            check_size(node.data, options.max_size, where=f"data of {node.name!r}")
+            check_size(node.data, options.max_size, where=where)
+        else:
+            self.context.limits.check(node.data, node.queue, where)
         if node.parent is not None and options.parent_on_fail is None:
             options = replace(options, parent_on_fail="fail")
         return NewJob(

@@ -11,8 +11,10 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast, overload
 from weakref import WeakSet
 
+from toril._model.checks import check_kind, check_text, check_whole
 from toril._model.finding import Finding
 from toril._model.options import NAMES, JobOptions, Keep, Options, merge, unknown_option
+from toril._model.record import check_queue_name
 from toril._model.report import SettingsPatch, WorkerInfo
 from toril._model.times import Duration, parse_rate
 from toril._store.connect import backup, connect, is_kept, is_there
@@ -29,6 +31,7 @@ from .examine import examine
 from .flow import Childlike, Flow, Tree, add_flows, make_node, read_tree
 from .handlers import HandlerOptions, Registry, make_distant, make_handler
 from .job import Job, listen
+from .limits import DEFAULT_PAYLOAD, Limits, Size, parse_size
 from .overview import QueueView, view_queues
 from .processors import Processor
 from .queue import Queue
@@ -56,12 +59,14 @@ class QueueOptions(Options, total=False):
     Shape    rate: such as "200/60s". dead_letter: the queue that final failures go to.
              events_limit: about how many events are kept; a queue in use keeps its newest 1,000,
              from which `result()` knows how unkept jobs ended.
+             max_payload: of data, results and progress, such as "5MB"; not stored.
     """
 
     rate: str | None
     concurrency: int | None
     dead_letter: str | None
     events_limit: int
+    max_payload: Size
 
 
 class DistantOptions(HandlerOptions, total=False):
@@ -84,7 +89,8 @@ class Toril:
              that no live worker serves. owner: names whose the declared schedules are: when a
              worker starts, it drops those of its queues that have this owner and that no live
              worker's code declares any more. Apps that share a queue need different owners. None:
-             drop nothing. defaults are options of every job.
+             drop nothing. max_payload: how large the data, the result or the progress of a
+             job may be, in bytes or as text such as "5MB". defaults are options of every job.
     Raises   ConfigError: the URL names no store, or a default is no option.
     """
 
@@ -95,12 +101,15 @@ class Toril:
         prefix: str | None = None,
         warn_unserved: bool = True,
         owner: str | None = "",
+        max_payload: Size = DEFAULT_PAYLOAD,
         **defaults: Unpack[Options],
     ) -> None:
         settings = read_settings(os.environ)
-        self.url = url or settings.url
-        self.prefix = prefix or settings.prefix
-        self.context = Context(connect(self.url, self.prefix))
+        hint = "pass a URL or a path as text: str(path)"
+        self.url = settings.url if not url else check_text(url, "url", hint=hint)
+        self.prefix = settings.prefix if not prefix else check_text(prefix, "prefix")
+        limits = Limits(parse_size(max_payload))
+        self.context = Context(connect(self.url, self.prefix), limits)
         if url is None and self.url == DEFAULT_URL:
             announce(self.context.store.url)
         self.registry = Registry()
@@ -158,6 +167,7 @@ class Toril:
 
         Raises   ConfigError: the name cannot be one, or an option cannot hold.
         """
+        name = check_queue_name(name)
         queue = self._queues.get(name)
         if queue is None or options:
             self._declare(name, options)
@@ -167,7 +177,7 @@ class Toril:
         return queue
 
     def _declare(self, name: str, options: QueueOptions) -> None:
-        earlier = self._declared.setdefault(name, options) or options
+        earlier = self._declared.get(name) or options
         if earlier != options:
             raise ConfigError(
                 f"queue {name!r} was declared before, with {earlier!r}",
@@ -175,8 +185,10 @@ class Toril:
                 value=options,
                 hint="declare its options in one place, and use app.queue(name) elsewhere",
             )
+        self._adder.declare(name, _defaults(options), _settings(name, options))
+        size = options.get("max_payload")
+        self.context.limits.declare(name, None if size is None else parse_size(size))
         self._declared[name] = options
-        self._adder.declare(name, _defaults(options), _settings(options))
 
     def flow(
         self,
@@ -209,6 +221,9 @@ class Toril:
 
         Raises   JobNotFound: the job is gone.
         """
+        check_kind(root, Job, "root")
+        if depth is not None:
+            check_whole(depth, "depth", 0)
         return await read_tree(self.context, await root.refresh(), depth)
 
     def schedule(self, schedule_id: str, **options: Unpack[ScheduleOptions]) -> Schedule:
@@ -323,7 +338,8 @@ class Toril:
 
     async def overview(self, *queues: str) -> list[QueueView]:
         """Look at these queues, or at all that are stored or served: jobs, settings, workers."""
-        return await view_queues(await self.context.ready(), queues)
+        names = [check_queue_name(queue) for queue in queues]
+        return await view_queues(await self.context.ready(), names)
 
     def is_there(self) -> bool:
         """Say whether opening the store would find something; of a server only asking it tells."""
@@ -345,6 +361,8 @@ class Toril:
 
     async def workers(self, queue: str | None = None) -> list[WorkerInfo]:
         """List the workers of a queue, or of all, in every process."""
+        if queue is not None:
+            check_queue_name(queue)
         store = await self.context.ready()
         return await store.workers(queue)
 
@@ -356,7 +374,7 @@ class Toril:
         task = kind(
             function,
             queue=options.get("queue", DEFAULT_QUEUE),
-            name=options.get("name") or function.__name__,
+            name=_task_name(function, options),
             add=self._adder.add,
             options=_only(options, NAMES),
         )
@@ -367,6 +385,18 @@ class Toril:
         if rule:
             self.schedule(task.name, **cast("ScheduleOptions", {**rule, "task": task}))
         return task
+
+
+def _task_name(function: Callable[..., Any], options: TaskOptions) -> str:
+    given: object = options.get("name") or getattr(function, "__name__", None)
+    if given is None:
+        raise ConfigError(
+            f"{function!r} has no name of its own, so its jobs have none",
+            field="name",
+            value=None,
+            hint='give it one: app.task(function, name="resize") or @app.task(name="resize")',
+        )
+    return check_text(given, "name")
 
 
 def _only(options: Mapping[str, object], names: Collection[str]) -> Options:
@@ -389,14 +419,22 @@ def _handling(options: TaskOptions) -> HandlerOptions:
 
 
 def _defaults(options: QueueOptions) -> Options:
-    return _only(options, {name for name in options if name not in (*_KEEPS, *_SETTINGS)})
+    own = (*_KEEPS, *_SETTINGS, "max_payload")
+    return _only(options, {name for name in options if name not in own})
 
 
-def _settings(options: QueueOptions) -> SettingsPatch | None:
+def _settings(queue: str, options: QueueOptions) -> SettingsPatch | None:
     given: dict[str, Any] = {**options}
     made = {name: given[name] for name in _SETTINGS if name in given}
-    if isinstance(made.get("rate"), str):
+    if made.get("rate") is not None:
         made["rate"] = parse_rate(made["rate"])
+    if made.get("dead_letter") == queue:
+        raise ConfigError(
+            f"dead_letter={queue!r} is the queue itself: its letters would fail into it again",
+            field="dead_letter",
+            value=queue,
+            hint=f'name another queue, such as "{queue}-dead"',
+        )
     if "keep" in given:
         made["keep_completed"] = made["keep_failed"] = Keep.of(given["keep"])
     for name in ("keep_completed", "keep_failed"):

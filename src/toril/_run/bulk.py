@@ -6,6 +6,7 @@ Never here: which verbs there are.
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
+from toril._model.checks import check_list
 from toril._model.options import unknown_option
 from toril._model.report import Selected, Selection
 from toril._model.states import READY, State
@@ -23,11 +24,13 @@ def read_states(given: States) -> tuple[State, ...]:
     """
     if given is None:
         return ()
+    if not isinstance(given, str):
+        check_list(given, "state", hint='pass a state, such as "failed", or a list of them')
     words = [given] if isinstance(given, str) else list(given)
     found: dict[State, None] = {}
     for word in words:
-        if word not in _WORDS:
-            raise unknown_option(str(word), _WORDS, where="state")
+        if type(word) not in (str, State) or word not in _WORDS:
+            raise unknown_option(word, _WORDS, where="state", field="state")
         found.update(dict.fromkeys(_WORDS[word]))
     return tuple(found)
 

@@ -5,6 +5,7 @@ Never here: stopping code that runs (slots).
 
 from collections.abc import Iterable, Sequence
 
+from toril._model.checks import check_flag
 from toril._model.record import Ref, cancel_reason
 from toril._model.report import JobPatch
 from toril._model.states import State
@@ -29,6 +30,7 @@ async def cancel(
 
     Atomic   each job.
     """
+    check_flag(children, "children")
     why = reason_text(reason)
     store = await context.ready()
     refused: dict[Ref, TorilError] = {}

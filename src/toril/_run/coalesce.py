@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
-from toril.errors import TorilError
+from toril.errors import TorilError, is_final
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -25,7 +25,8 @@ class Coalescer(Generic[T, U]):
 
     Shape    `trip` takes up to `limit` items and gives one answer each, in their order. An
              exception in an answer's place is raised for that item only; one that the trip
-             itself raises is raised for everybody in it.
+             itself raises is raised for everybody in it, unless it is final: then nothing was
+             stored, and each item makes a trip of its own.
     """
 
     __slots__ = ("_closed", "_flying", "_idle", "_limit", "_trip", "_waiting")
@@ -79,6 +80,22 @@ class Coalescer(Generic[T, U]):
         task.add_done_callback(lambda done: self._land(loop, batch, done))
 
     async def _carry(self, items: list[T]) -> Sequence[U | BaseException]:
+        """Carry items together, or one by one where one of them refuses the trip for all."""
+        try:
+            return await self._together(items)
+        except TorilError as error:
+            if len(items) == 1 or not is_final(error):
+                raise
+        return [await self._alone(item) for item in items]
+
+    async def _alone(self, item: T) -> U | BaseException:
+        try:
+            (answer,) = await self._together([item])
+        except TorilError as error:
+            return error
+        return answer
+
+    async def _together(self, items: list[T]) -> Sequence[U | BaseException]:
         answers = await self._trip(items)
         if len(answers) != len(items):
             raise TorilError(f"a trip with {len(items)} items gave {len(answers)} answers")

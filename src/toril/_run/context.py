@@ -14,6 +14,7 @@ from .coalesce import Coalescer, PerLoop
 from .feed import Feeds
 from .guard import write_log
 from .inside import HERE
+from .limits import Limits
 from .results import Results
 
 log = logging.getLogger("toril.store")
@@ -35,13 +36,20 @@ class Context:
     """Share a store, its batchers and its waits among jobs.
 
     The `loop` is a worker's own: a handler in a thread hands its progress and log lines over to
-    it. Outside of workers it is None.
+    it. Outside of workers it is None. `limits` says how large payloads may be.
     """
 
-    __slots__ = ("_feeds", "_lines", "_open", "_patches", "_results", "loop", "store")
+    __slots__ = ("_feeds", "_lines", "_open", "_patches", "_results", "limits", "loop", "store")
 
-    def __init__(self, store: Store, *, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        limits: Limits | None = None,
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         self.store = store
+        self.limits = limits or Limits()
         store.on_notice.add(_log_notice)
         self.loop = loop
         self._open = False

@@ -12,16 +12,17 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
+from toril._model.checks import check_kind, check_list, check_text, shown
 from toril._model.flow import Node as Plan
 from toril._model.flow import plan
-from toril._model.record import Ref
+from toril._model.record import Ref, check_queue_name
 from toril.errors import ConfigError, JobNotFound
 
 from .adding import Adder
 from .children import read_children
 from .context import Context
 from .draft import NO_DATA, EnqueueOptions, Node, split_id, write_data
-from .job import Job
+from .job import Job, parent_of
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -68,7 +69,7 @@ class Flow:
         Raises   ConfigError: an id or a node stands twice, a bad option, over 10,000 jobs.
                  ParentNotFound. JobExists: a child belongs to another parent.
         """
-        above = parent.ref if isinstance(parent, Job) else parent
+        above = None if parent is None else parent_of(parent)
         (tree,) = await add_flows(self._adder, [self], parent=above)
         return tree
 
@@ -81,6 +82,9 @@ async def add_flows(
     Atomic   all of them.
     Raises   as `Flow.add`.
     """
+    check_list(flows, "flows", hint="pass a list of what app.flow(...) returned")
+    for flow in flows:
+        check_kind(flow, Flow, "flows", hint="pass a list of what app.flow(...) returned")
     _check_used_once(flows)
     trees = [_each(_numbered(flow.node)) for flow in flows]
     nodes = list(chain.from_iterable(trees))
@@ -177,6 +181,7 @@ def _plan(adder: Adder, tree: Sequence[Node]) -> Plan:
     return _build([(node, len(node.children)) for node in tree], lay_out)
 
 
+_CHILD = 'use app.flow(...), task.node(...), or ("queue", "name", data[, options])'
 Childlike = Flow | Node | tuple[Any, ...]
 
 
@@ -187,9 +192,18 @@ def make_node(
 
     Raises   ConfigError: something that is no child, or data that cannot be stored.
     """
+    name = check_text(name, "name")
     job_id, own = split_id(options)
+    check_list(children, "children", hint=_CHILD)
+    if isinstance(children, tuple) and children and isinstance(children[0], str):
+        raise ConfigError(
+            f"children={shown(children)} is one child, not a list of children",
+            field="children",
+            value=children,
+            hint="put it into a list: children=[(...)]",
+        )
     return Node(
-        queue=queue,
+        queue=check_queue_name(queue),
         name=name,
         data=write_data(name, data),
         options=own,
@@ -212,10 +226,10 @@ def _child(child: Childlike) -> Node:
             return make_node(queue, name, data, (), cast("EnqueueOptions", options))
         case _:
             raise ConfigError(
-                f"{child!r} is no child of a flow",
+                f"children: {shown(child)} is not a child of a flow",
                 field="children",
                 value=child,
-                hint='use app.flow(...), task.node(...), or ("queue", "name", data[, options])',
+                hint=_CHILD,
             )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn
 
+from toril._model.checks import check_text, check_whole, shown
 from toril._model.options import BackoffFunction, CrashPolicy, check_crash_policy, check_soft
 from toril._model.record import check_queue_name
 from toril._model.times import Duration, Millis, to_ms
@@ -77,7 +78,9 @@ def make_handler(
              function is to run in a child process, and none could import it.
     """
     if not callable(function):
-        raise ConfigError(f"{function!r} is no function", field="handler", value=function)
+        raise ConfigError(f"{shown(function)} is not a function", field="handler", value=function)
+    if name is not None:
+        name = check_text(name, "name")
     return Handler(
         name=name,
         call=call or function,
@@ -108,10 +111,8 @@ def _elsewhere(job: Job[Any]) -> NoReturn:
 
 def _common(title: str, queue: str, options: HandlerOptions) -> dict[str, Any]:
     cap = options.get("concurrency")
-    if cap is not None and (isinstance(cap, bool) or cap < 1):
-        raise ConfigError(
-            f"concurrency={cap!r} of {title} must be at least 1", field="concurrency", value=cap
-        )
+    if cap is not None:
+        check_whole(cap, "concurrency", 1)
     limit_ms = _limit("timeout", options.get("timeout"))
     soft_ms = _limit("soft_timeout", options.get("soft_timeout"))
     check_soft(soft_ms, limit_ms)

@@ -271,8 +271,8 @@ class Listeners:
 
         Raises   ConfigError: there is no such event.
         """
-        if event not in LOCAL_EVENTS:
-            near = difflib.get_close_matches(event, LOCAL_EVENTS, n=1)
+        if type(event) is not str or event not in LOCAL_EVENTS:
+            near = difflib.get_close_matches(str(event), LOCAL_EVENTS, n=1)
             guess = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(
                 f"workers have no event {event!r}{guess}",

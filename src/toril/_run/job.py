@@ -13,11 +13,12 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from toril._model.record import Claim, Record, Ref, Try
+from toril._model.checks import check_flag, check_kind, check_whole
+from toril._model.options import MAX_PRIORITY
+from toril._model.record import Claim, Record, Ref, Try, check_ref
 from toril._model.report import JobPatch, Logs, Selected, Selection
 from toril._model.states import State
 from toril._model.times import Duration, delay_ms, moment, to_ms
-from toril._store.protocol import LogLine
 from toril.errors import JobFailed, JobNotFound, ResultTimeout, TaskError, TorilError
 from toril.events import JobEvent, Removed
 
@@ -25,6 +26,7 @@ from .cancelling import cancel
 from .children import ChildrenView, Dependencies, read_children
 from .context import Context
 from .events import After, Events
+from .limits import log_line
 from .overdue import end_if_overdue
 from .payload import encode
 from .portal import run
@@ -220,6 +222,9 @@ class Job(Generic[R]):
 
     async def logs(self, *, offset: int = 0, limit: int = 1000, newest_first: bool = False) -> Logs:
         """Read a page of the job's log."""
+        check_whole(offset, "offset", 0)
+        check_whole(limit, "limit", 0)
+        check_flag(newest_first, "newest_first")
         return await self._context.store.logs(
             self.ref, offset=offset, limit=limit, newest_first=newest_first
         )
@@ -258,13 +263,15 @@ class Job(Generic[R]):
 
         Raises   JobNotFound. LockLost: this is a handler, and another worker holds the job.
         """
-        text = encode(data, where=f"data of job {self.id!r}")
+        where = f"data of job {self.id!r}"
+        text = self._context.limits.check(encode(data, where=where), self.queue, where)
         await self._patch(data=text)
         self.take(msgspec.structs.replace(self.record, data=text))
 
     async def set_priority(self, priority: int, *, lifo: bool = False) -> None:
         """Change the priority; a job that waits moves, with `lifo` to the front of its equals."""
-        await self._patch(priority=priority, lifo=lifo)
+        check_whole(priority, "priority", 0, MAX_PRIORITY)
+        await self._patch(priority=priority, lifo=check_flag(lifo, "lifo"))
 
     async def reschedule(self, delay: Duration) -> None:
         """Let a delayed job start `delay` from now.
@@ -286,7 +293,8 @@ class Job(Generic[R]):
 
         Raises   WrongState: it is not finished. JobNotFound.
         """
-        await self._steer(self._context.store.retry(self._selection(reset_attempts=reset_attempts)))
+        selection = self._selection(reset_attempts=check_flag(reset_attempts, "reset_attempts"))
+        await self._steer(self._context.store.retry(selection))
 
     async def promote(self) -> None:
         """Let a delayed job start now.
@@ -301,7 +309,8 @@ class Job(Generic[R]):
         Raises   JobLocked: it or a child is running; nothing was removed. ScheduleOwned.
                  JobNotFound.
         """
-        await self._steer(self._context.store.remove(self._selection(children=children)))
+        selection = self._selection(children=check_flag(children, "children"))
+        await self._steer(self._context.store.remove(selection))
 
     async def cancel(self, reason: object = "", *, children: bool = True) -> None:
         """End the job: if it waits it fails at once, if it runs it is told to stop, and fails then.
@@ -368,24 +377,18 @@ class Job(Generic[R]):
 
         Emits    progress.    Raises   (awaited) LockLost · JobNotFound.
         """
-        text = encode(value, where="progress")
         record = self.record
+        where = f"progress of job {record.id!r}"
+        text = self._context.limits.check(encode(value, where=where), record.queue, where)
         patch = JobPatch(queue=record.queue, id=record.id, token=self.token, progress=text)
         return self._send(lambda: self._context.patches.send(patch))
 
     def log(self, text: str) -> Awaitable[int]:
-        """Append a line to the job's log; awaited, it gives how many lines there are.
+        """Append a line to the log; awaited, it returns how many lines there are.
 
-        It is on its way when this returns, as with `progress`.
+        A log keeps its newest `keep_logs` lines (1,000), a line its first 10,000 characters.
         """
-        record = self.record
-        line = LogLine(
-            queue=record.queue,
-            id=record.id,
-            text=text,
-            keep=record.options.keep_logs,
-            token=self.token,
-        )
+        line = log_line(self.record, text, self.token)
         return self._send(lambda: self._context.lines.send(line))
 
     def told_to_end(self, why: str) -> None:
@@ -458,6 +461,16 @@ class Job(Generic[R]):
             queue=self.queue,
             job_id=self.id,
         )
+
+
+def parent_of(parent: "Job[Any] | Ref") -> Ref:
+    """Return where a job's parent is, of what was given as parent.
+
+    Raises   ConfigError: it is neither a Job nor a Ref.
+    """
+    given = parent.ref if isinstance(parent, Job) else parent
+    ref = check_kind(given, Ref, "parent", hint="pass the Job that add() or queue.job(id) returned")
+    return check_ref(ref.queue, ref.id)
 
 
 async def find_job(context: Context, ref: Ref) -> Job[Any] | None:

@@ -160,18 +160,19 @@ def _is_deep(value: object, levels: int) -> bool:
     return levels == 0 or any(_is_deep(each, levels - 1) for each in inner)
 
 
-def check_size(text: str, max_size: int, *, where: str) -> None:
-    """Refuse a text of more than `max_size` bytes.
+def check_size(text: str, max_size: int, *, where: str, field: str = "max_size") -> None:
+    """Refuse a text of more than `max_size` bytes; `field` names the option that sets the limit.
 
     Raises   ConfigError: it names both sizes.
     """
     size = len(text) if text.isascii() else len(text.encode())
     if size > max_size:
         raise ConfigError(
-            f"{where} has {size:,} bytes, max_size={max_size:,} are allowed",
-            field="max_size",
+            f"{where} has {size:,} bytes, {field}={max_size:,} are allowed",
+            field=field,
             value=size,
-            hint="store the large part elsewhere and pass its name",
+            hint="store the data elsewhere and pass a reference to it, or raise "
+            f"{field} of the app or the queue",
         )
 
 

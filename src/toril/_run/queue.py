@@ -6,8 +6,9 @@ Never here: options and chunks of what is added (`adding`), and running jobs.
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, TypeVar, Unpack, cast
 
+from toril._model.checks import check_flag, check_list, check_text, check_whole, shown
 from toril._model.options import Options, unknown_option
-from toril._model.record import Ref
+from toril._model.record import Ref, check_ref
 from toril._model.report import (
     UNSET,
     Counts,
@@ -29,7 +30,7 @@ from .cancelling import cancel
 from .draft import NO_DATA, EnqueueOptions, Node, split_id, write_data
 from .events import Events
 from .handlers import HandlerOptions, Registry, make_handler
-from .job import Job, find_job, listen
+from .job import Job, find_job, listen, parent_of
 from .listing import list_jobs
 from .portal import run
 from .replay import replay_all, replay_some
@@ -39,6 +40,9 @@ from .sweep import DEFAULT_HOW, How, Steered, Wanted, steer, sweep
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_NAME = "default"
+_NAME_HINT = (
+    'a job\'s name comes before its data: add("welcome", {...}); of an Enum pass its .value'
+)
 
 
 class AddOptions(EnqueueOptions, total=False):
@@ -100,6 +104,7 @@ class Queue:
         Raises   as `add`, and then nothing was stored; PartlyAdded: an error came after some
                  chunks were stored.
         """
+        check_list(jobs, "jobs", hint="pass a list of (name, data) or (name, data, options)")
         return await self._adder.add([self._node_of(job) for job in jobs])
 
     def _node_of(self, job: tuple[Any, ...]) -> Node:
@@ -109,14 +114,15 @@ class Queue:
             case (str() as name, data, {**options}):
                 return self._node(name, data, cast("AddOptions", options))
             case _:
-                message = f"{job!r:.80} is neither (name, data) nor (name, data, options)"
+                message = f"jobs: {shown(job)} is neither (name, data) nor (name, data, options)"
                 raise ConfigError(message, field="jobs", value=job)
 
     def _node(self, name: str | Mapping[str, object], data: object, given: AddOptions) -> Node:
-        if not isinstance(name, str):
+        if isinstance(name, Mapping) and data is NO_DATA:
             name, data = DEFAULT_NAME, name
+        name = check_text(name, "name", hint=_NAME_HINT)
         job_id, options = split_id(given) if given else (None, given)
-        parent = given.get("parent")
+        above = given.get("parent")
         if "parent" in given:
             own = {key: value for key, value in options.items() if key != "parent"}
             options = cast("Options", own)
@@ -126,7 +132,7 @@ class Queue:
             data=write_data(name, data),
             options=options,
             id=job_id,
-            parent=parent.ref if isinstance(parent, Job) else parent,
+            parent=None if above is None else parent_of(above),
         )
 
     # Running.
@@ -154,7 +160,7 @@ class Queue:
 
     async def job(self, job_id: str) -> Job[Any] | None:
         """Find a job by its id; None where there is none."""
-        return await find_job(self._context, Ref(self.name, job_id))
+        return await find_job(self._context, check_ref(self.name, job_id))
 
     async def jobs(
         self,
@@ -169,6 +175,11 @@ class Queue:
         Each job is given once, as it is when its turn comes; one that was there at the start and
         still is, is never passed over, whatever you or workers do to the others meanwhile.
         """
+        check_flag(newest_first, "newest_first")
+        if name is not None:
+            check_text(name, "name")
+        if limit is not None:
+            check_whole(limit, "limit", 0)
         store = await self._context.ready()
         query = Query(
             queue=self.name, states=read_states(state), name=name, newest_first=newest_first
@@ -185,7 +196,7 @@ class Queue:
     async def metrics(self, kind: str = "completed", *, since: Duration | None = None) -> Metrics:
         """Read how many jobs `completed` or `failed` in each minute, lately or `since` ago."""
         if kind not in ("completed", "failed"):
-            raise unknown_option(kind, ("completed", "failed"), where="metrics")
+            raise unknown_option(kind, ("completed", "failed"), where="metrics", field="kind")
         since_ms = 0 if since is None else now_ms() - to_ms(since, field="since")
         store = await self._context.ready()
         return await store.metrics(self.name, kind, since_ms=since_ms)
@@ -201,6 +212,7 @@ class Queue:
 
     async def dedup_job(self, key: str) -> Job[Any] | None:
         """Find the job that holds a dedup key; None where the key is free."""
+        check_text(key, "key")
         store = await self._context.ready()
         page = await store.find(Query(queue=self.name, dedup=key, limit=1))
         return Job(self._context, page.jobs[0]) if page.jobs else None
@@ -249,7 +261,7 @@ class Queue:
 
         Shape    rate: such as "200/60s". None lifts a limit; what is not given stays.
         """
-        pair = parse_rate(rate) if isinstance(rate, str) else rate
+        pair = rate if rate is None or isinstance(rate, Unset) else parse_rate(rate)
         return await self._configure(SettingsPatch(concurrency=concurrency, rate=pair))
 
     async def rate_limit(self, duration: Duration) -> None:
@@ -270,6 +282,8 @@ class Queue:
 
     async def remove(self, job_id: str, *, children: bool = True) -> None:
         """Take one job away; see `Job.remove`."""
+        check_ref(self.name, job_id)
+        check_flag(children, "children")
         store = await self._context.ready()
         selection = Selection(queue=self.name, ids=(job_id,), children=children, limit=1)
         selected = await store.remove(selection)
@@ -281,7 +295,7 @@ class Queue:
 
         Those that have finished, are gone, or are the next run of a schedule are left out.
         """
-        refs = [Ref(self.name, job_id) for job_id in ids]
+        refs = [check_ref(self.name, job_id) for job_id in ids]
         refused = await cancel(self._context, refs, reason, children=children)
         return [ref.id for ref in refs if ref not in refused]
 
@@ -294,6 +308,8 @@ class Queue:
 
         Atomic   each job.    Raises   ConfigError: there is no such verb.
         """
+        for job_id in ids:
+            check_ref(self.name, job_id)
         return await steer(self._context, self.name, verb, ids, how)
 
     async def sweep(self, verb: str, wanted: Wanted, how: How = DEFAULT_HOW) -> Steered:
@@ -305,7 +321,7 @@ class Queue:
 
     async def drain(self, *, delayed: bool = False) -> int:
         """Take away every job that waits, delayed ones too if asked; return how many."""
-        states = "ready delayed" if delayed else "ready"
+        states = "ready delayed" if check_flag(delayed, "delayed") else "ready"
         return len(await self._remove(states.split(), mode="drain"))
 
     async def clean(
@@ -316,6 +332,8 @@ class Queue:
         Emits    cleaned, once a chunk.
         """
         before_ms = now_ms() - to_ms(older_than, field="older_than")
+        if limit is not None:
+            check_whole(limit, "limit", 0)
         return await self._remove(state, mode="clean", before_ms=before_ms, most=limit)
 
     async def obliterate(self, *, force: bool = False) -> None:
@@ -323,13 +341,14 @@ class Queue:
 
         Raises   JobLocked: jobs run, and `force` was not given.
         """
+        check_flag(force, "force")
         await self.pause()
         await self._remove(None, mode="obliterate", force=force)
 
     async def retry_all(self, state: State | str = State.FAILED) -> int:
         """Run every job that failed, or completed, again; return how many."""
-        store = await self._context.ready()
         selection = Selection(queue=self.name, states=read_states(state))
+        store = await self._context.ready()
         return len(await repeat(store.retry, selection))
 
     async def replay(self, *ids: str, limit: int | None = None) -> list[Job[Any]]:
@@ -344,6 +363,10 @@ class Queue:
                  letter of a job that is gone. WrongState: the job has not failed any more, or
                  has a newer letter.
         """
+        if limit is not None:
+            check_whole(limit, "limit", 0)
+        for letter_id in ids:
+            check_ref(self.name, letter_id)
         if ids:
             return await replay_some(self._context, self.name, ids[:limit])
         return await replay_all(self._context, self.name, limit)
@@ -355,6 +378,6 @@ class Queue:
         return len(await repeat(store.promote, selection))
 
     async def _remove(self, state: States, *, most: int | None = None, **how: Any) -> list[str]:
-        store = await self._context.ready()
         selection = Selection(queue=self.name, states=read_states(state), **how)
+        store = await self._context.ready()
         return await repeat(store.remove, selection, most=most)

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypedDict, Unpack, cast
 
+from toril._model.checks import check_flag, check_kind, check_text
 from toril._model.options import NAMES, Options, to_text, unknown_option
+from toril._model.record import check_queue_name
 from toril._model.report import ScheduleInfo
 from toril._model.schedule import Rule, next_run, preview
 from toril._model.times import Duration, at_ms, moment, to_ms
@@ -51,6 +53,7 @@ class ScheduleOptions(RuleOptions, Options, total=False):
 
 _RULE = frozenset(RuleOptions.__annotations__)
 _OWN_TO_RUNS: dict[str, Any] = {"delay_ms": 0, "at_ms": None, "created_ms": None}
+_TASK_HINT = "pass a function decorated with @app.task, or queue=... and name=..."
 _JOB = frozenset({"task", "args", "queue", "name", "data"})
 
 
@@ -96,6 +99,7 @@ class Schedules:
 
         Raises   ConfigError: the rule or an option cannot hold.
         """
+        schedule_id = check_text(schedule_id, "id", hint="pass the schedule's id as text")
         if not schedule_id:
             raise ConfigError("the id of a schedule is empty", field="id", value=schedule_id)
         for name in options:
@@ -118,7 +122,7 @@ class Schedules:
                     hint=f"leave {name} out; start=, end= and offset= move the runs",
                 )
         schedule = Schedule(id=schedule_id, rule=_rule(options), node=_node(schedule_id, options))
-        self._adder.options(schedule.node)
+        self._adder.new_job(schedule.node)  # checked now, not when its first run is due
         return schedule
 
     async def put(self, schedule_id: str, **options: Unpack[ScheduleOptions]) -> ScheduleInfo:
@@ -186,7 +190,7 @@ def _rule(options: ScheduleOptions) -> Rule:
         end_ms=None if end is None else at_ms(end, field="end"),
         limit=options.get("limit"),
         offset_ms=None if offset is None else to_ms(offset, field="offset"),
-        immediately=options.get("immediately", False),
+        immediately=check_flag(options.get("immediately", False), "immediately"),
     )
 
 
@@ -194,6 +198,7 @@ def _node(schedule_id: str, options: ScheduleOptions) -> Node:
     job = cast("Options", {name: value for name, value in options.items() if name in NAMES})
     task = options.get("task")
     if task is not None:
+        check_kind(task, Task, "task", hint=f"{_TASK_HINT} (schedule {schedule_id!r})")
         _exclude(
             schedule_id, "task", "queue, name and data", {"queue", "name", "data"} & {*options}
         )
@@ -207,8 +212,9 @@ def _node(schedule_id: str, options: ScheduleOptions) -> Node:
             field="task",
             hint="give task=..., or queue=... and name=...",
         )
-    data = write_data(options["name"], options.get("data", NO_DATA))
-    return Node(queue=options["queue"], name=options["name"], data=data, options=job)
+    name = check_text(options["name"], "name")
+    data = write_data(name, options.get("data", NO_DATA))
+    return Node(queue=check_queue_name(options["queue"]), name=name, data=data, options=job)
 
 
 def _exclude(schedule_id: str, field: str, other: str, both: set[str]) -> None:

@@ -14,6 +14,7 @@ from .context import Context
 from .declared import Declared
 from .handlers import Handler, Registry
 from .isolation import check_target
+from .limits import Limits
 from .processors import Processor, unregistered
 
 log = logging.getLogger("toril.app")
@@ -54,6 +55,11 @@ class Shift:
     def declared(self) -> Declared:
         """Give what the app declares."""
         return self._app.declared
+
+    @property
+    def limits(self) -> Limits:
+        """How large the payloads of the app's jobs may be."""
+        return self._app.context.limits
 
     async def prepare(self, queues: Collection[str]) -> None:
         """Open the store, store what was declared, and make the processors of these queues.

@@ -11,16 +11,17 @@ from typing import Any
 
 from msgspec.structs import replace as replace_in
 
-from toril._model.decide import End, Outcome, begins, cancelled, deadline_passed
-from toril._model.record import Claim
+from toril._model.decide import Action, Decision, End, Outcome, begins, cancelled, deadline_passed
+from toril._model.record import Claim, Record
 from toril._model.times import Millis
-from toril.errors import JobFailed
+from toril.errors import ConfigError, JobFailed, TorilError
 
 from .executors import NOT_RUN, Ended, raised
-from .executors.outcome import out_of_time
+from .executors.outcome import out_of_time, reason_of
 from .handlers import Handler
 from .job import Job
 from .lanes import Lane
+from .limits import Limits
 from .soft import SoftLimit, is_soft_timeout
 
 
@@ -46,7 +47,7 @@ class Slot:
 
     __slots__ = (
         "_taken", "claim", "ended", "handler", "insists", "job", "lane", "lease_until",
-        "limit_ms", "now_ms", "placed", "reruns", "seconds", "sent", "soft", "started", "task", "timers",
+        "limit_ms", "now_ms", "placed", "refusals", "reruns", "seconds", "sent", "soft", "started", "task", "timers",
         "why",
     )  # fmt: skip
 
@@ -70,6 +71,7 @@ class Slot:
         self.seconds: float | None = None
         self.insists = 0
         self.reruns = 0
+        self.refusals = 0
         self.sent = False
         self.placed = False
 
@@ -170,6 +172,25 @@ class Slot:
                 return NOT_RUN
             case _:
                 return ended
+
+
+def within_limit(limits: Limits, record: Record, ended: Ended) -> Ended:
+    """Return the end of an attempt; one whose result is too large fails its job, once."""
+    result = ended.outcome.result
+    if result is None or len(result) * 4 <= limits.of(record.queue):
+        return ended
+    try:
+        limits.check(result, record.queue, f"the result of job {record.id!r}")
+    except ConfigError as error:
+        return Ended(Outcome(end=End.FAILED, reason=str(error)), error=error)
+    return ended
+
+
+def unstorable(decision: Decision, error: TorilError) -> Outcome:
+    """Return how a job ends whose decision the store can never take: it fails, once."""
+    what = "its result" if decision.action is Action.COMPLETE else "its end"
+    why = f" (it ended so: {decision.reason})" if decision.reason else ""
+    return Outcome(end=End.FAILED, reason=f"{what} cannot be stored: {reason_of(error)}{why}")
 
 
 def _result(task: asyncio.Task[Ended] | None) -> Ended:

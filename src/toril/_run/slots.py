@@ -8,8 +8,7 @@ the store.
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +17,6 @@ import msgspec
 from toril._model.backoff import Custom
 from toril._model.crashes import alone_from, stalled_reason
 from toril._model.decide import Action, Decision, End, Outcome, cancelled, decide, too_late
-from toril._model.options import BackoffFunction
 from toril._model.record import Claim, Ref
 from toril._model.times import Millis
 from toril.errors import (
@@ -31,48 +29,32 @@ from toril.errors import (
     StoreError,
     TorilError,
     UnknownTask,
+    is_final,
 )
 
-from .context import Context
 from .crashed import is_of_child, last_crash
 from .executors import NOT_RUN, Ended, Executors, perform
 from .executors.outcome import custom_backoff, reason_of
-from .handlers import Handler, Registry
+from .handlers import Handler
 from .heartbeat import lease_clock
 from .lanes import Lane
 from .looplag import line_of
-from .slot import FOR_GOOD, Slot, Why
-from .telling import Telling, no_handler
+from .means import Means
+from .slot import FOR_GOOD, Slot, Why, unstorable, within_limit
+from .telling import no_handler
 
 __all__ = ["Means", "Slot", "Slots", "Why"]
 
 # Code that suppresses its cancellation is cancelled again this often.
 INSIST_S = 1.0
+# A decision that the store refuses is sent again at first after that, and then less often.
+LONGEST_INSIST_S = 30.0
 # So long may the code of a cancelled job clean up: on the loop it is then cancelled again, and
 # after so many times left to itself, as it is at once in a thread.
 CLEANUP_S = 5.0
 MAX_INSISTS = 5
 # So often may a job that waits for children find none pending before it is taken for a mistake.
 MAX_RERUNS = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
-    """What running jobs needs.
-
-    Shape    prepare: what must be done before a job of a schedule runs. alone: note in the store
-             that a job runs by itself. wake: decisions wait to be carried.
-    """
-
-    context: Context
-    registry: Registry
-    telling: Telling
-    prepare: Callable[[Claim], Coroutine[Any, Any, None]]
-    alone: Callable[[Claim], Awaitable[None]]
-    wake: Callable[[], None]
-    unknown_limit_ms: Millis
-    max_stalls: int
-    backoff: BackoffFunction | None = None
 
 
 class Slots:
@@ -278,6 +260,7 @@ class Slots:
             self._next_alone()
 
     def _settle(self, slot: Slot, ended: Ended) -> None:
+        ended = within_limit(self._means.context.limits, slot.claim.record, ended)
         outcome = ended.outcome
         if outcome.end in (End.RAISED, End.TIMED_OUT):
             outcome = self._with_backoff(slot, ended)
@@ -363,9 +346,16 @@ class Slots:
             self._reenter(slot)
             outcome = Outcome(end=End.RAISED, reason=reason_of(error))
             self._settle(slot, Ended(outcome, error=error))
-        elif isinstance(error, StoreError):
+        elif is_final(error) and not slot.refusals:
+            slot.refusals += 1
+            self._reenter(slot)
+            self._means.telling.trouble(f"settling job {slot.claim.record.id!r}", error)
+            self._settle(slot, Ended(unstorable(decision, error), error=error))
+        elif isinstance(error, StoreError | ConfigError):
             # Only this one: the trip as a whole went well.
-            self._loop.call_later(INSIST_S, self.unsend, [(slot, decision)])
+            slot.refusals += 1
+            pause = min(INSIST_S * 2.0 ** (slot.refusals - 1), LONGEST_INSIST_S)
+            self._loop.call_later(pause, self._send_again, slot, decision)
             self._means.telling.trouble(f"settling job {slot.claim.record.id!r}", error)
         else:
             if isinstance(error, LockLost | JobNotFound):
@@ -373,6 +363,10 @@ class Slots:
             else:
                 self._means.telling.trouble(f"settling job {slot.claim.record.id!r}", error)
             self._forget(slot)
+
+    def _send_again(self, slot: Slot, decision: Decision) -> None:
+        if slot in self.held:
+            self.unsend([(slot, decision)])
 
     def _reenter(self, slot: Slot) -> None:
         slot.sent = False
@@ -481,6 +475,14 @@ class Slots:
         self.closing = True
         while self._crashy:
             self._settle(self._crashy.popleft(), NOT_RUN)
+
+    def give_up(self) -> None:
+        """Let go of jobs whose code has ended and whose end the store refuses: their locks lapse."""
+        for slot in [slot for slot in self.held if slot.task is None and slot.refusals]:
+            error = TorilError("its end could not be stored before the worker stopped")
+            self._means.telling.trouble(f"settling job {slot.claim.record.id!r}", error)
+            self._forget(slot)
+        self.outbox = [(slot, decision) for slot, decision in self.outbox if slot in self.held]
 
     def running(self, *, in_threads: bool) -> list[Slot]:
         """List the jobs whose handlers run: in threads, or where they can be stopped."""

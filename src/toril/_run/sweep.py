@@ -74,7 +74,7 @@ async def steer(context: Context, queue: str, verb: str, ids: Sequence[str], how
     Atomic   each job.    Raises   ConfigError: there is no such verb.
     """
     if verb not in VERBS:
-        raise unknown_option(verb, VERBS, where="a verb")
+        raise unknown_option(verb, VERBS, where="a verb", field="verb")
     steered = Steered()
     every = list(dict.fromkeys(ids))
     for start in range(0, len(every), CHUNK):

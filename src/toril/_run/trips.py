@@ -11,7 +11,7 @@ from functools import partial
 
 from toril._model.decide import Decision
 from toril._store.protocol import Claimed, ClaimRequest, Finished, Store
-from toril.errors import StoreError
+from toril.errors import ConfigError, StoreError, is_final
 
 from .heartbeat import lease_clock
 from .keeping import RESTART_S
@@ -55,7 +55,7 @@ class Trips:
         self.claiming = True
         self.fruitful = self._loop.time()
         self.answered: float | None = None
-        self.fault: StoreError | None = None
+        self.fault: StoreError | ConfigError | None = None
 
     async def round(self) -> None:
         """Wait until there is something to carry, and carry it."""
@@ -108,21 +108,35 @@ class Trips:
         """Make one call; what did not arrive goes again after a pause, while its lock holds."""
         self._count += 1
         self._lanes.expect(requests)
-        arrived = False
+        finished: Finished | None = None
+        self.fault, before = None, self.fault
         try:
             finished = await self._call([decision for _, decision in batch], requests)
-            arrived = True
-        except StoreError as error:
-            await self._suffer(error)
-            return None
+        except (StoreError, ConfigError) as error:
+            self.fault = before
+            finished = await self._alone(batch) if is_final(error) and batch else None
+            if finished is None:
+                await self._suffer(error)
+                return None
+            self.fault = error
         finally:
             self._lanes.answered(requests)
-            if not arrived:
+            if finished is None:
                 self._slots.unsend(batch)
                 self.bell.set()
         self._failures = 0
-        self.answered, self.fault = time.monotonic(), None
+        self.answered = time.monotonic()
         return finished
+
+    async def _alone(self, batch: Sequence[tuple[Slot, Decision]]) -> Finished | None:
+        """Make a call again that can never succeed, without its claims; None: try it later.
+
+        An error that comes again is the answer to each of its decisions.
+        """
+        try:
+            return await self._call([decision for _, decision in batch], ())
+        except (StoreError, ConfigError) as error:
+            return Finished(words=tuple([error] * len(batch))) if is_final(error) else None
 
     async def _call(
         self, decisions: Sequence[Decision], requests: Sequence[ClaimRequest]
@@ -131,7 +145,7 @@ class Trips:
             return await self._store.finish(decisions, requests)
         return Finished(words=(), claimed=tuple(await self._store.claim(requests)))
 
-    async def _suffer(self, error: StoreError) -> None:
+    async def _suffer(self, error: StoreError | ConfigError) -> None:
         self.fault = error
         if not self._failures:
             self._telling.trouble("reaching the store", error)

@@ -21,6 +21,7 @@ from .idle import Idle
 from .inside import HERE
 from .interrupts import hurried_by_signals
 from .job import Job
+from .limits import Limits
 from .telling import Telling
 from .upkeep import bury
 from .worker_crew import Crew, Parts, only_say
@@ -38,6 +39,11 @@ class Host(Protocol):
     @property
     def store(self) -> Store:
         """Give the store, open or not."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """How large the payloads of its jobs may be."""
         ...
 
     @property
@@ -169,8 +175,9 @@ class Worker:
         await self._app.prepare(lanes)
         self._closed = asyncio.Event()
         self._stopping = None
+        app = self._app
         parts = Parts(
-            self._app.store, self.settings, self._app.registry, self._telling, self._app.declared
+            app.store, app.limits, self.settings, app.registry, self._telling, app.declared
         )
         self._crew = Crew(parts, lanes)
         self._crew.start(self.given_up)

@@ -30,8 +30,10 @@ from .health import Health, cut_off
 from .heartbeat import Heartbeat, Held, Reports
 from .keeping import Keeper
 from .lanes import Lane, Lanes, Terms
+from .limits import Limits
 from .looplag import LoopWatch
-from .slots import Means, Slot, Slots, Why
+from .means import Means
+from .slots import Slot, Slots, Why
 from .telling import Telling
 from .trips import Trips
 from .watchdog import Watchdog
@@ -49,6 +51,7 @@ class Parts(NamedTuple):
     """What a worker is made of."""
 
     store: Store
+    limits: Limits
     settings: WorkerSettings
     registry: Registry
     telling: Telling
@@ -59,10 +62,10 @@ class Crew:
     """The parts of one worker, from its start to its end."""
 
     def __init__(self, parts: Parts, queues: Mapping[str, int]) -> None:
-        self._store, self._settings, registry, self._telling, self._declared = parts
+        self._store, limits, self._settings, registry, self._telling, self._declared = parts
         self._queues = tuple(queues)
         self.loop = asyncio.get_running_loop()
-        self._context = Context(self._store, loop=self.loop)
+        self._context = Context(self._store, limits, loop=self.loop)
         self._executors = _executors(self._settings, self._context)
         self._rearming = upkeep.Rearming(self._store, self._queues, self._telling)
         self._lanes = _lanes(self._settings, registry, queues)
@@ -287,7 +290,9 @@ class Crew:
 
     async def _linger(self) -> None:
         try:
-            await self.slots.empty.wait()
+            while not self.slots.empty.is_set():
+                await self._written()
+                self.slots.give_up()
         finally:
             await self._shut()
 
@@ -311,8 +316,13 @@ class Crew:
         for slot in self.slots.running(in_threads=True):
             self.slots.ask(slot, Why.STOPPING)
         if leaving or not self.slots.running(in_threads=True):
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.slots.empty.wait(), WRITTEN_S)
+            await self._written()
+            self.slots.give_up()
+
+    async def _written(self) -> None:
+        """Wait a while for the last decisions to be written."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.slots.empty.wait(), WRITTEN_S)
 
     async def _interrupt(self, *, in_threads: bool) -> None:
         running = self.slots.running(in_threads=in_threads)

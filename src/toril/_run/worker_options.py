@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict, cast
 
+from toril._model.checks import check_text, check_whole, shown
 from toril._model.options import BackoffFunction, RateLimit, unknown_option
 from toril._model.record import check_queue_name
 from toril._model.times import Duration, Millis, parse_rate, to_ms
@@ -87,7 +88,8 @@ def read_options(given: WorkerOptions) -> WorkerSettings:
         if option not in NAMES:
             raise unknown_option(option, NAMES, where="a worker")
     host = socket.gethostname()
-    name = given.get("name") or f"{host}-{os.getpid()}"
+    named: object = given.get("name")
+    name = check_text(named, "name") if named else f"{host}-{os.getpid()}"
     total, processes = given.get("total"), given.get("processes")
     share(given, {})
     return WorkerSettings(
@@ -95,12 +97,12 @@ def read_options(given: WorkerOptions) -> WorkerSettings:
         id=f"{name}-{secrets.token_hex(3)}",
         name=name,
         host=host,
-        total=None if total is None else _count(total, "total", 1),
-        max_stalls=_count(given.get("max_stalls", 3), "max_stalls", 0),
+        total=None if total is None else check_whole(total, "total", 1),
+        max_stalls=check_whole(given.get("max_stalls", 3), "max_stalls", 0),
         rate=_rate(given.get("rate")),
-        processes=None if processes is None else _count(processes, "processes", 1),
-        backoff=given.get("backoff"),
-        hooks=tuple(given.get("hooks", ())),
+        processes=None if processes is None else check_whole(processes, "processes", 1),
+        backoff=_function(given.get("backoff"), "backoff"),
+        hooks=_hooks(given.get("hooks", ())),
         **_durations(given),
     )
 
@@ -114,15 +116,23 @@ def share(given: WorkerOptions, known: Mapping[str, int | None]) -> dict[str, in
     """
     each = given.get("concurrency")
     if each is not None:
-        _count(each, "concurrency", 1)
-    queues = given.get("queues")
+        check_whole(each, "concurrency", 1)
+    queues = cast("object", given.get("queues"))
+    if not (queues is None or isinstance(queues, str | Mapping | Iterable)):
+        raise ConfigError(
+            f"queues={shown(queues)} must be a name, a list of names, or numbers by name",
+            field="queues",
+            value=queues,
+        )
     if isinstance(queues, Mapping):
         counts = cast("Mapping[str, object]", queues)
     else:
-        names = known if queues is None else (queues,) if isinstance(queues, str) else queues
-        counts = {queue: each or known.get(queue) or 1 for queue in names}
+        given_names = (queues,) if isinstance(queues, str) else cast("Iterable[str]", queues)
+        names = known if queues is None else given_names
+        checked = [check_queue_name(queue) for queue in names]
+        counts = {queue: each or known.get(queue) or 1 for queue in checked}
     return {
-        check_queue_name(queue): _count(most, f"concurrency of queue {queue!r}", 1)
+        check_queue_name(queue): check_whole(most, f"concurrency of queue {queue!r}", 1)
         for queue, most in counts.items()
     }
 
@@ -157,16 +167,22 @@ def _durations(given: WorkerOptions) -> dict[str, Any]:
     }
 
 
+def _hooks(hooks: object) -> tuple[Hook, ...]:
+    if isinstance(hooks, str) or not isinstance(hooks, Iterable):
+        raise ConfigError(
+            f"hooks={shown(hooks)} must be a list of hooks", field="hooks", value=hooks
+        )
+    return tuple(cast("Iterable[Hook]", hooks))
+
+
+def _function(value: object, field: str) -> Any:
+    if value is None or callable(value):
+        return value
+    raise ConfigError(f"{field}={shown(value)} must be a function", field=field, value=value)
+
+
 def _rate(text: str | None) -> RateLimit | None:
     if text is None:
         return None
     most, window_ms = parse_rate(text)
     return RateLimit(most, window_ms)
-
-
-def _count(value: object, field: str, least: int) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
-        return value
-    raise ConfigError(
-        f"{field}={value!r} must be a whole number of at least {least}", field=field, value=value
-    )

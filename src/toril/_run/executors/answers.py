@@ -69,6 +69,8 @@ class Answers:
             # Through the job, whose progress the worker's listeners hear of.
             await job.progress(msgspec.json.decode(patch.progress))
             return
+        if isinstance(patch.data, str):
+            self._context.limits.check(patch.data, patch.queue, f"data of job {patch.id!r}")
         await self._context.patches.put(patch)
         if isinstance(patch.data, str) and Ref(patch.queue, patch.id) == job.ref:
             job.take(msgspec.structs.replace(job.record, data=patch.data))

@@ -22,6 +22,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
+from toril._model.checks import MAX_WHOLE
 from toril._model.record import Claim
 from toril._model.times import Millis
 from toril._run import settings
@@ -31,6 +32,7 @@ from toril._run.handlers import Handler, make_handler, title_of
 from toril._run.inside import HERE
 from toril._run.isolation import find, import_main
 from toril._run.job import CURRENT, Job
+from toril._run.limits import Limits
 from toril._run.portal import run as run_on_portal
 from toril._run.processors import container_of, methods_of
 from toril._run.returns import Returns
@@ -247,8 +249,9 @@ class Child:
         self._job: ChildJob | None = None
         self._task: asyncio.Task[Any] | None = None
         self._soft: SoftLimit | None = None
+        # The worker knows the limits, and holds what comes from here against them.
         loop = run_on_portal(_this_loop())
-        self._context = Context(cast("Store", LinkStore(link)), loop=loop)
+        self._context = Context(cast("Store", LinkStore(link)), Limits(MAX_WHOLE), loop=loop)
 
     def live(self, *, watch: bool) -> None:
         """Run jobs until the pipe closes."""

@@ -10,6 +10,7 @@ from toril.errors import ConfigError, TorilError
 
 from . import large, registry
 from .adding import Answer, Call, Group
+from .apart import apart
 from .server import PATIENCE_S, Server
 
 
@@ -29,16 +30,41 @@ async def add(server: Server, groups: Sequence[Group], now: Millis | None) -> li
             wanted[number] = group
     for call in _calls(server, wanted):
         try:
-            opened, given = await call.send(server, now)
+            opened = await _send(server, call, wanted, answers, now)
         except TorilError as error:
             if not answers:
                 raise
             # What earlier calls stored must not be lost sight of.
             answers.update(dict.fromkeys(call.numbers(), error))
         else:
-            answers.update(given)
             await _register_again(server, opened - fresh)
     return [answers.get(number, ()) for number in range(len(groups))]
+
+
+async def _send(
+    server: Server,
+    call: Call,
+    groups: Mapping[int, Group],
+    answers: dict[int, Answer],
+    now: Millis | None,
+) -> set[str]:
+    """Send a call, or its groups one by one where it cannot be sent; give the queues opened."""
+    numbers = list(call.numbers())
+    opened: set[str] = set()
+
+    async def send(some: Sequence[int]) -> list[Answer]:
+        made = call
+        if len(some) < len(numbers):
+            made = Call(server.prefix)
+            for number in some:
+                made.take(number, groups[number])
+        new, given = await made.send(server, now)
+        opened.update(new)
+        found = dict(given)
+        return [found[number] for number in some]
+
+    answers.update(zip(numbers, await apart(numbers, send), strict=True))
+    return opened
 
 
 async def _register(server: Server, queues: Collection[str]) -> dict[str, TorilError]:

@@ -17,6 +17,7 @@ from toril._store.protocol import Added
 from toril.errors import JobExists, ParentNotFound, StoreCorrupt, TorilError
 
 from . import keys
+from .apart import group_error
 from .server import Rows, Server
 
 Answer = tuple[Added, ...] | TorilError
@@ -189,16 +190,18 @@ class Call:
             "free": self._free,
         }
         opened, answers = await server.run("add", queues, each, now=now)
-        return {queues[place - 1] for place in opened}, self._read(answers)
+        return {queues[place - 1] for place in opened}, self._read(server, answers)
 
-    def _read(self, answers: Sequence[Any]) -> Iterator[tuple[int, Answer]]:
+    def _read(self, server: Server, answers: Sequence[Any]) -> Iterator[tuple[int, Answer]]:
         for answer, takers in zip(answers, self._takers, strict=True):
             if isinstance(answer, int):
                 for number, group in takers:
                     yield number, tuple([Added(str(answer + at)) for at in range(len(group))])
                     answer += len(group)
             elif isinstance(answer[0], list):
-                error = self._refusal(*answer[0])
+                error = group_error(
+                    server, "add", takers[0][1][0].queue, answer[0][0]
+                ) or self._refusal(*answer[0])
                 yield from ((number, error) for number, _ in takers)
             else:
                 pairs = zip(answer[::2], answer[1::2], strict=True)

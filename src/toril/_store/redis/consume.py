@@ -3,9 +3,9 @@
 Never here: what becomes of a job (the Lua does it), or which decision is taken (`_model.decide`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -26,6 +26,7 @@ from toril.errors import (
     TorilError,
 )
 
+from .apart import apart, group_error
 from .overdue import candidate
 from .server import WORK_PATIENCE_S, Server, places
 from .wire import read_record
@@ -37,6 +38,8 @@ _REFUSED: dict[str, tuple[type[JobError], str]] = {
     "pending": (PendingChildren, "it still waits for children"),
     "failed-children": (FailedChildren, "a child of it has failed"),
 }
+# Results of one call together: a call of many large ones would hold up everybody.
+CHARACTERS_A_CALL = 4 * 1024 * 1024
 _json = msgspec.json.encode
 
 
@@ -71,15 +74,42 @@ async def finish(
     """Carry out the verb finish."""
     if not decisions and not requests:
         return Finished(words=())
-    rows = _Rows(requests, [decision.queue for decision in decisions])
-    rows.each["decision"] = [_decision(rows.places, decision) for decision in decisions]
-    at, words, answers = await server.run(
-        "finish", rows.queues, rows.each, now=now, prefix=server.prefix, patience=WORK_PATIENCE_S
-    )
-    return Finished(
-        words=tuple([_answer(d, word) for d, word in zip(decisions, words, strict=True)]),
-        claimed=tuple(_claimed(server.prefix, requests, at, answers)),
-    )
+    claimed: list[Claimed] = []
+
+    async def send(numbers: Sequence[int]) -> Sequence[str]:
+        some = [decisions[number] for number in numbers]
+        # Sent apart they claim nothing: the worker asks again.
+        asked = requests if len(some) == len(decisions) else ()
+        rows = _Rows(asked, [decision.queue for decision in some])
+        rows.each["decision"] = [_decision(rows.places, decision) for decision in some]
+        at, words, answers = await server.run(
+            "finish",
+            rows.queues,
+            rows.each,
+            now=now,
+            prefix=server.prefix,
+            patience=WORK_PATIENCE_S,
+        )
+        claimed.extend(_claimed(server.prefix, asked, at, answers))
+        return cast("list[str]", words)
+
+    words = [word for part in _parts(decisions) for word in await apart(part, send)]
+    answers = [_answer(server, d, word) for d, word in zip(decisions, words, strict=True)]
+    return Finished(words=tuple(answers), claimed=tuple(claimed))
+
+
+def _parts(decisions: Sequence[Decision]) -> Iterator[Sequence[int]]:
+    """Part decisions so that no call is very large; nearly always all go in one."""
+    part: list[int] = []
+    size = 0
+    for number, decision in enumerate(decisions):
+        more = len(decision.result or "") + len(decision.stack or "")
+        if part and size + more > CHARACTERS_A_CALL:
+            yield part
+            part, size = [], 0
+        part.append(number)
+        size += more
+    yield part
 
 
 async def recover(
@@ -266,10 +296,12 @@ def _try(decision: Decision, record: Record | None) -> str:
     return _json((worker, started, decision.end.word, decision.reason)).decode()
 
 
-def _answer(decision: Decision, word: str) -> str | TorilError:
+def _answer(server: Server, decision: Decision, word: str | TorilError) -> str | TorilError:
+    if isinstance(word, TorilError):
+        return word
     refused = _REFUSED.get(word)
     if refused is None:
-        return word
+        return group_error(server, "finish", decision.queue, word) or word
     kind, why = refused
     return kind(
         f"the decision to {decision.action} job {decision.id!r} of queue {decision.queue!r} "

@@ -11,6 +11,7 @@ from toril._store.protocol import LogLine
 from toril.errors import TorilError
 
 from . import read
+from .apart import apart, group_error
 from .choosing import Choice, Refused, act, calls
 from .overdue import end_overdue
 from .refusals import lock_lost, missing, owned, wrong_state
@@ -67,13 +68,20 @@ async def _each(
     """Send patches, in as many calls as it takes, and read their words."""
     answers: list[TorilError | None] = [None] * len(patches)
     for call in calls(server, [patch.queue for patch in patches]):
-        left = call.numbers
+        places, left = call.places, call.numbers
         while left:
-            words = await send(call.places, left)
+            words = await apart(left, lambda some: send(places, some))  # noqa: B023
             for number, word in zip(left, words, strict=False):
-                answers[number] = _why_not(patches[number], word)
+                answers[number] = _update_answer(server, patches[number], word)
             left = left[len(words) :]
     return answers
+
+
+def _update_answer(server: Server, patch: JobPatch, word: str | TorilError) -> TorilError | None:
+    if isinstance(word, TorilError):
+        return word
+    verb = "update" if isinstance(patch.cancel, Unset) else "cancel"
+    return group_error(server, verb, patch.queue, word) or _why_not(patch, word)
 
 
 def _wish_row(places: Mapping[str, int], patch: JobPatch) -> tuple[Any, ...]:
@@ -126,15 +134,31 @@ async def log(
     """Carry out the verb log."""
     answers: list[int | TorilError] = [0] * len(lines)
     for call in calls(server, [line.queue for line in lines]):
-        some = [lines[number] for number in call.numbers]
-        rows = [(call.places[o.queue], o.id, o.text, o.keep, o.token) for o in some]
-        found = await server.run("log", list(call.places), {"line": rows}, now=now)
-        for number, line, count in zip(call.numbers, some, found, strict=True):
-            answers[number] = count if isinstance(count, int) else _refusal(line, count)
+        places = call.places
+
+        async def send(numbers: Sequence[int]) -> Sequence[int | str]:
+            some = [lines[number] for number in numbers]
+            rows = [(places[o.queue], o.id, o.text, o.keep, o.token) for o in some]  # noqa: B023
+            found: list[int | str] = await server.run(
+                "log",
+                list(places),  # noqa: B023
+                {"line": rows},
+                now=now,
+            )
+            return found
+
+        found = await apart(call.numbers, send)
+        for number, count in zip(call.numbers, found, strict=True):
+            answers[number] = _log_answer(server, lines[number], count)
     return answers
 
 
-def _refusal(line: LogLine, word: str) -> TorilError:
+def _log_answer(server: Server, line: LogLine, word: int | str | TorilError) -> int | TorilError:
+    if not isinstance(word, str):
+        return word
+    fault = group_error(server, "log", line.queue, word)
+    if fault is not None:
+        return fault
     make = missing if word == "missing" else lock_lost
     return make(line.queue, line.id)
 

@@ -11,10 +11,17 @@ from enum import Enum
 import hiredis
 import redis.exceptions as driver
 
-from toril.errors import ConfigError, StoreCorrupt, StoreError, StoreFull, StoreUnavailable
+from toril.errors import (
+    ConfigError,
+    StoreCorrupt,
+    StoreError,
+    StoreFull,
+    StoreRefused,
+    StoreUnavailable,
+)
 
 from .address import Address
-from .resp import ConnectionLost
+from .resp import ConnectionLost, Oversized, Unsendable
 
 
 class Kind(Enum):
@@ -28,7 +35,8 @@ class Kind(Enum):
     FULL = "make room"
     CONFIG = "change a setting"
     DAMAGE = "repair the data"
-    SCRIPT = "mend the script"
+    VALUE = "change what is sent"
+    SCRIPT = "fix the script"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,8 @@ class Fault:
         """Give what happened, for people to read."""
         return f"{self.meaning} ({self.text})" if self.meaning else self.text
 
+
+TOO_LONG = "a value is larger than the server takes (its proto-max-bulk-len)"
 
 # The first word of an error reply.
 WORDS: dict[str, tuple[Kind, str]] = {
@@ -95,6 +105,7 @@ PHRASES: tuple[tuple[str, Kind, str], ...] = (
     ),
     ("map to the same key slot", Kind.CONFIG, "these keys are on different nodes: use a hash tag"),
     ("non local key", Kind.CONFIG, "these keys are on different nodes: use a hash tag"),
+    ("invalid bulk length", Kind.VALUE, TOO_LONG),
     ("unknown command", Kind.CONFIG, "the server does not offer this command"),
 )
 
@@ -112,6 +123,9 @@ CLASSES: tuple[tuple[type[Exception], str], ...] = (
     (driver.ClusterCrossSlotError, "CROSSSLOT"),
 )
 
+# How a script answers for one group that failed while the others went on (`lib/alone.lua`).
+GROUP_FAULT = "fault "
+
 # Redis 6 puts an error inside a script behind words of its own.
 _INSIDE = re.compile(r"Error running script.*?: -?([A-Z]{3,}) ")
 _RIGHT = re.compile(r"to run the '([^']+)'")
@@ -126,6 +140,10 @@ def judge(error: BaseException) -> Fault:
     text = str(error) or repr(error)
     if isinstance(error, hiredis.ReplyError):
         return _replied(text)
+    if isinstance(error, Oversized):
+        return Fault(Kind.VALUE, text, TOO_LONG)
+    if isinstance(error, Unsendable):
+        return Fault(Kind.VALUE, text, "a value is not text that can be encoded as UTF-8")
     for kind, word in CLASSES:
         if isinstance(error, kind):
             return _replied(text if text.startswith(word) else f"{word} {text}")
@@ -170,9 +188,16 @@ def as_error(fault: Fault, address: Address, what: str, keys: str = "") -> Store
         return StoreCorrupt(f"{where}: {what}: {fault.told}{among}")
     if fault.kind in (Kind.CONFIG, Kind.MOVED, Kind.ASK):
         return _config(fault, address, what)
+    if fault.kind is Kind.VALUE:
+        return StoreRefused(f"{where}: {what}: {fault.told}: nothing was stored")
     if fault.passes:
         return StoreUnavailable(f"{where}: {what}: {fault.told}")
     return StoreError(f"{where}: {what}: {fault.told}")
+
+
+def answered(text: str) -> Fault | None:
+    """Return what an error means that a script gave as the answer of one group; None: no error."""
+    return _replied(text.removeprefix(GROUP_FAULT)) if text.startswith(GROUP_FAULT) else None
 
 
 def _config(fault: Fault, address: Address, what: str) -> ConfigError:

@@ -16,11 +16,14 @@ from .callers import Callers
 from .dial import CONNECT_S, dial
 from .faults import Fault, Kind, as_error, judge
 from .line import Line, OnState, pause, silent
-from .resp import Connection, ConnectionLost, Reply, Word
+from .resp import Connection, ConnectionLost, Oversized, Reply, Word
+from .sizes import takes
 
 READ_PATIENCE_S = 10.0
 # How long a connection that is suspected may take to answer.
 SUSPECT_S = 1.0
+# A large call that broke this many connections is not sent over a further one.
+MOST_LOSSES = 3
 
 
 class Script(Protocol):
@@ -58,10 +61,13 @@ class Script(Protocol):
 class Trip:
     """One call on its way to an answer, over as many sends as that takes.
 
-    Shape    doubtful: an earlier send may have been carried out, or may still be.
+    Shape    doubtful: an earlier send may have been carried out, or may still be. large: a word
+             of it is longer than every server takes. losses: connections that broke under it.
     """
 
-    __slots__ = ("command", "connection", "doubtful", "key", "script", "until")
+    __slots__ = (
+        "command", "connection", "doubtful", "key", "large", "losses", "script", "until",
+    )  # fmt: skip
 
     def __init__(
         self, command: tuple[Word, ...], key: str | None, until: float, script: Script | None
@@ -72,6 +78,8 @@ class Trip:
         self.script = script
         self.connection: Connection | None = None
         self.doubtful = False
+        self.large = False
+        self.losses = 0
 
     @property
     def what(self) -> str:
@@ -219,7 +227,10 @@ class Link:
             reply = await self._send(trip)
         failures = 0
         while isinstance(reply, Exception):
-            fault = judge(reply)
+            if isinstance(reply, Oversized) and await self._takes(trip, reply.size):
+                reply = await self._send(trip)
+                continue
+            fault = self._judged(trip, reply)
             trip.doubtful |= fault.maybe_done
             if fault.kind is Kind.NO_SCRIPT and trip.script is not None:
                 trip.send_text(trip.script)
@@ -233,6 +244,25 @@ class Link:
                 failures += 1
             reply = await self._send(trip)
         return reply
+
+    async def _takes(self, trip: Trip, size: int) -> bool:
+        """Ask whether the server takes a large value, which would else break the connection."""
+        trip.large = True
+        connection = trip.connection
+        if connection is None or not await takes(connection, lambda: self.dial(trip.key), size):
+            return False
+        connection.takes = max(connection.takes, size)
+        return True
+
+    def _judged(self, trip: Trip, error: Exception) -> Fault:
+        """Judge a fault; what breaks one connection after the other shall not go on so."""
+        fault = judge(error)
+        if trip.large and fault.kind is Kind.RECONNECT and fault.maybe_done:
+            trip.losses += 1
+            if trip.losses >= MOST_LOSSES:
+                meaning = f"the server closed {trip.losses} connections over this large value"
+                return Fault(Kind.VALUE, fault.text, meaning, maybe_done=True)
+        return fault
 
     async def _send(self, trip: Trip) -> Reply:
         """Send when there is a connection, and wait no longer for the reply than one waits."""

@@ -19,6 +19,8 @@ Word = str | int | float | bytes
 
 _NOTHING = object()
 _pack: Callable[[tuple[Word, ...]], bytes] = getattr(hiredis, "pack_command")  # noqa: B009 - untyped
+# Every server takes values up to this size: its proto-max-bulk-len cannot be lower.
+SAFE_BYTES = 1024 * 1024
 # A reply that came while the loop stood still is read before the call is held against the server.
 _DOUBT_S = 0.05
 _FAREWELL_S = 0.5
@@ -30,6 +32,18 @@ class ConnectionLost(Exception):
     def __init__(self, reason: str, *, sent: bool = False) -> None:
         super().__init__(reason)
         self.sent = sent
+
+
+class Unsendable(Exception):
+    """The call cannot be sent: a word of it is no text or number, or is not valid UTF-8."""
+
+
+class Oversized(Exception):
+    """The call was not sent yet: its longest word has `size` bytes, and may be over a limit."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"a value has {size:,} bytes")
+        self.size = size
 
 
 class ErrorReply(hiredis.ReplyError):
@@ -58,20 +72,31 @@ class Connection(asyncio.Protocol):
         self._future = loop.create_future
         self._gets = self._reader.gets
         self._gone: asyncio.Future[None] = loop.create_future()
+        # The longest word that this server is known to take, in bytes.
+        self.takes = SAFE_BYTES
         self.lost: str | None = None
         self.on_lost: Callable[[str], None] | None = None
 
     def call(self, *words: Word) -> asyncio.Future[Reply]:
         """Send a command, and give what will hold its reply.
 
-        Shape    a fault is a value too: ErrorReply or ConnectionLost stands in the reply's
-                 place, so that nobody need be there to catch it.
+        Shape    a fault is a value too: ErrorReply, ConnectionLost, Unsendable or Oversized
+                 stands in the reply's place, so that nobody need be there to catch it.
         """
         future = self._future()
         if self.lost is not None:
             future.set_result(ConnectionLost(self.lost))
             return future
-        packed = _pack(words)
+        try:
+            packed = _pack(words)
+        except (TypeError, ValueError) as error:
+            future.set_result(Unsendable(str(error)))
+            return future
+        if len(packed) > self.takes:
+            longest = _longest(words)
+            if longest > self.takes:
+                future.set_result(Oversized(longest))
+                return future
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out.append(packed)
@@ -79,6 +104,19 @@ class Connection(asyncio.Protocol):
         self._waiting.append((future, due))
         if self._timer is None:
             self._timer = self._loop.call_at(due, self._check)
+        return future
+
+    def announce(self, size: int) -> asyncio.Future[Reply]:
+        """Begin a call with a value of so many bytes, which does not follow.
+
+        A server that does not take it says so at once, and closes the connection; one that does
+        waits for it. Nothing else can be called on this connection afterwards.
+        """
+        future = self._future()
+        self._flush()
+        self._waiting.append((future, self._now() + self._deadline))
+        if self._transport is not None and self.lost is None:
+            self._transport.write(b"*2\r\n$4\r\nECHO\r\n$%d\r\n" % size)
         return future
 
     async def ask(self, *words: Word) -> Reply:
@@ -173,6 +211,14 @@ class Connection(asyncio.Protocol):
         self._end("the server closed the connection" if exc is None else str(exc) or repr(exc))
         if not self._gone.done():
             self._gone.set_result(None)
+
+
+def _longest(words: tuple[Word, ...]) -> int:
+    """Return the number of bytes of the longest word."""
+    texts = [word for word in words if isinstance(word, str | bytes)]
+    # Two steps: most words are far too short to be worth encoding.
+    near = [word for word in texts if len(word) * 4 > SAFE_BYTES]
+    return max((len(w.encode() if isinstance(w, str) else w) for w in near), default=0)
 
 
 def keep_awake(sock: socket.socket, deadline: float) -> None:

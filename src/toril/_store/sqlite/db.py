@@ -26,6 +26,7 @@ from toril.errors import (
     StoreError,
     StoreFull,
     StoreMismatch,
+    StoreRefused,
     StoreUnavailable,
     TorilError,
 )
@@ -54,6 +55,12 @@ def translate(error: apsw.Error, where: str, number: int = 0) -> StoreError:
             return StoreFull(f"no room left in {where}: {error} (free some of the disk)")
         case apsw.IOError() if number in _NO_ROOM:
             return StoreFull(f"no room left in {where}: {os.strerror(number)} (errno {number})")
+        case apsw.TooBigError():
+            return StoreRefused(
+                f"{where}: a value is larger than SQLite takes ({error}): nothing was stored"
+            )
+        case apsw.ConstraintError() | apsw.MismatchError() | apsw.RangeError():
+            return StoreRefused(f"{where}: a value cannot be stored: {error}")
         case apsw.CorruptError() | apsw.NotADBError():
             return StoreCorrupt(
                 f"{where} is damaged or not a toril store: {error}; it was left as it is (stop "
@@ -366,6 +373,8 @@ class Lane:
             return error
         if isinstance(error, apsw.Error):
             told: StoreError = translate(error, self._where, self._work.db.system_errno)
+        elif isinstance(error, UnicodeError):
+            told = StoreRefused(f"{self._where}: a text cannot be encoded as UTF-8: {error}")
         else:
             told = StoreError(f"{self._where} failed: {type(error).__name__}: {error}")
         told.__cause__ = error

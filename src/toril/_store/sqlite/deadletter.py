@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+import apsw
 import msgspec
 
 from toril._model.decide import Decision
@@ -13,6 +14,9 @@ from toril._model.times import Millis
 
 from . import add, removal
 from .unit import QueueRow, Unit, to_json
+
+# What stands beside a letter's data in the row that holds it, in bytes.
+ROOM = 4_096
 
 
 def withdraw(unit: Unit, letters: Sequence[int], now: Millis) -> None:
@@ -28,7 +32,10 @@ def withdraw(unit: Unit, letters: Sequence[int], now: Millis) -> None:
 def dead_letter(
     unit: Unit, queue: QueueRow, failed: tuple[Decision, int | None], now: Millis
 ) -> None:
-    """Add the letter to the queue's dead-letter queue, within the step that failed the job."""
+    """Add the letter to the queue's dead-letter queue, within the step that failed the job.
+
+    One that SQLite could not hold is not written: the job must fail all the same.
+    """
     decision, key = failed
     target = queue.dead_letter
     name, data, opts = unit.value("read.original", (queue.key, decision.id))
@@ -47,8 +54,11 @@ def dead_letter(
         error={"message": decision.reason or "failed", "stack": decision.stack},
         failed_at=when.replace("+00:00", "Z"),
     )
+    text = to_json(letter)
+    if len(to_json([text])) + ROOM > unit.db.limit(apsw.SQLITE_LIMIT_LENGTH):
+        return  # the job itself is kept, and says why it failed
     # Letters stay until somebody deals with them.
     options = JobOptions(keep_completed=Keep(), keep_failed=Keep())
-    job = NewJob(queue=target, name=LETTER_NAME, data=to_json(letter), options=options)
+    job = NewJob(queue=target, name=LETTER_NAME, data=text, options=options)
     add.add(unit, [[job]], now)
     unit.run("finish.link_letter", (key, unit.db.last_insert_rowid()))

@@ -62,6 +62,10 @@ class Connection(Protocol):
         """Copy the log into the file."""
         ...
 
+    def limit(self, id: int) -> int:
+        """Return a limit of SQLite, such as the longest value in bytes."""
+        ...
+
     def close(self) -> None:
         """Close it."""
         ...

@@ -11,7 +11,7 @@
 -- each   job: queue id name data opts timestamp delay at priority front waits parent link rjk deid mode ttl
 -- each   hold: parent own
 -- each   free: parent
--- use    adding clock enqueue event holding once opening wake
+-- use    adding alone clock enqueue event holding once opening wake
 -- emits  added waiting delayed waiting-children duplicated deduplicated removed
 -- wire   W-20 W-27 W-74 W-75
 -- reply  the queues that nobody had used before, and for each step: the first number of a run; ids
@@ -24,6 +24,11 @@ local function run(step, first, now)
   return enqueue.run(step.queue, each.plain, first, step.count, now)
 end
 
+-- Give the answer of a step; a fault is a refusal, which names no key.
+local function answer(given)
+  return type(given) == "string" and { { given, "" } } or given
+end
+
 local function main()
   local now = clock.now(arg.now)
   local answers, plain, jobs = {}, 1, 1
@@ -32,10 +37,10 @@ local function main()
     local step = each.step[i]
     step.count = tonumber(step.count)
     if step.kind == "plain" then
-      answers[i] = run(step, plain, now)
+      answers[i] = answer(alone.run(run, step, plain, now))
       plain = plain + step.count
     else
-      answers[i] = adding.group(each.job, jobs, jobs + step.count - 1, now)
+      answers[i] = answer(alone.run(adding.group, each.job, jobs, jobs + step.count - 1, now))
       jobs = jobs + step.count
     end
   end

@@ -3,11 +3,11 @@
 -- keys   queue...
 -- args   caller number now prefix
 -- each   wish: queue id token reason
--- use    clock event finished once schedule settle wake where
+-- use    alone clock event finished once schedule settle wake where
 -- emits  failed
 -- makes  the queues of parents and of dead letters
 -- wire   W-20 W-102 W-134
--- reply  for each wish: done · missing · lost · owned · the state that it cannot be cancelled in;
+-- reply  for each wish: done · missing · lost · owned · a fault · the state that it cannot be cancelled in;
 --        what is missing at the end was not looked at
 local LOOKS_A_CALL = 200000
 local ENDED = { completed = true, failed = true }
@@ -48,7 +48,7 @@ end
 local function main()
   local now, answers = clock.now(arg.now), {}
   while #answers < #each.wish and where.looked < LOOKS_A_CALL do
-    answers[#answers + 1] = cancel(each.wish[#answers + 1], now)
+    answers[#answers + 1] = alone.run(cancel, each.wish[#answers + 1], now)
   end
   finished.close(now)
   wake.all()

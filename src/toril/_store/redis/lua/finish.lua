@@ -5,7 +5,7 @@
 -- each   decision: queue id token run made stalls action result reason stack text delay counted unknown exhausted keep front pause try crash
 -- each   request: queue limit token lock worker max window
 -- each   skip: request name
--- use    claiming clock event finished once settle wake
+-- use    alone claiming clock event finished once settle wake
 -- emits  completed failed retries-exhausted delayed waiting stalled waiting-children drained active added
 -- makes  the queues of parents and of dead letters
 -- wire   W-100 W-101 W-102 W-103 W-104 W-105 W-106 W-107 W-108
@@ -30,6 +30,24 @@ local function look_for_children(decisions)
   local any = call("EXISTS", unpack(keys)) > 0
   for i = 1, #decisions do
     decisions[i].family = any or decisions[i].action == "await-children"
+  end
+end
+
+-- Take jobs in hand again whose end could not be stored, and answer their decisions so.
+local function take_again(words)
+  for i = 1, #words do
+    local d = each.decision[i]
+    local ended = (d.queue.ended or {})[words[i]]
+    if ended and ended.fault then
+      words[i] = ended.fault
+      call("RPUSH", d.queue.active, d.id)
+      for at = #d.queue.settled.ids, 1, -1 do
+        if d.queue.settled.ids[at] == d.id then
+          table.remove(d.queue.settled.ids, at)
+          table.remove(d.queue.settled.locks, at)
+        end
+      end
+    end
   end
 end
 
@@ -69,13 +87,14 @@ local function main()
     look_for_children(decisions)
     local locks = holders(decisions)
     for i = 1, #decisions do
-      words[i] = settle.one(decisions[i], locks[i], now)
+      words[i] = alone.run(settle.one, decisions[i], locks[i], now)
     end
-    unlock()
     finished.close(now)
+    take_again(words)
+    unlock()
   end
   local answers, kept = claiming.all(now)
-  look_round(answers)
+  alone.run(look_round, answers)
   wake.all()
   event.trim()
   return { now, words, answers }, { now, words, kept }

@@ -3,9 +3,9 @@
 -- keys   queue...
 -- args   caller number now
 -- each   line: queue id text keep token
--- use    once
+-- use    alone once
 -- wire   W-28 W-52
--- reply  for each line: how many the log has now, or missing · lost
+-- reply  for each line: how many the log has now, or missing · lost · a fault
 local function append(line)
   local key = line.queue.base .. line.id
   if call("EXISTS", key) == 0 then
@@ -15,7 +15,8 @@ local function append(line)
   end
   local count, keep = call("RPUSH", key .. ":logs", line.text), tonumber(line.keep)
   if keep and count > keep then
-    call("LTRIM", key .. ":logs", -keep, -1)
+    -- From the first to keep; beyond the last, for none, it removes the list.
+    call("LTRIM", key .. ":logs", count - keep, -1)
     return keep
   end
   return count
@@ -24,7 +25,7 @@ end
 local function main()
   local answers = {}
   for i = 1, #each.line do
-    answers[i] = append(each.line[i])
+    answers[i] = alone.run(append, each.line[i])
   end
   return answers
 end

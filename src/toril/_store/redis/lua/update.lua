@@ -3,10 +3,10 @@
 -- keys   queue...
 -- args   caller number now
 -- each   patch: queue id token data progress delay priority lifo parent dedup alone
--- use    clock dedup event family once place wake where
+-- use    alone clock dedup event family once place wake where
 -- emits  progress delayed waiting
 -- wire   W-20 W-42 W-52 W-119
--- reply  for each patch: done · missing · lost · the state that its delay cannot be changed in;
+-- reply  for each patch: done · missing · lost · a fault · the state that its delay cannot be changed in;
 --        what is missing at the end was not looked at
 local LOOKS_A_CALL = 200000
 
@@ -84,7 +84,7 @@ end
 local function main()
   local now, answers = clock.now(arg.now), {}
   while #answers < #each.patch and where.looked < LOOKS_A_CALL do
-    answers[#answers + 1] = change(each.patch[#answers + 1], now)
+    answers[#answers + 1] = alone.run(change, each.patch[#answers + 1], now)
   end
   wake.all()
   event.trim()

@@ -1,6 +1,6 @@
 -- The stream in which a queue tells what happens.
 --
--- use    clock
+-- use    alone clock
 -- wire   W-40 W-41
 local event = {}
 
@@ -10,20 +10,24 @@ event.LEAST = 1000
 
 -- Append one event: its kind, then names and values.
 function event.emit(q, kind, ...)
-  q.told = true
   call("XADD", q.events, clock.id(), "event", kind, ...)
+  q.told = true
+end
+
+local function trim(q)
+  local limit = call("HGET", q.meta, "opts.maxLenEvents")
+  if not limit then
+    limit = DEFAULT_LIMIT
+    call("HSET", q.meta, "opts.maxLenEvents", limit)
+  end
+  call("XTRIM", q.events, "MAXLEN", "~", math.max(limit, event.LEAST))
 end
 
 -- Cut the streams that were written to at about their bound, once a call.
 function event.trim()
   for _, q in pairs(known) do
     if q.told then
-      local limit = call("HGET", q.meta, "opts.maxLenEvents")
-      if not limit then
-        limit = DEFAULT_LIMIT
-        call("HSET", q.meta, "opts.maxLenEvents", limit)
-      end
-      call("XTRIM", q.events, "MAXLEN", "~", math.max(limit, event.LEAST))
+      alone.run(trim, q)
     end
   end
 end

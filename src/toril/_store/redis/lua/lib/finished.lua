@@ -1,6 +1,6 @@
 -- The ends of jobs: they are stored together, counted by the minute, and bounded.
 --
--- use    clock keep job limits
+-- use    alone clock keep job limits
 -- wire   W-104 W-106
 local finished = {}
 
@@ -23,6 +23,21 @@ function finished.add(q, state, id, own)
   ended[#ended + 1] = id
   ended.rules[rule] = own
   return true
+end
+
+-- Say how many have ended so far, for `back`.
+function finished.so_far(q)
+  return q.ended and { #q.ended.completed, #q.ended.failed } or { 0, 0 }
+end
+
+-- Forget those that have ended since, because their decision could not be carried out.
+function finished.back(q, before)
+  for i, state in ipairs({ "completed", "failed" }) do
+    local ended = q.ended and q.ended[state] or {}
+    for at = #ended, before[i] + 1, -1 do
+      ended[at] = nil
+    end
+  end
 end
 
 -- Put in the minutes in which nothing ended: after a long silence they are many.
@@ -56,19 +71,31 @@ local function measure(q, state, count, now)
   call("HSET", key, "prevTS", now, "prevCount", before)
 end
 
--- Store what has ended in this call, and let go what is over the bounds.
+local function store(q, state, ended)
+  call("ZADD", q[state], unpack(ended))
+  return "done"
+end
+
+local function bound(q, state, ended, now)
+  for _, own in pairs(ended.rules) do
+    keep.apply(q, state, own, now)
+  end
+  if ended.count > 0 then
+    measure(q, state, ended.count, now)
+  end
+end
+
+-- Store what has ended in this call, and let go what is over the bounds. A queue whose key cannot
+-- hold its ended jobs has a `fault` for that state; the others go on.
 function finished.close(now)
   for _, q in pairs(known) do
-    limits.forget(q, q.over or {})
+    alone.run(limits.forget, q, q.over or {})
     for state, ended in pairs(q.ended or {}) do
-      if #ended > 0 then
-        call("ZADD", q[state], unpack(ended))
-      end
-      for _, own in pairs(ended.rules) do
-        keep.apply(q, state, own, now)
-      end
-      if ended.count > 0 then
-        measure(q, state, ended.count, now)
+      local word = #ended > 0 and alone.run(store, q, state, ended) or "done"
+      if word == "done" then
+        alone.run(bound, q, state, ended, now)
+      else
+        ended.fault = word
       end
     end
   end

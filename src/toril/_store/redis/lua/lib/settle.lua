@@ -1,6 +1,6 @@
 -- Carry out one decision on an active job.
 --
--- use    clock dedup event family finished keep letters place tries
+-- use    alone clock dedup event family finished keep letters place tries
 -- emits  completed failed retries-exhausted delayed waiting stalled waiting-children
 -- wire   W-100 W-101 W-102 W-103 W-134
 local settle = {}
@@ -232,11 +232,19 @@ function settle.one(d, lock, now)
   if word then
     return word
   end
+  local before_it = finished.so_far(q)
+  word = alone.run(carry_out, d, fields, now)
+  if word:find("^fault ") then
+    -- It is still held, and decided again.
+    finished.back(q, before_it)
+    call("RPUSH", q.active, d.id)
+    return word
+  end
   table.insert(q.settled.locks, key .. ":lock")
   table.insert(q.settled.ids, d.id)
   q.settled.marks[d.id] = mark
-  q.settled.words[d.id] = carry_out(d, fields, now)
-  return q.settled.words[d.id]
+  q.settled.words[d.id] = word
+  return word
 end
 
 return settle

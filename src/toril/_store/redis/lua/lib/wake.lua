@@ -1,5 +1,6 @@
 -- The marker of a queue: what blocked workers wait for. Written once a call, at its end.
 --
+-- use    alone
 -- wire   W-30 W-31 W-32
 local wake = {}
 
@@ -28,15 +29,22 @@ function wake.next_due(q)
   return first[2] and tonumber(first[2]) / 4096
 end
 
--- Write the markers of all queues that this call has touched.
+local function write(q)
+  if q.woken and not wake.blocked(q) then
+    call("ZADD", q.marker, 0, "0")
+  end
+  local due = q.rearmed and wake.next_due(q)
+  if due then
+    call("ZADD", q.marker, due, "1")
+  end
+end
+
+-- Write the markers of all queues that this call has touched. What was done stands, also where
+-- the marker cannot be written: workers look by themselves before long.
 function wake.all()
   for _, q in pairs(known) do
-    if q.woken and not wake.blocked(q) then
-      call("ZADD", q.marker, 0, "0")
-    end
-    local due = q.rearmed and wake.next_due(q)
-    if due then
-      call("ZADD", q.marker, due, "1")
+    if q.woken or q.rearmed then
+      alone.run(write, q)
     end
   end
 end
