@@ -105,6 +105,12 @@ def die(job: Job[Any]) -> str:
     return "lives"
 
 
+def print_much(job: Job[Any]) -> int:
+    for _ in range(job.data):
+        sys.stdout.write("x" * 100 + "\n")
+    return int(job.data)
+
+
 def die_at_first(job: Job[Any]) -> int:
     """Count the runs in a file, and kill the process in the first ones."""
     path = Path(job.data["count"])

@@ -146,6 +146,22 @@ async def test_a_child_that_crashes_does_not_hold_up_others(
     assert (await long.refresh()).record.stalls == 0
 
 
+async def test_an_error_output_that_raises_does_not_hold_up_a_child(
+    memory: Toril, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken:
+        def write(self, _: str) -> None:
+            raise RuntimeError("this error output is broken")
+
+        flush = write
+
+    memory.processor("q", f"{PATH}:print_much")
+    job = await memory.queue("q").add("x", 3000)
+    monkeypatch.setattr(sys, "stderr", Broken())
+    async with memory.worker("q"):
+        assert await job.result(timeout=20) == 3000
+
+
 async def test_an_idle_child_that_died_costs_no_try(memory: Toril) -> None:
     memory.processor("q", f"{PATH}:where")
     async with memory.worker("q"):

@@ -51,7 +51,8 @@ class Answers:
             if verb is None:
                 raise TaskError(f"the worker knows no {ask.verb!r}")
             return Reply(number=ask.number, value=raw(await verb(job, ask.value)))
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            # A child that gets no answer waits for ever.
             return Reply(number=ask.number, fault=fault_of(error))
 
     async def _get(self, _: Job[Any], given: msgspec.Raw) -> object:

@@ -23,8 +23,9 @@ Say = Callable[[str], None]
 
 
 def say(text: str) -> None:
-    """Write a line to this process's error output, which may be closed."""
-    with suppress(OSError, ValueError, AttributeError):
+    """Write a line to this process's error output, which may be closed, or the user's own."""
+    # A reader that ends here would leave its child with a full pipe.
+    with suppress(Exception):
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
 
