@@ -349,3 +349,53 @@ async def test_equal_children_are_jobs_of_their_own(app: Toril) -> None:
     child = ("c", "x")
 
     assert len((await app.flow("p", "root", children=[child] * 3).add()).children) == 3
+
+
+async def test_a_parent_that_continues_completes_while_another_child_runs(
+    anywhere: Toril,
+) -> None:
+    goes_on = asyncio.Event()
+
+    @anywhere.queue("p").handler()
+    async def parent(job: Job[Any]) -> list[str]:
+        return list((await job.children()).failures.values())
+
+    @anywhere.queue("c").handler()
+    async def child(job: Job[Any]) -> int:
+        if job.name == "bad":
+            raise ValueError("boom")
+        await goes_on.wait()
+        return 7
+
+    bad = ("c", "bad", {}, {"parent_on_fail": "continue"})
+    tree = await anywhere.flow("p", "order", children=[bad, ("c", "good")]).add()
+    async with anywhere.worker(concurrency=2):
+        assert await tree.job.result(timeout=10) == ["boom"]
+        goes_on.set()
+        assert await tree["good"].result(timeout=10) == 7
+    assert len((await tree.job.refresh()).attempts) == 0
+
+
+@pytest.mark.parametrize("policy", ["fail", "continue", "ignore", "remove"])
+async def test_a_flow_over_a_job_that_has_failed_does_not_wait(
+    anywhere: Toril, policy: str
+) -> None:
+    @anywhere.queue("p").handler()
+    async def parent(job: Job[Any]) -> str:
+        return "ran"
+
+    @anywhere.queue("c").handler()
+    async def child(job: Job[Any]) -> None:
+        raise ValueError("boom")
+
+    failed = await anywhere.queue("c").add("x", id="known")
+    child_of = ("c", "x", {}, {"id": "known", "parent_on_fail": policy})
+    async with anywhere.worker():
+        with pytest.raises(JobFailed):
+            await failed.result(timeout=10)
+        tree = await anywhere.flow("p", "order", children=[child_of]).add()
+        if policy == "fail":
+            with pytest.raises(JobFailed, match="c:known failed"):
+                await tree.job.result(timeout=10)
+        else:
+            assert await tree.job.result(timeout=10) == "ran"

@@ -116,7 +116,7 @@ def begins(record: Record) -> Millis:
 def too_late(record: Record, now: Millis) -> Outcome | None:
     """Return how a claimed job ends that must not run: its time is over, or it ran too often."""
     options = record.options
-    if record.runs - record.unknown > options.most_runs:
+    if record.runs > 1 and record.runs - record.unknown > options.most_runs:
         return Outcome(end=End.MAX_RUNS, reason=_ran_too_often(options.most_runs))
     if options.deadline_ms is None and options.expires_ms is None:
         return None

@@ -235,7 +235,8 @@ def _is_plain(options: JobOptions) -> bool:
         or options.lifo
         or options.dedup is not None
         or options.created_ms is not None
-        or options.first_limit_ms is not None
+        or options.deadline_ms is not None
+        or options.expires_ms is not None
     )
 
 

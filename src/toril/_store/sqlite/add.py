@@ -56,7 +56,8 @@ def _is_plain(job: NewJob) -> bool:
         and not options.lifo
         and options.dedup is None
         and options.created_ms is None
-        and options.first_limit_ms is None
+        and options.deadline_ms is None
+        and options.expires_ms is None
     )
 
 
