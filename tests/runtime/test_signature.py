@@ -415,3 +415,15 @@ async def test_a_job_that_may_be_none_is_filled_in(memory: Toril) -> None:
     await memory.worker().run_until_idle()
 
     assert await job.result(timeout=5) == "work"
+
+
+class Line(msgspec.Struct):
+    text: str
+
+
+def test_a_constraint_that_cannot_be_checked_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    def work(lines: dict[Line, Annotated[int, pydantic.Field(gt=0)]] | None = None) -> None: ...
+
+    signature(work)
+
+    assert "pydantic cannot read parameter 'lines': its constraints are not checked" in caplog.text

@@ -18,7 +18,7 @@ from toril.errors import BadArguments, ConfigError
 from .convert import convert_argument, loosened, unreadable
 from .hints import has_fields, hints_of, is_job, is_open, within
 from .job import Job
-from .models import Adapter, Refused, adapter_of
+from .models import Adapter, Refused, adapter_of, needs_pydantic
 from .payload import MASKED, refuse_no_numbers, write
 from .same import Difference, difference, equal
 
@@ -212,6 +212,13 @@ class Signature:
         adapter = adapter_of(kind)
         if adapter is None:
             self._check(parameter.name, kind, needed)
+            if needs_pydantic(kind):
+                log.warning(
+                    "task %r: pydantic cannot read parameter %r: its constraints are not checked "
+                    "(annotate it with types that pydantic knows)",
+                    self.title,
+                    parameter.name,
+                )
         simple = adapter is None and not any(has_fields(each) for each in within(kind))
         return _Parameter(parameter.name, kind, needed, adapter, is_open(kind), simple)
 
