@@ -377,6 +377,53 @@ async def test_a_link_leads_to_the_same_file_and_the_same_log(
     assert list(elsewhere.iterdir()) == [link]
 
 
+# Carrying an open connection across a fork.
+
+
+def in_a_fork(work: Callable[[], None]) -> int:
+    """Run this in a forked child, and return its exit code."""
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def add_in_a_store_of_its_own(path: Path) -> None:
+    async def once() -> None:
+        async with Toril(url_of(path), warn_unserved=False) as app:
+            await add(app, 3)
+
+    asyncio.run(once())
+
+
+@pytest.mark.parametrize("does", [open_and_close, read_with_another_library, lambda _: None])
+async def test_a_forked_child_leaves_the_locks_of_its_parent(
+    app: Toril, path: Path, does: Callable[[Path], None]
+) -> None:
+    await add(app, 2)
+    assert in_a_fork(lambda: does(path)) == 0
+    assert await visit(path) == 2
+    await add(app)
+    assert await visit(path) == 3
+
+
+async def test_a_forked_child_and_its_parent_both_store_jobs(app: Toril, path: Path) -> None:
+    await add(app, 2)
+    for stored in (2, 8, 14):
+        adding = asyncio.create_task(add(app, 3))
+        await asyncio.sleep(0)
+        code = in_a_fork(lambda: add_in_a_store_of_its_own(path))
+        await adding
+        assert code == 0
+        assert await visit(path) == stored + 6
+    assert (await app.queue(QUEUE).counts()).waiting == 20
+
+
 # Opening at the same moment.
 
 
