@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -170,30 +171,38 @@ async def test_code_of_the_process_that_closes_the_file_costs_no_job(
         assert await visit(path) == expected
 
 
-async def test_another_library_in_the_process_beside_another_process_that_writes(
+async def test_no_other_process_writes_while_the_lock_of_a_write_is_dropped(
     app: Toril, path: Path
 ) -> None:
-    """Its closing drops the lock of a write that is under way: another writer must not come in."""
+    """Another library in the process closes the file in the middle of a transaction."""
     await add(app)
-    over = threading.Event()
-
-    def come_and_go() -> None:
-        while not over.wait(0.001):
-            read_with_another_library(path)
-
-    visitor = threading.Thread(target=come_and_go)
-    visitor.start()
-    program = (sys.executable, "-c", ADD, str(path), "60")
+    program = (sys.executable, "-c", ADD, str(path), "5")
     pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
     other = await asyncio.create_subprocess_exec(*program, **pipes)
-    try:
-        for _ in range(60):
-            await add(app)
-    finally:
-        await other.communicate(b"\n")
-        over.set()
-        visitor.join()
-    assert await visit(path) == 122
+    assert other.stdin is not None
+    assert other.stdout is not None
+    assert await other.stdout.readline() == b"added\n"
+    dropped, go_on = threading.Event(), threading.Event()
+
+    def write(unit: Any, _: object) -> None:
+        unit.run("queue.create", ("mine", 0))
+        read_with_another_library(path)
+        dropped.set()
+        go_on.wait(10)
+
+    store: Any = app.context.store
+    writing = asyncio.create_task(store._engine.write(write, None))
+    await asyncio.to_thread(dropped.wait, 10)
+    other.stdin.write(b"\n")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await other.stdout.read()  # it has ended when it has stored its job
+    go_on.set()
+    await writing
+    await other.communicate(b"")
+    assert other.returncode == 0
+    assert await visit(path) == 7
+    assert "mine" in await app.queues()
 
 
 # Deleting the log.

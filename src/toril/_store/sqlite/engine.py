@@ -78,12 +78,16 @@ class Writing:
             return Unit(self.db, self.owner)
         for _ in range(ATTEMPTS):
             self._take(self._file, self.handle.level if durable else "normal")
-            if self.db.data_version() == self._version or self._file.is_intact():
+            intact = self.db.data_version() == self._version or self._file.is_intact()
+            if intact:
                 self._catch_up()
-                return Unit(self.db, self.owner)
-            # Another process may have begun a new log: nothing may be written to the old one.
+                if self._locked or not self._others:
+                    return Unit(self.db, self.owner)
+            # Another process has come, and must be kept out first; or it may have begun a new
+            # log, and nothing may be written to the old one.
             self.rollback()
-            self._file.mend()
+            if not intact:
+                self._file.mend()
         raise StoreUnavailable(f"{self._file.path} is replaced again and again")
 
     def _take(self, file: SharedFile, level: str) -> None:
