@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from toril._run.coalesce import Coalescer, PerLoop
+from toril._run.coalesce import Coalescer
+from toril._store.loops import PerLoop
 from toril.errors import TorilError
 
 

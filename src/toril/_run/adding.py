@@ -16,11 +16,12 @@ from toril._model.options import JobOptions, Options, due, merge, to_text
 from toril._model.record import NewJob, Record, check_queue_name, is_durable
 from toril._model.report import SettingsPatch
 from toril._model.states import State
+from toril._store.loops import PerLoop
 from toril._store.protocol import Added
 from toril.errors import ConfigError, DurabilityNotConfirmed, PartlyAdded, TorilError
 
 from .audience import Audience
-from .coalesce import Coalescer, PerLoop
+from .coalesce import Coalescer
 from .context import Context
 from .draft import Node
 from .job import Job

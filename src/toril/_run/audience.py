@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterable, Set
 from contextlib import suppress
 
+from toril._store.forks import Forkable, follow_forks, keep
 from toril.errors import TorilError
 
 from .context import Context
@@ -21,7 +22,7 @@ LAST_S = 1.0
 log = logging.getLogger("toril.queue")
 
 
-class Audience:
+class Audience(Forkable):
     """Warn once of each queue that is added to and that no live worker serves."""
 
     __slots__ = ("_asked", "_context", "_looks", "_quiet", "_settled", "_warn")
@@ -34,6 +35,13 @@ class Audience:
         self._settled: set[str] = set()
         self._asked: set[str] = set()
         self._looks: set[asyncio.Task[None]] = set()
+        follow_forks(self)
+
+    def after_fork_in_child(self) -> None:
+        """Forget what the parent is going to look at."""
+        keep(self._looks)
+        self._asked, self._looks = set(), set()
+        self._quiet = set(self._settled)
 
     def serves(self, queues: Iterable[str]) -> None:
         """Note that a worker of this very app serves these."""

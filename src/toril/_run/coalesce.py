@@ -7,7 +7,6 @@ ones. Never here: what a trip does.
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
-from weakref import WeakKeyDictionary
 
 from toril.errors import TorilError, is_final
 
@@ -136,21 +135,3 @@ def _settle(future: asyncio.Future[U], answer: U | BaseException) -> None:
         future.set_exception(answer)
     else:
         future.set_result(answer)
-
-
-class PerLoop(Generic[T]):
-    """Give each event loop its own instance of what may serve only one."""
-
-    __slots__ = ("_made", "_make")
-
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-        self._made: WeakKeyDictionary[asyncio.AbstractEventLoop, T] = WeakKeyDictionary()
-
-    def here(self) -> T:
-        """Give the running loop's instance, made when first asked for."""
-        loop = asyncio.get_running_loop()
-        found = self._made.get(loop)
-        if found is None:
-            found = self._made[loop] = self._make()
-        return found

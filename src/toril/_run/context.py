@@ -8,9 +8,11 @@ import logging
 from collections.abc import Sequence
 
 from toril._model.report import JobPatch
+from toril._store.forks import Forkable, follow_forks
+from toril._store.loops import PerLoop
 from toril._store.protocol import LogLine, Store
 
-from .coalesce import Coalescer, PerLoop
+from .coalesce import Coalescer
 from .feed import Feeds
 from .guard import write_log
 from .inside import HERE
@@ -32,7 +34,7 @@ def _log_notice(name: str, text: str) -> None:
     write_log(log, level, "%s %s", name, text, extra={"notice": name})
 
 
-class Context:
+class Context(Forkable):
     """Share a store, its batchers and its waits among jobs.
 
     The `loop` is a worker's own: a handler in a thread hands its progress and log lines over to
@@ -57,6 +59,12 @@ class Context:
         self._lines = PerLoop(lambda: Coalescer[LogLine, int](self._log))
         self._feeds = PerLoop(lambda: Feeds(store))
         self._results = PerLoop(lambda: Results(store, self.feeds))
+        follow_forks(self)
+
+    def after_fork_in_child(self) -> None:
+        """Open the store anew when it is needed; the worker's loop does not run here."""
+        self._open = False
+        self.loop = None
 
     async def ready(self) -> Store:
         """Open the store when it is first needed, and give it.

@@ -6,17 +6,20 @@ a lock that was lost.
 """
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 from toril._model.record import Claim, Ref
 from toril._model.report import WorkerInfo
 from toril._model.times import Millis
 from toril._store.protocol import Renewer
+from toril._store.threads import in_thread
 from toril.errors import TorilError
 
 from .looplag import LoopWatch
@@ -29,6 +32,8 @@ LONGEST_TICK_S = 0.25
 LONGEST_JOIN_S = 5.0
 # How often it is asked whether somebody wants a job to end that is in hand.
 ASK_S = 0.5
+
+log = logging.getLogger("toril.worker")
 
 
 def lease_clock() -> float:
@@ -118,7 +123,9 @@ class Heartbeat:
         self._stopped.set()
         thread = self._thread
         if thread is not None and thread.is_alive():
-            await asyncio.to_thread(thread.join, min(self._lock_s, LONGEST_JOIN_S))
+            await in_thread(partial(thread.join, min(self._lock_s, LONGEST_JOIN_S)))
+            if thread.is_alive():
+                log.warning("heartbeat.stop_timeout worker=%s", self._info.name)
 
     def _live(self) -> None:
         tick = min(LONGEST_TICK_S, self._lock_s / 6, self._watch.limit / 4)

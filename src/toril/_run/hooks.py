@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, TypeVar
 
+from toril._store.forks import keep
 from toril.errors import ConfigError, TorilError
 
 from . import guard
@@ -337,6 +338,11 @@ class Listeners:
     def excuse(self, task: asyncio.Task[Any] | None) -> None:
         """Let a listener go on that waits for the worker's end itself."""
         self._tasks.pop(task, None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    def forget(self) -> None:
+        """Leave async listeners that still run to the parent of this process."""
+        keep(self._tasks)
+        self._tasks = {}
 
     def _follow(self, event: str, listener: Listener, answer: Any) -> None:
         task = asyncio.create_task(_await(event, listener, answer))

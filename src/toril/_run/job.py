@@ -19,6 +19,7 @@ from toril._model.record import Claim, Record, Ref, Try, check_ref
 from toril._model.report import JobPatch, Logs, Selected, Selection
 from toril._model.states import State
 from toril._model.times import Duration, delay_ms, moment, to_ms
+from toril._store.threads import ForkSafeLock
 from toril.errors import JobFailed, JobNotFound, ResultTimeout, TaskError, TorilError
 from toril.events import JobEvent, Removed
 
@@ -36,7 +37,7 @@ R = TypeVar("R")
 U = TypeVar("U")
 
 CURRENT: ContextVar["Job[Any] | None"] = ContextVar("toril_job", default=None)
-_CREATING = threading.Lock()
+_CREATING = ForkSafeLock()
 
 
 def current_job() -> "Job[Any]":

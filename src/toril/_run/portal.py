@@ -4,30 +4,31 @@ Never here: what runs on it.
 """
 
 import asyncio
-import os
+import concurrent.futures
+import contextlib
 import threading
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
+from toril._store.forks import Forkable, follow_forks, keep
+from toril._store.threads import ForkSafeLock, Outcome, Thread, start_thread
 from toril.errors import TorilError
 
 T = TypeVar("T")
-
-_lock = threading.Lock()
-_portals: dict[int, asyncio.AbstractEventLoop] = {}
 
 
 def run(what: Awaitable[T], timeout: float | None = None) -> T:
     """Run a coroutine on the background loop, and block until it is done.
 
+    It is cancelled when nobody waits for it any more: after the timeout, on Ctrl-C, and when the
+    job whose handler called this is over.
+
     Units    timeout in seconds.
     Raises   TorilError: this thread runs a loop of its own, which would stand still: await
              instead. TimeoutError. Whatever the coroutine raises.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run_coroutine_threadsafe(_waited(what), _loop()).result(timeout)
+    if not _runs_loop():
+        return _PORTAL.run(_Call(what), timeout)
     if asyncio.iscoroutine(what):
         what.close()
     raise TorilError(
@@ -36,16 +37,100 @@ def run(what: Awaitable[T], timeout: float | None = None) -> T:
     )
 
 
-async def _waited(what: Awaitable[T]) -> T:
-    return await what
+def _runs_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
-def _loop() -> asyncio.AbstractEventLoop:
-    # By process id: a thread does not survive a fork, and its loop is of no use in the child.
-    with _lock:
-        loop = _portals.get(os.getpid())
-        if loop is None:
-            _portals.clear()
-            loop = _portals[os.getpid()] = asyncio.new_event_loop()
-            threading.Thread(target=loop.run_forever, name="toril-sync", daemon=True).start()
-        return loop
+def abandon(thread: int) -> None:
+    """Cancel what this thread waits for in `run`, if it does."""
+    _PORTAL.abandon(thread)
+
+
+class _Call(Generic[T]):
+    """A coroutine on its way to the loop, and the outcome that a thread waits for."""
+
+    def __init__(self, what: Awaitable[T]) -> None:
+        self._what = what
+        self._task: asyncio.Task[None] | None = None
+        self.outcome = Outcome[T]()
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        # Nothing is raised here: a SystemExit would end the loop that all calls share.
+        try:
+            self.outcome.set_result(await self._what)
+        except asyncio.CancelledError:
+            self.outcome.set_exception(concurrent.futures.CancelledError())
+        except BaseException as error:
+            self.outcome.set_exception(error)
+
+
+class _Portal(Forkable):
+    """The background loop of this process, and who waits for what on it."""
+
+    def __init__(self) -> None:
+        self._starting = ForkSafeLock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: Thread | None = None
+        self._waiting: dict[int, _Call[Any]] = {}
+        follow_forks(self)
+
+    def after_fork_in_child(self) -> None:
+        """Leave the loop to the parent: its thread does not exist here."""
+        keep(self._loop, self._thread, self._waiting)
+        self._loop = self._thread = None
+        self._waiting = {}
+
+    def run(self, call: "_Call[T]", timeout: float | None) -> T:
+        loop = self._running_loop()
+        thread = threading.get_ident()
+        self._waiting[thread] = call
+        try:
+            loop.call_soon_threadsafe(call.start)
+            return call.outcome.result(timeout)
+        finally:
+            self._waiting.pop(thread, None)
+            if not call.outcome.done():
+                self._cancel(call)
+
+    def abandon(self, thread: int) -> None:
+        call = self._waiting.get(thread)
+        if call is not None:
+            self._cancel(call)
+
+    def _cancel(self, call: "_Call[Any]") -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(call.cancel)
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        with self._starting:
+            if self._loop is None or self._thread is None or not self._thread.is_alive():
+                made = Outcome[asyncio.AbstractEventLoop]()
+                self._thread = start_thread(lambda: _run_loop(made), "toril-sync")
+                self._loop = made.result()
+            return self._loop
+
+
+def _run_loop(made: Outcome[asyncio.AbstractEventLoop]) -> None:
+    # Made in its own thread: under gevent a loop belongs to the thread that made it.
+    try:
+        loop = asyncio.new_event_loop()
+    except BaseException as error:
+        made.set_exception(error)
+        return
+    loop.call_soon(made.set_result, loop)
+    with contextlib.closing(loop):
+        loop.run_forever()
+
+
+_PORTAL = _Portal()

@@ -13,7 +13,9 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from toril._store.forks import Forkable, follow_forks
 
 from .worker import Worker
 
@@ -128,12 +130,40 @@ def _handled(ending: Ending) -> Generator[None, None, None]:
     numbers = [*SIGNALS]
     if HANG_UP is not None and signal.getsignal(HANG_UP) is not signal.SIG_IGN:
         numbers.append(HANG_UP)
-    before = {number: signal.signal(number, ending.signalled) for number in numbers}
+    handled = _Handled({number: signal.signal(number, ending.signalled) for number in numbers})
     try:
         yield
     finally:
-        for number, handler in before.items():
+        handled.restore()
+
+
+class _Handled(Forkable):
+    """The signals that end the workers of this process, and who answered them before.
+
+    A process that a handler forks has no worker: signals end it as they would end any other.
+    """
+
+    def __init__(self, before: dict[signal.Signals, Any]) -> None:
+        self._before = before
+        self._mask: set[Any] = set()
+        follow_forks(self)
+
+    def restore(self) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def before_fork(self) -> None:
+        """Hold signals back: one for the child must not come before it has its own handlers."""
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, self._before)
+
+    def after_fork_in_parent(self) -> None:
+        """Let signals through."""
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+    def after_fork_in_child(self) -> None:
+        """Answer signals as before there was a worker."""
+        self.restore()
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
 
 def _give_up(reason: str) -> None:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Protocol, Self, TypeVar, Unpack
 
 from toril._model.times import Duration, to_ms
+from toril._store.forks import Forkable, follow_forks, keep
 from toril._store.protocol import Store
 from toril.errors import ConfigError
 
@@ -25,7 +26,7 @@ from .limits import Limits
 from .telling import Telling
 from .upkeep import bury
 from .worker_crew import Crew, Parts, only_say
-from .worker_options import WorkerOptions, read_options, share
+from .worker_options import WorkerOptions, read_options, renamed, share
 
 L = TypeVar("L", bound=Listener)
 
@@ -61,7 +62,7 @@ class Host(Protocol):
         ...
 
 
-class Worker:
+class Worker(Forkable):
     """Run the jobs of some queues, as many at once as each allows.
 
     `await worker.run()` works until it is stopped; `async with worker:` works meanwhile.
@@ -83,6 +84,16 @@ class Worker:
         # what to do when nothing else helps.
         self.leaving = False
         self.given_up: Callable[[str], None] = only_say
+        follow_forks(self)
+
+    def after_fork_in_child(self) -> None:
+        """Do not work here: loop, threads and jobs are the parent's. It can be started anew."""
+        keep(self._crew, self._stopping, self._closed)
+        if self._crew is not None:
+            self._crew.leave()
+        self._crew = self._stopping = self._closed = None
+        self._listeners.forget()
+        self.settings = renamed(self.settings, self._options)
 
     def __repr__(self) -> str:
         return f"<Worker {self.id} {self.shares}>"

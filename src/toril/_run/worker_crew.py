@@ -260,6 +260,10 @@ class Crew:
             fault = self._heartbeat.fault
         return cut_off(time.monotonic() - answered, None if fault is None else str(fault))
 
+    def leave(self) -> None:
+        """Leave the work to the parent of this process, after a fork."""
+        sys.setswitchinterval(self._interval)
+
     # Stopping.
 
     def hurry_in(self, seconds: float) -> None:

@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict, cast
 
 from toril._model.checks import check_text, check_whole, shown
@@ -88,13 +88,11 @@ def read_options(given: WorkerOptions) -> WorkerSettings:
         if option not in NAMES:
             raise unknown_option(option, NAMES, where="a worker")
     host = socket.gethostname()
-    named: object = given.get("name")
-    name = check_text(named, "name") if named else f"{host}-{os.getpid()}"
+    name = _name(given, host)
     total, processes = given.get("total"), given.get("processes")
     share(given, {})
     return WorkerSettings(
-        # Two workers may share a name, and a process may have several.
-        id=f"{name}-{secrets.token_hex(3)}",
+        id=_new_id(name),
         name=name,
         host=host,
         total=None if total is None else check_whole(total, "total", 1),
@@ -105,6 +103,22 @@ def read_options(given: WorkerOptions) -> WorkerSettings:
         hooks=_hooks(given.get("hooks", ())),
         **_durations(given),
     )
+
+
+def renamed(settings: WorkerSettings, given: WorkerOptions) -> WorkerSettings:
+    """Return the settings with the name and id of a worker of this process, after a fork."""
+    name = _name(given, settings.host)
+    return replace(settings, name=name, id=_new_id(name))
+
+
+def _name(given: WorkerOptions, host: str) -> str:
+    named: object = given.get("name")
+    return check_text(named, "name") if named else f"{host}-{os.getpid()}"
+
+
+def _new_id(name: str) -> str:
+    # Two workers may share a name, and a process may have several.
+    return f"{name}-{secrets.token_hex(3)}"
 
 
 def share(given: WorkerOptions, known: Mapping[str, int | None]) -> dict[str, int]:

@@ -14,6 +14,8 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from toril._run.portal import abandon
+
 from .forks import leave_fork
 
 A = TypeVar("A")
@@ -43,7 +45,14 @@ class Threads:
         future: asyncio.Future[T] = loop.create_future()
         context = contextvars.copy_context()
         self._hand(lambda: _call(loop, future, lambda: self._noted(context, call, argument)))
+        future.add_done_callback(lambda done: self._abandon(argument, done))
         return future
+
+    def _abandon(self, argument: object, done: "asyncio.Future[Any]") -> None:
+        thread = self._running.get(id(argument)) if done.cancelled() else None
+        if thread is not None:
+            # What it waits for has nobody left who wants it.
+            abandon(thread)
 
     def thread_of(self, argument: object) -> int | None:
         """Give the id of the thread that runs a call with this argument."""

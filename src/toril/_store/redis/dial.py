@@ -5,10 +5,13 @@ Never here: keeping a connection, or what is called on it.
 
 import asyncio
 import os
+import socket
 import ssl
-from functools import lru_cache
+from contextlib import suppress
+from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 
+from toril._store.threads import in_thread
 from toril.errors import ConfigError
 
 from .address import Address, Tls, shown_host
@@ -90,8 +93,21 @@ async def _open(address: Address, place: Place, deadline: float) -> Connection:
         _, made = await loop.create_unix_connection(connection, place)
         return made
     tls = None if address.tls is None else _context(address.tls)
+
+    async def connect(host: str) -> Connection:
+        name = place[0] if tls else None
+        _, made = await loop.create_connection(
+            connection, host, int(place[1]), ssl=tls, server_hostname=name
+        )
+        return made
+
     try:
-        _, made = await loop.create_connection(connection, *place, ssl=tls)
+        *hosts, last = await _numbers(*place)
+        for host in hosts:
+            # A host may answer at only one of its addresses.
+            with suppress(OSError):
+                return await connect(host)
+        return await connect(last)
     except UnicodeError as error:
         raise ConfigError(
             f"{address.shown}: {place[0]!r} cannot be the name of a host",
@@ -103,7 +119,19 @@ async def _open(address: Address, place: Place, deadline: float) -> Connection:
         if isinstance(error, ssl.SSLCertVerificationError):
             raise
         raise ConnectionLost(f"{shown_host(*place)}: {_reason(error)}") from error
-    return made
+
+
+async def _numbers(host: str, port: int) -> list[str]:
+    """Look up the addresses of a host, in a thread of its own.
+
+    The loop's own threads refuse to work once the main thread has ended.
+    """
+    kind = socket.SOCK_STREAM
+    try:
+        found = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        found = await in_thread(partial(socket.getaddrinfo, host, port, type=kind))
+    return list(dict.fromkeys(str(each[4][0]) for each in found))
 
 
 def _reason(error: OSError) -> str:

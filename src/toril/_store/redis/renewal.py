@@ -11,6 +11,7 @@ from typing import Any
 from toril._model.record import Ref
 from toril._model.report import WorkerInfo
 from toril._model.times import Millis
+from toril._store.forks import Forkable, follow_forks
 from toril.errors import ConfigError, StoreFull
 
 from .address import Address
@@ -46,7 +47,7 @@ class Renewing:
     forget: Callable[[str], Sequence[Command]]
 
 
-class RedisRenewer:
+class RedisRenewer(Forkable):
     """Renews locks for one worker from one thread, and takes its name off the list at the end."""
 
     def __init__(self, address: Address, renewing: Renewing) -> None:
@@ -55,6 +56,11 @@ class RedisRenewer:
         self._client: Any = None
         self._timeout_s = LEAST_TIMEOUT_S
         self._worker: str | None = None
+        follow_forks(self)
+
+    def after_fork_in_child(self) -> None:
+        """Let go of the parent's connection; the client closes it without a word."""
+        self._client = self._worker = None
 
     def renew(
         self, held: Sequence[Held], lock_ms: Millis, worker: WorkerInfo | None = None

@@ -6,12 +6,16 @@ a reply means, where the server is, or trying again.
 """
 
 import asyncio
+import os
 import socket
 from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
+from weakref import WeakSet
 
 import hiredis
+
+from toril._store.forks import Forkable, follow_forks
 
 # What the server said: text, a number, None, a list of such, or an exception in their place.
 Reply = Any
@@ -24,6 +28,7 @@ SAFE_BYTES = 1024 * 1024
 # A reply that came while the loop stood still is read before the call is held against the server.
 _DOUBT_S = 0.05
 _FAREWELL_S = 0.5
+_connections: "WeakSet[Connection]" = WeakSet()
 
 
 class ConnectionLost(Exception):
@@ -50,7 +55,7 @@ class ErrorReply(hiredis.ReplyError):
     """The server answered a call with an error."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol, Forkable):
     """A connection to one server, on one event loop.
 
     `on_lost` is called once, with the reason, when it breaks; not when it is closed.
@@ -58,7 +63,7 @@ class Connection(asyncio.Protocol):
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
-        self._loop = loop
+        self.loop = loop
         self._deadline = deadline
         self._transport: asyncio.Transport | None = None
         self._reader = hiredis.Reader(
@@ -98,12 +103,12 @@ class Connection(asyncio.Protocol):
                 future.set_result(Oversized(longest))
                 return future
         if not self._out:
-            self._loop.call_soon(self._flush)
+            self.loop.call_soon(self._flush)
         self._out.append(packed)
         due = self._now() + self._deadline
         self._waiting.append((future, due))
         if self._timer is None:
-            self._timer = self._loop.call_at(due, self._check)
+            self._timer = self.loop.call_at(due, self._check)
         return future
 
     def announce(self, size: int) -> asyncio.Future[Reply]:
@@ -152,6 +157,36 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def leave(self) -> None:
+        """End a connection whose event loop does not run any more, so that it cannot end it."""
+        self.on_lost = None
+        self.lost = self.lost or "its event loop has ended"
+        transport, self._transport = self._transport, None
+        if transport is None:
+            return
+        # asyncio has no public way to close the socket itself.
+        sock = getattr(transport.get_extra_info("socket"), "_sock", None)
+        if not self.loop.is_closed():
+            transport.abort()
+        elif getattr(transport, "_sock", None) is not None:
+            setattr(transport, "_sock", None)  # noqa: B010 - or it warns that it was not closed
+        if sock is not None:
+            sock.close()
+
+    def after_fork_in_child(self) -> None:
+        """Let go of the parent's socket, without a word to the server or the parent's loop.
+
+        The descriptor is not closed but refers to nothing from here on: its number must not
+        be used again while the parent's transport exists.
+        """
+        self.on_lost = None
+        self.lost = "it belongs to the process that this one was forked from"
+        sock = None if self._transport is None else self._transport.get_extra_info("socket")
+        if sock is not None and (descriptor := sock.fileno()) >= 0:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nothing, descriptor, inheritable=False)
+            os.close(nothing)
+
     def _flush(self) -> None:
         if self._out and self._transport is not None and self.lost is None:
             self._transport.write(b"".join(self._out) if len(self._out) > 1 else self._out[0])
@@ -165,10 +200,10 @@ class Connection(asyncio.Protocol):
         oldest, due = self._waiting[0]
         left = due - self._now()
         if left > 0:
-            self._timer = self._loop.call_at(due, self._check)
+            self._timer = self.loop.call_at(due, self._check)
         elif self._doubted is not oldest:
             self._doubted = oldest
-            self._timer = self._loop.call_later(_DOUBT_S, self._check)
+            self._timer = self.loop.call_later(_DOUBT_S, self._check)
         else:
             self.abort(f"no answer for {self._deadline:g} s")
 
@@ -191,6 +226,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
+        _connections.add(self)
+        follow_forks(self)
         sock = transport.get_extra_info("socket")
         if sock is not None:
             keep_awake(sock, self._deadline)
@@ -219,6 +256,11 @@ def _longest(words: tuple[Word, ...]) -> int:
     # Two steps: most words are far too short to be worth encoding.
     near = [word for word in texts if len(word) * 4 > SAFE_BYTES]
     return max((len(w.encode() if isinstance(w, str) else w) for w in near), default=0)
+
+
+def connections_of(loop: asyncio.AbstractEventLoop) -> list[Connection]:
+    """List the connections of an event loop."""
+    return [connection for connection in list(_connections) if connection.loop is loop]
 
 
 def keep_awake(sock: socket.socket, deadline: float) -> None:

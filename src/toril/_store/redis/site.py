@@ -3,10 +3,9 @@
 Never here: verbs.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 
 from toril._model.times import Millis
 from toril._store.protocol import Claimed
@@ -115,16 +114,8 @@ class Site:
         markers = {queue: f"{self.server.base(queue)}marker" for queue in queues}
         return await self.waiter.wait(markers, timeout_ms)
 
-    async def close(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def close(self) -> None:
         """Let the connections go, on the loop that they belong to."""
-        if loop is asyncio.get_running_loop():
-            await self._close()
-        elif loop.is_running():
-            # Another thread's loop may end at this very moment, and its connections with it.
-            with suppress(RuntimeError):
-                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._close(), loop))
-
-    async def _close(self) -> None:
         self.readers.close()
         await self.waiter.close()
         await self.durable.close()

@@ -4,10 +4,7 @@ An event loop has connections of its own, made when it first asks. Never here: L
 does.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from weakref import WeakKeyDictionary
 
 from toril._model.decide import Decision
 from toril._model.finding import Finding
@@ -29,6 +26,7 @@ from toril._model.report import (
     WorkerInfo,
 )
 from toril._model.times import Millis
+from toril._store.forks import Forkable, follow_forks
 from toril._store.protocol import (
     NOBODY,
     Added,
@@ -61,12 +59,10 @@ from .address import Address
 from .renew import renewing
 from .renewal import RedisRenewer
 from .site import Site
-
-# How long connections that are dropped may take to say good-bye.
-CLOSING_S = 2.0
+from .sites import Sites
 
 
-class RedisStore:
+class RedisStore(Forkable):
     """Jobs on a Redis or Valkey server, shared with every process that reaches it, BullMQ's too."""
 
     # While the server works on one, the worker runs the jobs of the other.
@@ -75,14 +71,12 @@ class RedisStore:
     def __init__(self, address: Address, prefix: str) -> None:
         self._address = address
         self._prefix = prefix
-        self._sites: WeakKeyDictionary[asyncio.AbstractEventLoop, Site] = WeakKeyDictionary()
-        self._opening: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
-            WeakKeyDictionary()
-        )
+        self._sites = Sites(lambda: Site.connect(address, prefix, self._notice), self._notice)
         self._open = False
         self.on_taken_back: set[Callable[[], None]] = set()
         self.on_notice: set[Callable[[str, str], None]] = set()
         self._told: set[tuple[str, str]] = set()
+        follow_forks(self)
 
     @property
     def url(self) -> str:
@@ -98,47 +92,32 @@ class RedisStore:
         """Connect and check the server; see the protocol."""
         self._open = True
         if anew:
-            await self._drop()
+            await self._sites.close_here()
         await self._site()
 
     async def close(self) -> None:
         """Let the connections go; see the protocol."""
         self._open = False
-        sites = dict(self._sites)
-        self._sites.clear()
-        for loop, site in sites.items():
-            await site.close(loop)
+        await self._sites.close()
 
-    async def _drop(self) -> None:
-        loop = asyncio.get_running_loop()
-        site = self._sites.pop(loop, None)
-        if site is not None:
-            # What hangs must not hold up the new one.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSING_S):
-                    await site.close(loop)
+    def after_fork_in_child(self) -> None:
+        """Call none of the parent's workers; the connections drop themselves."""
+        self.on_taken_back = set()
 
     async def _site(self) -> Site:
-        loop = asyncio.get_running_loop()
-        site = self._sites.get(loop)
+        site = self._sites.get()
         if site is not None:
             return site
         if not self._open:
             raise StoreUnavailable(f"{self.url} is not open: call open() first")
-        async with self._opening.setdefault(loop, asyncio.Lock()):
-            site = self._sites.get(loop)
-            if site is None:
-                site = self._sites[loop] = await Site.connect(
-                    self._address, self._prefix, self._notice
-                )
-        return site
+        return await self._sites.open()
 
     def _notice(self, name: str, text: str) -> None:
         # Each loop looks at the server; what is wrong with it is said once.
         told = (name, text)
         if told in self._told:
             return
-        if name not in ("store.lost", "store.back"):
+        if name not in ("store.lost", "store.back", "store.close_timeout"):
             self._told.add(told)
         for tell in tuple(self.on_notice):
             tell(name, text)

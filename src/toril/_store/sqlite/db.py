@@ -12,15 +12,13 @@ import errno
 import itertools
 import os
 import random
-import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 import apsw
 
+from toril._store.threads import Empty, Outcome, SimpleQueue, start_thread
 from toril.errors import (
     StoreCorrupt,
     StoreError,
@@ -229,7 +227,7 @@ class Call:
         self.is_batch = isinstance(groups, list)
         self.answer: Any = None
         self.loop = None if blocking else asyncio.get_running_loop()
-        self.future: Any = Future[Any]() if self.loop is None else self.loop.create_future()
+        self.future: Any = Outcome[Any]() if self.loop is None else self.loop.create_future()
 
 
 def _deliver(calls: Sequence[Call]) -> None:
@@ -253,8 +251,7 @@ class Lane:
         self._ended = False
         self._batch: list[Call] = []
         self._pid = os.getpid()
-        self._thread = threading.Thread(target=self._main, name=name, daemon=True)
-        self._thread.start()
+        self._thread = start_thread(self._main, name)
 
     def submit(self, *calls: Call) -> None:
         """Hand calls over, for one transaction in this order; their futures have the answers."""
@@ -268,13 +265,13 @@ class Lane:
         if self._ended:
             self._refuse_what_is_left()
 
-    def close(self) -> None:
-        """Finish what was handed over, then end the thread."""
+    def close(self, timeout: float) -> bool:
+        """Finish what was handed over, then end the thread; return False if that takes longer."""
         if not self._closed:
             self._closed = True
             self._inbox.put(())
-            if self._pid == os.getpid():
-                self._thread.join()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def _main(self) -> None:
         try:

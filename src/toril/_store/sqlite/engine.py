@@ -18,6 +18,7 @@ import msgspec
 
 from toril._model.report import WorkerInfo
 from toril._model.times import Millis
+from toril._store.forks import Forkable, follow_forks, keep
 from toril._store.protocol import Recovered
 from toril.errors import StoreError, StoreUnavailable
 
@@ -35,6 +36,8 @@ T = TypeVar("T")
 U = TypeVar("U")
 MEMORY = ":memory:"
 ANSWER_S = 90.0
+# How long `close` waits for calls under way.
+CLOSE_S = 10.0
 # Whoever knows how a process died tells within this, or its jobs go back without that.
 WORD_S = 0.4
 # Jobs taken back that nobody asked about yet; a queue may have no worker here who will.
@@ -201,7 +204,7 @@ class ReadingWork:
         """Do nothing: nobody waits for a read."""
 
 
-class Engine:
+class Engine(Forkable):
     """One open store file (or a store in memory)."""
 
     def __init__(self, path: str, level: str) -> None:
@@ -226,6 +229,11 @@ class Engine:
             self._work.owner = self._enter()
         else:
             self._open(level)
+        follow_forks(self)
+
+    def after_fork_in_child(self) -> None:
+        """Leave everything to the parent: here nothing of it may even be destroyed."""
+        keep(self)
 
     def _enter(self) -> int:
         row = (socket.gethostname(), os.getpid(), "", None, clock())
@@ -249,7 +257,7 @@ class Engine:
             writing, reading, watching = self._handles
             self._work = Writing(writing, file, self.bulletin, presence)
             self._writer = Lane("toril-writer", self._work, self.path)
-            undo.callback(self._writer.close)
+            undo.callback(self._writer.close, CLOSE_S)
             self.blocking(lambda unit, _: None, None)
             self._reader = Lane("toril-reader", ReadingWork(reading, file), self.path)
             self._watch = Watch(file, watching, presence, self)
@@ -360,18 +368,20 @@ class Engine:
         second: U | None = None if two.future.exception() else two.future.result()
         return one.future.result(), second
 
-    def blocking(self, run: Callable[[Unit, Any], T], groups: Any, *, durable: bool = False) -> T:
+    def blocking(
+        self, run: Callable[[Unit, Any], T], groups: Any, *, timeout: float = ANSWER_S
+    ) -> T:
         """Run a call in a write transaction and block until it is answered."""
-        call = Call(run, groups, durable=durable, blocking=True)
+        call = Call(run, groups, durable=False, blocking=True)
         self._writer.submit(call)
-        answer: T = self._await(call)
+        answer: T = self._await(call, timeout)
         return answer
 
-    def _await(self, call: Call) -> Any:
+    def _await(self, call: Call, timeout: float = ANSWER_S) -> Any:
         try:
-            return call.future.result(ANSWER_S)
+            return call.future.result(timeout)
         except TimeoutError as error:
-            raise StoreUnavailable(f"{self.path} did not answer for {ANSWER_S:.0f} s") from error
+            raise StoreUnavailable(f"{self.path} did not answer for {timeout:.0f} s") from error
 
     def blocking_read(self, run: Callable[[Reading], T]) -> T:
         """Run a reading call and block until it is answered."""
@@ -402,24 +412,29 @@ class Engine:
         finally:
             self._file.drop(handle)
 
-    def close(self) -> None:
-        """Leave the store; blocking."""
+    def close(self) -> bool:
+        """Leave the store; blocking. Return False if its threads have not ended after 10 s."""
+        until = time.monotonic() + CLOSE_S
         presence = self._work.presence
         if presence is not None:
             owner = self._work.owner
             with contextlib.suppress(StoreError):  # else it is found dead, as after a crash
-                self.blocking(lambda unit, key: _forget(unit, "presence.leave", key), owner)
-        if self._watch is not None:
-            self._watch.close()
-        self._writer.close()
-        if self._reader is not None:
-            self._reader.close()
+                self.blocking(
+                    lambda unit, key: _forget(unit, "presence.leave", key),
+                    owner,
+                    timeout=CLOSE_S / 2,
+                )
+        threads = [each for each in (self._watch, self._writer, self._reader) if each]
+        ended = [each.close(max(until - time.monotonic(), 0.0)) for each in threads]
+        if not all(ended):
+            return False
         if self._file is None:
             self._work.db.close()
         else:
             self._file.leave(*self._handles)
         if presence is not None:
             presence.close()
+        return True
 
 
 def _read_within(unit: Unit, run: Callable[[Reading], T]) -> T:

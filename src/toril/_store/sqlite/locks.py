@@ -11,10 +11,11 @@ import contextlib
 import os
 import struct
 import sys
-import threading
 from collections.abc import Generator
 
 import apsw
+
+from toril._store.threads import new_lock
 
 from .db import BUSY_LIMIT_S, Patience
 
@@ -86,7 +87,7 @@ class Locks:
     def __init__(self, path: str) -> None:
         self.ids = (file_id(path), file_id(f"{path}-shm"))
         self._handles: list[int] = []
-        self._turn = threading.Lock()
+        self._turn = new_lock()
         if HAS_OFD_LOCKS:
             try:
                 for place, name in ((_SHARED, path), (_IN_USE, f"{path}-shm")):

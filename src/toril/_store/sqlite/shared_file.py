@@ -17,6 +17,8 @@ from typing import Protocol
 
 import apsw
 
+from toril._store.forks import keep
+from toril._store.threads import new_lock
 from toril.errors import StoreCorrupt, StoreError, StoreUnavailable
 
 from .db import migrate, translate
@@ -48,7 +50,7 @@ class Handle:
     level: str = "full"
     # How often it was opened.
     generation: int = 0
-    turn: threading.Lock = field(default_factory=threading.Lock)
+    turn: threading.Lock = field(default_factory=new_lock)
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class SharedFile:
         self._connect_to = connect
         self.members = 0
         self.handles: list[Handle] = []
-        self._mending = threading.Lock()
+        self._mending = new_lock()
         self._sound = True
         self._is_open = True
         # The generations of which all commits are in the file.
@@ -161,6 +163,11 @@ class SharedFile:
         self._locks.unlock_writer()
 
     # Whether they are on the file.
+
+    @property
+    def id(self) -> FileId | None:
+        """Which file it is."""
+        return self._ids.db
 
     def is_at(self, place: FileId) -> bool:
         """Return whether this is the file with that identity."""
@@ -368,7 +375,7 @@ class SharedFile:
 
 
 _files: list[SharedFile] = []
-_registry = threading.Lock()
+_registry = new_lock()
 
 
 def join(path: str, connect: Connect) -> SharedFile:
@@ -376,6 +383,11 @@ def join(path: str, connect: Connect) -> SharedFile:
     real = real_path(path)
     with _registry:
         here = file_id(real)
+        if here in _inherited:
+            raise StoreUnavailable(
+                f"{real} was in the middle of a transaction when this process was forked, and "
+                "cannot be opened safely here: fork again, or start the process anew (spawn)"
+            )
         found = next((each for each in _files if here and each.is_at(here)), None)
         if found is None:
             found = SharedFile(real, connect)
@@ -385,6 +397,8 @@ def join(path: str, connect: Connect) -> SharedFile:
 
 
 _paused: list[threading.Lock] = []
+# Files that were in the middle of a transaction when the parent of this process forked.
+_inherited: set[FileId | None] = set()
 
 
 def _before_fork() -> None:
@@ -404,8 +418,14 @@ def _after_fork() -> None:
 
 
 def _after_fork_in_child() -> None:
+    global _registry
+    safe = {id(lock) for lock in _paused}
     _after_fork()
+    _registry = new_lock()
     for file in _files:
+        if not all(id(handle.turn) in safe for handle in file.handles):
+            _inherited.add(file.id)
+        keep(file)
         file.abandon()
     _files.clear()
 

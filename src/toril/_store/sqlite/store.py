@@ -3,8 +3,6 @@
 Never here: SQL, or what a verb does (each group of verbs has a module of its own).
 """
 
-import asyncio
-import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -30,6 +28,7 @@ from toril._model.report import (
     WorkerInfo,
 )
 from toril._model.times import Millis
+from toril._store.forks import Forkable, follow_forks
 from toril._store.protocol import (
     NOBODY,
     Added,
@@ -41,6 +40,7 @@ from toril._store.protocol import (
     Renewer,
     ScheduleDraft,
 )
+from toril._store.threads import ForkSafeLock, in_thread
 from toril.errors import ConfigError, StoreUnavailable, TorilError
 from toril.events import Event
 
@@ -71,7 +71,7 @@ def _now(unit: Unit, now: Millis | None) -> Millis:
     return unit.now if now is None else now
 
 
-class SQLiteStore:
+class SQLiteStore(Forkable):
     """Jobs in one SQLite file, shared by the processes of one machine; or in memory."""
 
     # How often Python lets another thread run: at its default of 5 ms a busy event loop would
@@ -91,9 +91,11 @@ class SQLiteStore:
         self._level = synchronous
         self._engine: Engine | None = None
         self._awaited: frozenset[int] = frozenset()
-        self._opening = threading.Lock()
+        self._opening = ForkSafeLock()
+        self._reopen = False
         self.on_taken_back: set[Callable[[], None]] = set()
         self.on_notice: set[Callable[[str, str], None]] = set()
+        follow_forks(self)
 
     @property
     def url(self) -> str:
@@ -111,22 +113,38 @@ class SQLiteStore:
         Nothing lies between a process and its file that could be had anew.
         """
         if self._engine is None:
-            await asyncio.to_thread(self._open)
+            await in_thread(self._open)
 
     def _open(self) -> None:
         with self._opening:
             if self._engine is None:
-                self._engine = Engine(self._path, self._level)
-                self._engine.on_taken_back = self.on_taken_back
-                self._engine.awaited = self._awaited
+                engine = Engine(self._path, self._level)
+                engine.on_taken_back = self.on_taken_back
+                engine.awaited = self._awaited
+                self._engine, self._reopen = engine, False
 
     async def close(self) -> None:
         """Let the file go; see the protocol."""
         engine, self._engine = self._engine, None
-        if engine is not None:
-            await asyncio.to_thread(engine.close)
+        self._reopen = False
+        if engine is None or await in_thread(engine.close):
+            return
+        for tell in tuple(self.on_notice):
+            tell(
+                "store.close_timeout",
+                f"{self.url} was left to be closed by its threads: a call is still under way",
+            )
+
+    def after_fork_in_child(self) -> None:
+        """Leave the open file to the parent; the next call opens it again."""
+        self._reopen = self._reopen or self._engine is not None
+        self._engine = None
+        self._awaited = frozenset()
+        self.on_taken_back = set()
 
     def _open_engine(self) -> Engine:
+        if self._engine is None and self._reopen:
+            self._open()
         if self._engine is None:
             raise StoreUnavailable(f"{self._path} is not open: call open() first")
         return self._engine
@@ -392,11 +410,11 @@ class SQLiteStore:
 
     async def examine(self) -> list[Finding]:
         """Look at the file and what is beside it; see `connect.examine`."""
-        return await asyncio.to_thread(examine.examine, self._open_engine())
+        return await in_thread(partial(examine.examine, self._open_engine()))
 
     async def backup(self, path: Path, *, force: bool) -> int:
         """Copy the store to a file while it is in use; see `connect.backup`."""
-        return await asyncio.to_thread(backup.backup, self._open_engine(), path, force=force)
+        return await in_thread(partial(backup.backup, self._open_engine(), path, force=force))
 
     # Move.
 

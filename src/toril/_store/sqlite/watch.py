@@ -9,13 +9,13 @@ import asyncio
 import contextlib
 import selectors
 import socket
-import threading
 import time
 from collections.abc import Generator, Set
 from typing import Protocol
 
 import apsw
 
+from toril._store.threads import start_thread
 from toril.errors import StoreError
 
 from .presence import Presence
@@ -26,6 +26,8 @@ from .unit import Unit
 
 LOOK_S = 0.25
 LIVENESS_S = 0.1
+# With more than this it is looked whether some wait on loops that were closed.
+MOST_WAITERS = 32
 
 
 class Waiter:
@@ -38,6 +40,11 @@ class Waiter:
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
         self._fired = False
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its event loop was closed."""
+        return self._loop.is_closed()
 
     def tell(self, unit: Unit) -> None:
         """Wake it if this transaction concerns it."""
@@ -67,16 +74,27 @@ class Bulletin:
 
     def __init__(self) -> None:
         self._waiters: dict[int, Waiter] = {}
+        self._most = MOST_WAITERS
 
     @contextlib.contextmanager
     def waiter(self, queues: frozenset[str], *, events: bool) -> Generator[Waiter]:
         """Let a waiter be told from here on."""
         waiter = Waiter(queues, events=events)
         self._waiters[id(waiter)] = waiter
+        if len(self._waiters) > self._most:
+            self._forget_ended()
         try:
             yield waiter
         finally:
-            del self._waiters[id(waiter)]
+            self._waiters.pop(id(waiter), None)
+
+    def _forget_ended(self) -> None:
+        """Forget who waited on event loops that were closed meanwhile."""
+        for key, waiter in list(self._waiters.items()):
+            if waiter.has_ended:
+                self._waiters.pop(key, None)
+        # Twice as many may come before it is looked again: all are not looked at for each.
+        self._most = max(2 * len(self._waiters), MOST_WAITERS)
 
     @property
     def queues(self) -> frozenset[str]:
@@ -130,17 +148,17 @@ class Watch:
         self._handle = handle
         self._presence = presence
         self._listener = listener
-        self._closing = threading.Event()
+        self._closing = False
         self._version = (-1, -1)
         self._checked = 0.0
-        self._thread = threading.Thread(target=self._main, name="toril-watch", daemon=True)
-        self._thread.start()
+        self._thread = start_thread(self._main, "toril-watch")
 
-    def close(self) -> None:
-        """End the thread."""
-        self._closing.set()
+    def close(self, timeout: float) -> bool:
+        """End the thread; return False if that takes longer."""
+        self._closing = True
         self._presence.ring_self()
-        self._thread.join()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def _main(self) -> None:
         bell = self._presence.bell_socket
@@ -149,7 +167,7 @@ class Watch:
             selector.register(bell, selectors.EVENT_READ)
             while True:
                 rung = bool(selector.select(pause))
-                if self._closing.is_set():
+                if self._closing:
                     return
                 if rung:
                     self._empty(bell)
