@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast, overload
 from weakref import WeakSet
 
-from toril._model.checks import check_kind, check_text, check_whole
+from toril._model.checks import check_flag, check_kind, check_text, check_whole
 from toril._model.finding import Finding
 from toril._model.options import NAMES, JobOptions, Keep, Options, merge, unknown_option
 from toril._model.record import check_queue_name
@@ -357,6 +357,9 @@ class Toril:
 
         Raises   ConfigError: the store is not a file, or the path cannot be used. StoreError.
         """
+        if not hasattr(path, "__fspath__") and type(path) is not str:
+            raise ConfigError(f"path={path!r} must be a path", field="path", value=path)
+        check_flag(force, "force")
         return await backup(await self.context.ready(), Path(path), force=force)
 
     async def workers(self, queue: str | None = None) -> list[WorkerInfo]:
