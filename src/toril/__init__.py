@@ -8,7 +8,7 @@ from toril._model.backoff import Custom, Exponential, Fixed
 from toril._model.options import Dedup, Keep
 from toril._model.states import State
 from toril._run.app import Toril
-from toril._run.container import Depends
+from toril._run.dependencies import Depends
 from toril._run.draft import Node
 from toril._run.events import Events
 from toril._run.flow import Flow

@@ -19,6 +19,8 @@ FLOORS: dict[str, int] = {
     "toril.dashboard": 5,
     "toril.testing": 5,
     "toril.sync": 5,
+    "toril.types": 5,
+    "toril.hooks": 5,
     "toril.demo": 5,
     "toril.integrations": 6,
 }

@@ -20,6 +20,7 @@ CATCHES_ALL = {
     "toril._run.executors*": "user code may raise anything; it becomes an outcome",
     "toril._run.portal": "what a coroutine raises is raised in the thread that waits for it",
     "toril._store.threads": "what a call raises in its thread is raised where it is awaited",
+    "toril._run.scopes": "what a dependency raises is passed to the others, or logged",
     "toril._run.soft": "it hands a coroutine what it awaited, whatever was raised there",
     "toril._run.worker*": "the loop guard: one bad round must not end the worker",
     "toril._run.hooks*": "a listener's fault is reported, never the job's",

@@ -235,3 +235,47 @@ app = Toril("{url}")
 @app.task
 async def work() -> None: ...
 """
+
+
+BUSY = """
+import asyncio
+from toril import Toril
+
+app = Toril("sqlite:///jobs.db")
+emails = app.queue("emails")
+
+@emails.handler()
+async def send(job) -> None: ...
+
+async def main() -> None:
+    await emails.add("welcome")
+    await app.worker(concurrency=1).run_until_idle()
+
+asyncio.run(main())
+"""
+
+
+def test_what_importing_the_app_does_besides_is_told_with_its_line(desk: Desk) -> None:
+    desk.write("shop.py", BUSY)
+    lines: list[str] = []
+    with desk.start("worker", "shop.py") as process:
+        try:
+            lines = until(process, "queue: emails", process.stdout)
+            lines = until(process, "starts a worker", process.stderr)
+        finally:
+            process.kill()
+
+    line = BUSY.splitlines().index("asyncio.run(main())") + 1
+    told = [line for line in lines if "app.side_effect" in line]
+    for what, text in zip(
+        ("runs an event loop", "adds jobs", "starts a worker"), told, strict=True
+    ):
+        assert f"{what} at" in text
+        assert f"shop.py:{line}: asyncio.run(main())" in text
+
+
+def test_the_url_that_was_typed_wins(desk: Desk) -> None:
+    desk.write("slow.py", SLOW)
+    with working(desk, "slow.py", "--url", "sqlite:///other.db"):
+        assert (Path(desk.folder) / "other.db").exists()
+        assert not (Path(desk.folder) / "jobs.db").exists()

@@ -180,3 +180,56 @@ async def test_two_prefixes_do_not_see_each_others_jobs(tmp_path: Path) -> None:
 def test_a_prefix_that_cannot_be_one_is_refused() -> None:
     with pytest.raises(ConfigError, match="prefix='a/b'"):
         Toril(":memory:", prefix="a/b")
+
+
+def test_the_code_overrules_the_environment_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(settings, "_said", set[str]())
+    monkeypatch.setenv("TORIL_URL", "redis://me:secret@elsewhere:6379/0")
+    monkeypatch.setenv("TORIL_PREFIX", "theirs")
+
+    app = Toril(":memory:", prefix="ours")
+    Toril(":memory:", prefix="ours")
+
+    assert (app.url, app.prefix) == (":memory:", "ours")
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2
+    assert "TORIL_URL=redis://me:***@elsewhere:6379/0 is not used" in lines[0]
+    assert "TORIL_PREFIX=theirs is not used" in lines[1]
+    assert "secret" not in caplog.text
+
+
+def test_the_same_place_in_code_and_environment_is_no_news(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("TORIL_URL", ":memory:")
+
+    assert Toril(":memory:").url == Toril().url == ":memory:"
+    assert not caplog.records
+
+
+async def test_an_app_that_was_moved_uses_the_other_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "_moved", {})
+    before, after = tmp_path / "before.db", tmp_path / "after.db"
+    app = Toril(str(before))
+    queue = app.queue("q", rate="10/1s")
+    app.move_to(f"sqlite:///{after}")
+    async with app:
+        await queue.add("x")
+
+    assert after.exists()
+    assert not before.exists()
+    # As its code makes it again in a child process.
+    assert Toril(str(before)).url == f"sqlite:///{after}"
+    assert Toril(":memory:").url == ":memory:"
+
+
+async def test_ten_jobs_of_a_queue_run_at_once_unless_said_otherwise() -> None:
+    async with Toril(":memory:") as app:
+        app.queue("b").handler("x")(lambda job: None)
+        assert app.worker().shares == {"b": 10}
+        assert app.worker("a", lambda job: None).shares == {"a": 10}
+        assert app.worker("a", lambda job: None, concurrency=3).shares == {"a": 3}

@@ -468,7 +468,7 @@ async def test_release_goes_to_the_front_and_counts_no_attempt(app: Toril) -> No
             raise Release
 
     await app.queue("q").add_many([("a", {}), ("b", {})])
-    await app.worker("q", handler).run_until_idle()
+    await app.worker("q", handler, concurrency=1).run_until_idle()
 
     assert order == [("a", 1), ("a", 1), ("b", 1)]
 
@@ -482,7 +482,7 @@ async def test_rate_limited_holds_the_whole_queue(app: Toril) -> None:
             raise RateLimited("100ms")
 
     await app.queue("q").add_many([("a", {}), ("b", {})])
-    await app.worker("q", handler).run_until_idle()
+    await app.worker("q", handler, concurrency=1).run_until_idle()
 
     assert [name for name, _ in starts] == ["a", "a", "b"]
     assert 0.095 <= starts[1][1] - starts[0][1] < 0.5
@@ -566,7 +566,7 @@ async def test_a_thread_that_timed_out_is_left_and_reported(
         return "late"
 
     stuck, quick = await app.queue("q").add_many([("stuck", {}, {"timeout": "50ms"}), ("x", {})])
-    worker = app.worker("q", handler)
+    worker = app.worker("q", handler, concurrency=1)
     heard = Heard(worker, "completed")
     async with worker:
         assert await quick.result(timeout=2) == "late"

@@ -18,7 +18,7 @@ async def work(job: Job[Any]) -> str:
 
 
 async def test_listeners_hear_what_happens_to_their_workers_jobs(app: Toril) -> None:
-    worker = app.worker("mail", work)
+    worker = app.worker("mail", work, concurrency=1)
     heard = Heard(worker, "active", "completed", "failed", "error")
     good = await app.queue("mail").add("good")
     bad = await app.queue("mail").add("bad")

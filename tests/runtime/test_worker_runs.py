@@ -48,10 +48,10 @@ async def test_none_is_a_result(app: Toril) -> None:
     assert await job.state() == "completed"
 
 
-async def test_one_job_at_a_time_unless_more_are_allowed(app: Toril) -> None:
+async def test_one_job_at_a_time_where_no_more_are_allowed(app: Toril) -> None:
     gate = Gate()
     await app.queue("sums").add_many([("a", {}), ("b", {})])
-    async with app.worker("sums", gate) as worker:
+    async with app.worker("sums", gate, concurrency=1) as worker:
         await gate.until_running(1)
         counts = await app.queue("sums").counts()
         gate.open()

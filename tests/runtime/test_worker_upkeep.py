@@ -12,6 +12,7 @@ from toril import Job, Toril
 from toril._model.record import Claim
 from toril._run import upkeep
 from toril._run.context import Context
+from toril._run.dependencies import Container
 from toril._run.executors import Threads
 from toril._run.handlers import Registry
 from toril._run.hooks import Hooks, Listeners
@@ -185,7 +186,7 @@ def still_life(app: Toril, telling: Telling) -> tuple[Lanes, Slots, Trips]:
     lanes = Lanes([Lane("q", 1, {})], Terms(lock_ms=30_000, worker="w"), total=None)
     means = Means(
         context=Context(store),
-        registry=Registry(),
+        registry=Registry(Container()),
         telling=telling,
         prepare=nothing,
         alone=nothing,

@@ -3,7 +3,8 @@
 A line that ends in `type: ignore` must be an error: a checker that finds none there complains.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, assert_type
 
@@ -117,7 +118,85 @@ def schedules_take_rules_and_jobs() -> None:
     app.schedule("tick", evry="5m")  # type: ignore[call-arg]
 
 
+@app.task
+async def with_a_bare_job(job: Job, number: int) -> list[int]:
+    return [number]
+
+
+@app.task
+def with_a_bare_job_in_a_thread(job: Job, number: int) -> str:
+    return "x"
+
+
+async def a_bare_job_is_left_out_too(one: Job[int]) -> None:
+    assert_type(await with_a_bare_job.enqueue(1), Job[list[int]])
+    await with_a_bare_job.enqueue("1")  # type: ignore[arg-type]
+    await with_a_bare_job.enqueue()  # type: ignore[call-arg]
+    assert_type(with_a_bare_job_in_a_thread.enqueue_sync(1), Job[str])
+    await with_a_bare_job(one, 1)
+
+
+async def words_of_other_systems_are_unknown() -> None:
+    thumbnail.delay("cat.jpg")  # type: ignore[attr-defined]
+    thumbnail.using(countdown=5)  # type: ignore[call-arg]
+
+
+async def events_and_states_are_known() -> None:
+    worker = app.worker(concurrency=5)
+
+    @worker.on("completed")
+    def note(job: Job, result: object) -> None: ...
+
+    worker.on("complted")  # type: ignore[arg-type]
+    worker.off("closd", note)  # type: ignore[arg-type]
+    queue = app.queue("emails")
+    queue.jobs("faild")  # type: ignore[arg-type]
+    queue.jobs(["waiting", State.DELAYED, "ready"])
+    await queue.clean("complete")  # type: ignore[arg-type]
+    await queue.retry_all("faild")  # type: ignore[arg-type]
+    await queue.metrics("done")  # type: ignore[arg-type]
+
+
 class Cards: ...
+
+
+async def open_cards() -> Cards:
+    return Cards()
+
+
+async def lent_cards() -> AsyncIterator[Cards]:
+    yield Cards()
+
+
+def shown_cards() -> Iterator[Cards]:
+    yield Cards()
+
+
+@contextmanager
+def managed_cards() -> Generator[Cards]:
+    yield Cards()
+
+
+@app.task
+async def deal(
+    count: int,
+    a: Cards = Depends(open_cards),  # noqa: B008  # it is read, not called
+    b: Cards = Depends(lent_cards),  # noqa: B008  # it is read, not called
+    c: Cards = Depends(shown_cards, scope="worker"),  # noqa: B008  # it is read, not called
+    d: Cards = Depends(managed_cards),  # noqa: B008  # it is read, not called
+    e: Cards = Depends(Cards, scope="job"),  # noqa: B008  # it is read, not called
+    f: int = Depends(open_cards),  # type: ignore[assignment]
+) -> int:
+    return count
+
+
+assert_type(Depends(open_cards), Cards)
+assert_type(Depends(lent_cards), Cards)
+Depends(open_cards, scope="request")  # type: ignore[call-overload]
+
+
+async def dependencies_may_be_left_out() -> None:
+    assert_type(await deal.enqueue(3), Job[int])
 
 
 def connect() -> Cards:

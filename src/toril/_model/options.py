@@ -19,6 +19,7 @@ from . import dedup
 from .backoff import Backoff, Custom, Exponential, Fixed, from_wire, to_wire
 from .checks import MAX_WHOLE, check_flag, check_text, check_whole, shown
 from .dedup import Dedup as Dedup
+from .elsewhere import ELSEWHERE
 from .times import Duration, Millis, at_ms, delay_ms, describe, to_ms
 
 MAX_PRIORITY = 2_097_151
@@ -213,12 +214,13 @@ def _nearest(word: object, known: Iterable[str]) -> str:
 def unknown_option(
     name: object, known: Iterable[str], *, where: str = "options", field: str | None = None
 ) -> ConfigError:
-    """Make the error for an option that does not exist, with the nearest one that does.
+    """Make the error for an option that does not exist, with the one that was meant.
 
     `field` names the argument that has the unknown word as its value.
     """
     names = sorted(known)
-    guess = _nearest(name, names) if isinstance(name, str) else ""
+    meant = ELSEWHERE.get(name) if isinstance(name, str) and field is None else None
+    guess = f"; {meant}" if meant else _nearest(name, names) if isinstance(name, str) else ""
     told = f"{field}={shown(name)}: " if field else ""
     return ConfigError(
         f"{told}{where} has no {shown(name)}{guess}",

@@ -4,7 +4,6 @@ Never here: what any of its parts does; it only puts them together.
 """
 
 import inspect
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -21,10 +20,11 @@ from toril._store.connect import backup, connect, is_kept, is_there
 from toril.errors import ConfigError
 
 from .adding import Adder
+from .callables import title_of
 from .closing import GRACE, stop_workers
-from .container import Container
 from .context import Context
 from .declared import Declared
+from .dependencies import Container, Lifetime
 from .draft import NO_DATA, EnqueueOptions, Node
 from .events import Events
 from .examine import examine
@@ -33,10 +33,11 @@ from .handlers import HandlerOptions, Registry, make_distant, make_handler
 from .job import Job, listen
 from .limits import DEFAULT_PAYLOAD, Limits, Size, parse_size
 from .overview import QueueView, view_queues
+from .places import Place, calling, place_of, replaces
 from .processors import Processor
 from .queue import Queue
 from .schedule import Schedule, ScheduleOptions, Schedules
-from .settings import DEFAULT_URL, announce, read_settings
+from .settings import DEFAULT_URL, announce, choose, move
 from .shift import Shift
 from .task import AsyncTask, BlockingTask, Task, TaskMaker, TaskOptions
 from .worker import Worker
@@ -85,7 +86,8 @@ class Toril:
     `async with app:` closes it, and so does `await app.close()`.
 
     Shape    url: see `toril._store.connect`; None: $TORIL_URL, else toril.db in the current
-             directory. warn_unserved: log a warning, once a queue, when jobs are added to one
+             directory. prefix None: $TORIL_PREFIX, else "bull". `toril worker --url` and --prefix
+             overrule both. warn_unserved: log a warning, once a queue, when jobs are added to one
              that no live worker serves. owner: names whose the declared schedules are: when a
              worker starts, it drops those of its queues that have this owner and that no live
              worker's code declares any more. Apps that share a queue need different owners. None:
@@ -104,23 +106,25 @@ class Toril:
         max_payload: Size = DEFAULT_PAYLOAD,
         **defaults: Unpack[Options],
     ) -> None:
-        settings = read_settings(os.environ)
         hint = "pass a URL or a path as text: str(path)"
-        self.url = settings.url if not url else check_text(url, "url", hint=hint)
-        self.prefix = settings.prefix if not prefix else check_text(prefix, "prefix")
+        settings = choose(
+            check_text(url, "url", hint=hint) if url else None,
+            check_text(prefix, "prefix") if prefix else None,
+        )
+        self.url, self.prefix = settings.url, settings.prefix
         limits = Limits(parse_size(max_payload))
         self.context = Context(connect(self.url, self.prefix), limits)
         if url is None and self.url == DEFAULT_URL:
             announce(self.context.store.url)
-        self.registry = Registry()
         self.container = Container()
+        self.registry = Registry(self.container)
         self.processors: list[Processor] = []
         base = merge(JobOptions(), defaults)
         self._adder = Adder(self.context, base, warn_unserved=warn_unserved)
         self.schedules = Schedules(self._adder)
         self.declared = Declared(self._adder, self.schedules, owner)
         self._queues: dict[str, Queue] = {}
-        self._declared: dict[str, QueueOptions] = {}
+        self._declared: dict[str, tuple[QueueOptions, Place | None]] = {}
         self._workers: WeakSet[Worker] = WeakSet()
         self.task = TaskMaker(self._make_task)
 
@@ -156,6 +160,18 @@ class Toril:
             await self._adder.audience.settle()
         await self.context.close()
 
+    def move_to(self, url: str | None = None, prefix: str | None = None) -> None:
+        """Keep jobs elsewhere than the code says, here and in child processes.
+
+        For the command line, before the app is used.
+
+        Raises   ConfigError: the URL names no store.
+        """
+        old = (self.url, self.prefix)
+        self.url, self.prefix = url or self.url, prefix or self.prefix
+        self.context.use(connect(self.url, self.prefix))
+        move(old, (self.url, self.prefix))
+
     # What jobs are, and where they go.
 
     def queue(self, name: str, **options: Unpack[QueueOptions]) -> Queue:
@@ -177,8 +193,10 @@ class Toril:
         return queue
 
     def _declare(self, name: str, options: QueueOptions) -> None:
-        earlier = self._declared.get(name) or options
-        if earlier != options:
+        place = calling()
+        earlier, before = self._declared.get(name, (options, place))
+        changed = bool(earlier) and earlier != options
+        if changed and not replaces(f"queue {name!r}", place, before):
             raise ConfigError(
                 f"queue {name!r} was declared before, with {earlier!r}",
                 field="queue",
@@ -188,7 +206,7 @@ class Toril:
         self._adder.declare(name, _defaults(options), _settings(name, options))
         size = options.get("max_payload")
         self.context.limits.declare(name, None if size is None else parse_size(size))
-        self._declared[name] = options
+        self._declared[name] = (options, place)
 
     def flow(
         self,
@@ -268,6 +286,7 @@ class Toril:
         def register(kind: C) -> C:
             given = cast("HandlerOptions", options)
             processor = Processor(queue, kind, given, self.container)
+            self._forget(processor)
             if processor.concurrency is not None:
                 self.registry.declare(queue, processor.concurrency)
             for handler in processor.handlers():
@@ -277,12 +296,28 @@ class Toril:
 
         return register
 
-    def provide(self, kind: type[T], value: T | Callable[[], T]) -> None:
-        """Let constructor parameters annotated `kind` have this value, or what this makes.
+    def _forget(self, new: Processor) -> None:
+        """Forget the processor whose class has been defined again."""
+        title = title_of(new.kind)
+        for earlier in self.processors:
+            same = earlier.queue == new.queue and title_of(earlier.kind) == title
+            if same and replaces(f"processor {title}", new.place, earlier.place):
+                self.processors.remove(earlier)
+                self.registry.drop(earlier.handlers())
+                self.registry.declare(new.queue, -(earlier.concurrency or 0))
+                return
 
-        Raises   ConfigError: the type is provided already.
+    def provide(
+        self, kind: type[T], value: T | Callable[..., Any], *, scope: Lifetime | None = None
+    ) -> None:
+        """Let parameters annotated `kind` have this value, or what this function makes.
+
+        It holds for handlers, for tasks that are defined after it, for constructors of processors
+        and for dependencies. `scope` is that of `Depends`.
+
+        Raises   ConfigError: the type is provided already, or a task takes it as an argument.
         """
-        self.container.provide(kind, value)
+        self.container.provide(kind, value, scope=scope)
 
     def worker(
         self,
@@ -312,7 +347,7 @@ class Toril:
         """Give the handlers of a worker: all there are, or this one for each of its queues."""
         if handler is None:
             return self.registry
-        registry = Registry()
+        registry = Registry(self.container)
         for queue in (queues,) if isinstance(queues, str) else queues:
             make: Any = make_distant if isinstance(handler, str) else make_handler
             registry.add(make(handler, queue=queue, name=None, options={}))
@@ -380,13 +415,14 @@ class Toril:
             name=_task_name(function, options),
             add=self._adder.add,
             options=_only(options, NAMES),
+            container=self.container,
         )
         self.queue(task.queue)
         self._adder.options(Node(queue=task.queue, name=task.name, options=task.options))
         self.registry.add(task.handler(_handling(options)))
         rule = {name: value for name, value in options.items() if name in _SCHEDULE}
-        if rule:
-            self.schedule(task.name, **cast("ScheduleOptions", {**rule, "task": task}))
+        given = cast("ScheduleOptions", {**rule, "task": task})
+        self.schedules.of_task(task, given if rule else None, place_of(function))
         return task
 
 

@@ -12,6 +12,7 @@ from toril._store.forks import Forkable, follow_forks, keep
 from toril.errors import TorilError
 
 from .context import Context
+from .inside import HERE
 
 # A worker that is started together with what adds has announced itself by then.
 FIRST_S = 2.0
@@ -50,6 +51,7 @@ class Audience(Forkable):
 
     def added(self, queues: Set[str]) -> None:
         """Note that jobs were added to these; nearly always that is all that happens."""
+        HERE.side_effect("adds jobs")
         if queues <= self._quiet or not self._warn:
             return
         if not self._asked:

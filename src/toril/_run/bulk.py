@@ -5,6 +5,7 @@ Never here: which verbs there are.
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from typing import Literal
 
 from toril._model.checks import check_list
 from toril._model.options import unknown_option
@@ -13,11 +14,21 @@ from toril._model.states import READY, State
 
 CHUNK = 250
 
-States = State | str | Iterable[State | str] | None
+StateName = Literal[
+    "waiting",
+    "prioritized",
+    "delayed",
+    "active",
+    "waiting-children",
+    "completed",
+    "failed",
+    "ready",
+]
+States = State | StateName | Iterable[State | StateName] | None
 _WORDS = {state.value: (state,) for state in State} | {"ready": READY}
 
 
-def read_states(given: States) -> tuple[State, ...]:
+def read_states(given: str | Iterable[str] | None) -> tuple[State, ...]:
     """Read states as a user writes them: one or several; "ready" is waiting and prioritized.
 
     Raises   ConfigError: there is no such state; it names the nearest.

@@ -66,6 +66,11 @@ class Context(Forkable):
         self._open = False
         self.loop = None
 
+    def use(self, store: Store) -> None:
+        """Take another store than before; nothing was asked of that."""
+        store.on_notice.add(_log_notice)
+        self.store, self._open = store, False
+
     async def ready(self) -> Store:
         """Open the store when it is first needed, and give it.
 

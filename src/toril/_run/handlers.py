@@ -3,21 +3,31 @@
 Never here: running a handler.
 """
 
-import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn
 
 from toril._model.checks import check_text, check_whole, shown
-from toril._model.options import BackoffFunction, CrashPolicy, check_crash_policy, check_soft
+from toril._model.options import (
+    BackoffFunction,
+    CrashPolicy,
+    check_crash_policy,
+    check_soft,
+    unknown_option,
+)
 from toril._model.record import check_queue_name
 from toril._model.times import Duration, Millis, to_ms
 from toril.errors import ConfigError, TaskError
 
+from .callables import check_runs, is_async, title_of
+from .dependencies import Container
 from .isolation import Isolation, IsolationOptions, isolate, read_path, take_isolation
 from .job import Job
 from .payload import encode
+from .places import Place, place_of, replaces
+
+Fill = Callable[[Job[Any], Mapping[str, object]], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +36,9 @@ class Handler:
 
     Shape    call gets the job, decodes its arguments itself, and returns the user's value: a
              coroutine function where `is_async`, otherwise it is run in a thread; with
-             `isolation` a child process finds the function itself. encode turns that value
+             `isolation` a child process finds the function itself. function is what call
+             calls in the end; fill calls it with the job's arguments and what it depends on
+             (None: it has no arguments but the job). encode turns that value
              into JSON text. concurrency caps this name within one worker. on_crash
              "fail" holds for every job, also for those whose adders did not say so. title is
              "module.name", for listings.
@@ -36,6 +48,8 @@ class Handler:
     name: str | None
     call: Callable[[Job[Any]], Any]
     is_async: bool
+    function: Callable[..., Any]
+    fill: Fill | None = None
     encode: Callable[[object], str]
     concurrency: int | None = None
     timeout_ms: Millis | None = None
@@ -44,6 +58,7 @@ class Handler:
     on_crash: CrashPolicy = "retry"
     title: str = ""
     isolation: Isolation | None = None
+    place: Place | None = None
 
     @property
     def in_thread(self) -> bool:
@@ -63,6 +78,9 @@ class HandlerOptions(IsolationOptions, total=False):
     on_crash: CrashPolicy
 
 
+_OPTIONS = frozenset(HandlerOptions.__annotations__)
+
+
 def make_handler(
     function: Callable[..., Any],
     *,
@@ -74,17 +92,21 @@ def make_handler(
 ) -> Handler:
     """Make the handler that runs a function; `call` prepares its arguments, else it gets the job.
 
-    Raises   ConfigError: no function, a bad queue name, a cap below 1, a bad time limit; the
-             function is to run in a child process, and none could import it.
+    Raises   ConfigError: no function, one whose body would not run, a bad queue name, a cap
+             below 1, a bad time limit; the function is to run in a child process, and none could
+             import it.
     """
     if not callable(function):
         raise ConfigError(f"{shown(function)} is not a function", field="handler", value=function)
     if name is not None:
         name = check_text(name, "name")
+    check_runs(function)
     return Handler(
         name=name,
         call=call or function,
-        is_async=_is_async(function),
+        is_async=is_async(function),
+        function=function,
+        place=place_of(function),
         isolation=isolation or take_isolation(options, function),
         **_common(title_of(function), queue, options),
     )
@@ -100,6 +122,7 @@ def make_distant(path: str, *, queue: str, name: str | None, options: HandlerOpt
         name=name,
         call=_elsewhere,
         is_async=False,
+        function=_elsewhere,
         isolation=isolate(target, options),
         **_common(f"{target.module}.{target.name}", queue, options),
     )
@@ -110,6 +133,9 @@ def _elsewhere(job: Job[Any]) -> NoReturn:
 
 
 def _common(title: str, queue: str, options: HandlerOptions) -> dict[str, Any]:
+    for option in options:
+        if option not in _OPTIONS:
+            raise unknown_option(option, _OPTIONS, where=f"handler {title}")
     cap = options.get("concurrency")
     if cap is not None:
         check_whole(cap, "concurrency", 1)
@@ -134,38 +160,37 @@ def _limit(name: str, given: Duration | None) -> Millis | None:
     return None if given is None else to_ms(given, field=name) or None
 
 
-def title_of(function: Callable[..., Any]) -> str:
-    """Name a function as listings and errors do: "module.name"."""
-    name = getattr(function, "__qualname__", None) or type(function).__qualname__
-    return f"{getattr(function, '__module__', '?')}.{name}".replace("<locals>.", "")
-
-
-def _is_async(function: Callable[..., Any]) -> bool:
-    method = getattr(function, "__call__", None)  # noqa: B004  # an object may have an async one
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method)
-
-
 def _together(handlers: Iterable[Handler]) -> int | None:
     caps = [handler.concurrency for handler in handlers]
     known = [cap for cap in caps if cap is not None]
     return sum(known) if len(known) == len(caps) else None
 
 
+def _replaces(handler: Handler, other: Handler) -> bool:
+    if handler.title != other.title:
+        return False
+    if handler.function is other.function:
+        return True
+    what = f"handler {handler.title}"
+    return replaces(what, handler.place, other.place)
+
+
 class Registry:
     """The handlers of one app or one worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, container: Container) -> None:
+        self.container = container
         self._handlers: dict[str, dict[str | None, Handler]] = {}
         self._declared: dict[str, int] = {}
 
     def add(self, handler: Handler) -> None:
-        """Register a handler.
+        """Register a handler; one whose code has run again replaces the earlier one.
 
-        Raises   ConfigError: this name of this queue has one already; it names both.
+        Raises   ConfigError: this name of this queue has another one already; it names both.
         """
         names = self._handlers.setdefault(handler.queue, {})
         other = names.get(handler.name)
-        if other is not None:
+        if other is not None and not _replaces(handler, other):
             what = "every name" if handler.name is None else repr(handler.name)
             raise ConfigError(
                 f"{what} in queue {handler.queue!r} has two handlers, "
@@ -176,9 +201,14 @@ class Registry:
             )
         names[handler.name] = handler
 
+    def drop(self, handlers: Iterable[Handler]) -> None:
+        """Forget handlers."""
+        for handler in handlers:
+            self._handlers.get(handler.queue, {}).pop(handler.name, None)
+
     def copy(self, replace: Callable[[Handler], Handler]) -> "Registry":
         """Give a registry like this one, in which other handlers may stand for these."""
-        other = Registry()
+        other = Registry(self.container)
         other._declared = dict(self._declared)
         for handler in self.handlers():
             other.add(replace(handler))

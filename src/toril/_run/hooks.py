@@ -11,14 +11,14 @@ import inspect
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from toril._store.forks import keep
 from toril.errors import ConfigError, TorilError
 
 from . import guard
 
-LOCAL_EVENTS = (
+LocalEvent = Literal[
     "active",
     "completed",
     "failed",
@@ -32,7 +32,8 @@ LOCAL_EVENTS = (
     "ready",
     "closing",
     "closed",
-)
+]
+LOCAL_EVENTS: tuple[str, ...] = get_args(LocalEvent)
 
 Listener = Callable[..., object]
 L = TypeVar("L", bound=Listener)

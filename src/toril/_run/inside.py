@@ -1,20 +1,28 @@
-"""Whether this process is a worker's child, and what it must not do then.
+"""Whether this process is a worker's child or imports an app, and what it must not do then.
 
 Never here: what a child does.
 """
 
+from collections.abc import Callable
+
 from toril.errors import ConfigError
+
+
+def nothing(_: str) -> None:
+    """Do nothing: what code does with jobs is its own business."""
 
 
 class Inside:
     """What is known of this process; a child says so before it imports anything."""
 
-    __slots__ = ("child", "importing", "script")
+    __slots__ = ("child", "importing", "script", "side_effect")
 
     def __init__(self) -> None:
         self.child = False
         self.importing = False
         self.script = False
+        # While the command line imports an app: whom to tell what that does besides.
+        self.side_effect: Callable[[str], None] = nothing
 
     def refuse_to_work(self) -> None:
         """Refuse to start a worker while a child imports the code of its handler.

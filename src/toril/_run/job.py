@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
+from typing_extensions import TypeVar as JobTypeVar
 
 from toril._model.checks import check_flag, check_kind, check_whole
 from toril._model.options import MAX_PRIORITY
@@ -33,7 +34,8 @@ from .payload import encode
 from .portal import run
 from .sent import Sent
 
-R = TypeVar("R")
+# A bare `Job` is a Job[object]: as Job[Any] it would make type checkers see Any in whole tasks.
+R = JobTypeVar("R", covariant=True, default=object)
 U = TypeVar("U")
 
 CURRENT: ContextVar["Job[Any] | None"] = ContextVar("toril_job", default=None)

@@ -1,21 +1,23 @@
 """Processors: classes with one method per job name, or one method for all names.
 
 Their instances are made when a worker starts, so what they depend on can be anything that lives
-as long as a worker. Never here: where dependencies come from (`container`).
+as long as a worker. Never here: where dependencies come from (`dependencies`).
 """
 
 import inspect
+import types
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, Unpack, cast
 
 from toril.errors import ConfigError, TaskError
 
-from .container import Container
+from .dependencies import Container, remember
 from .handlers import Handler, HandlerOptions, make_handler
 from .isolation import take_isolation
 from .job import Job
+from .places import place_of_class
 from .user_code import is_own_module
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -23,9 +25,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 _MARK = "__toril_handles__"
 
 # What was marked with @handles, and which classes became processors of whatever app: so that a
-# class that was forgotten can be noticed, and a child process finds what one depends on.
+# class that was forgotten can be noticed.
 _marked: "weakref.WeakSet[Callable[..., Any]]" = weakref.WeakSet()
-_registered: "weakref.WeakKeyDictionary[type[Any], Container]" = weakref.WeakKeyDictionary()
+_registered: "weakref.WeakSet[type[Any]]" = weakref.WeakSet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Processor:
         self._options = options.copy()
         self._options["concurrency"] = None
         self.methods = dict(_methods(kind))
+        self.place = place_of_class(kind)
         if not self.methods:
             raise ConfigError(
                 f"processor {kind.__qualname__} handles nothing",
@@ -65,7 +68,8 @@ class Processor:
                 value=kind,
                 hint='mark its methods with @handles("name"), or write `async def process(self, job)`',
             )
-        _registered[kind] = container
+        _registered.add(kind)
+        remember(kind, container)
 
     def handlers(self, instance: object = None) -> list[Handler]:
         """Give its methods as handlers: to run on this instance, or without one to be listed."""
@@ -74,7 +78,7 @@ class Processor:
     def _handler(self, method: str, instance: object) -> Handler:
         handled = self.methods[method]
         options = cast("HandlerOptions", {**self._options, **handled.options})
-        return make_handler(
+        handler = make_handler(
             getattr(self.kind, method),
             queue=self.queue,
             name=handled.name,
@@ -83,6 +87,8 @@ class Processor:
             # A child makes an instance of its own: what it has to find is the class.
             isolation=take_isolation(options, self.kind),
         )
+        own = method_of(self.kind, method) if instance is None else getattr(instance, method)
+        return replace(handler, function=own)
 
     @property
     def isolated(self) -> bool:
@@ -98,9 +104,11 @@ def methods_of(kind: type[Any]) -> Mapping[str, str | None]:
     return {method: handled.name for method, handled in _methods(kind)}
 
 
-def container_of(kind: type[Any]) -> Container | None:
-    """Give the container of the app that a class is a processor of."""
-    return _registered.get(kind)
+def method_of(kind: type[Any], method: str) -> Callable[..., Any]:
+    """Give a method as its instances have it, to read its parameters."""
+    if isinstance(inspect.getattr_static(kind, method), staticmethod | classmethod):
+        return cast("Callable[..., Any]", getattr(kind, method))
+    return types.MethodType(getattr(kind, method), object())
 
 
 def unregistered() -> list[str]:
@@ -122,7 +130,7 @@ def unregistered() -> list[str]:
 def _methods(kind: type[Any]) -> Iterator[tuple[str, _Handles]]:
     found = False
     for name in dict.fromkeys(_names(kind)):
-        handled: object = getattr(inspect.getattr_static(kind, name), _MARK, None)
+        handled: object = getattr(_function(inspect.getattr_static(kind, name)), _MARK, None)
         if isinstance(handled, _Handles):
             found = True
             yield name, handled
@@ -138,4 +146,9 @@ def _names(kind: type[Any]) -> Iterator[str]:
 
 def _functions(kind: type[Any]) -> Iterator[object]:
     for base in kind.__mro__:
-        yield from vars(base).values()
+        yield from map(_function, vars(base).values())
+
+
+def _function(member: Any) -> Any:
+    """Give the function of a static or class method."""
+    return getattr(member, "__func__", member)

@@ -4,7 +4,7 @@ Never here: options and chunks of what is added (`adding`), and running jobs.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import Any, TypeVar, Unpack, cast
+from typing import Any, Literal, TypeVar, Unpack, cast
 
 from toril._model.checks import check_flag, check_list, check_text, check_whole, shown
 from toril._model.options import Options, unknown_option
@@ -25,8 +25,9 @@ from toril._model.times import Duration, parse_rate, to_ms
 from toril.errors import ConfigError
 
 from .adding import Adder, now_ms
-from .bulk import States, read_states, repeat
+from .bulk import StateName, States, read_states, repeat
 from .cancelling import cancel
+from .dependencies import remember
 from .draft import NO_DATA, EnqueueOptions, Node, split_id, write_data
 from .events import Events
 from .handlers import HandlerOptions, Registry, make_handler
@@ -38,6 +39,8 @@ from .schedule import Schedule, ScheduleOptions, Schedules
 from .sweep import DEFAULT_HOW, How, Steered, Wanted, steer, sweep
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+Kind = Literal["completed", "failed"]
 
 DEFAULT_NAME = "default"
 _NAME_HINT = (
@@ -146,6 +149,7 @@ class Queue:
         """
 
         def register(function: F) -> F:
+            remember(function, self._registry.container)
             self._registry.add(make_handler(function, queue=self.name, name=name, options=options))
             return function
 
@@ -193,7 +197,7 @@ class Queue:
         (counts,) = await store.counts([self.name])
         return counts
 
-    async def metrics(self, kind: str = "completed", *, since: Duration | None = None) -> Metrics:
+    async def metrics(self, kind: Kind = "completed", *, since: Duration | None = None) -> Metrics:
         """Read how many jobs `completed` or `failed` in each minute, lately or `since` ago."""
         if kind not in ("completed", "failed"):
             raise unknown_option(kind, ("completed", "failed"), where="metrics", field="kind")
@@ -321,8 +325,10 @@ class Queue:
 
     async def drain(self, *, delayed: bool = False) -> int:
         """Take away every job that waits, delayed ones too if asked; return how many."""
-        states = "ready delayed" if check_flag(delayed, "delayed") else "ready"
-        return len(await self._remove(states.split(), mode="drain"))
+        states: list[StateName] = (
+            ["ready", "delayed"] if check_flag(delayed, "delayed") else ["ready"]
+        )
+        return len(await self._remove(states, mode="drain"))
 
     async def clean(
         self, state: States, *, older_than: Duration = 0, limit: int | None = None
@@ -345,7 +351,7 @@ class Queue:
         await self.pause()
         await self._remove(None, mode="obliterate", force=force)
 
-    async def retry_all(self, state: State | str = State.FAILED) -> int:
+    async def retry_all(self, state: State | StateName = State.FAILED) -> int:
         """Run every job that failed, or completed, again; return how many."""
         selection = Selection(queue=self.name, states=read_states(state))
         store = await self._context.ready()

@@ -19,6 +19,7 @@ from toril.errors import ConfigError
 
 from .adding import Adder, now_ms
 from .draft import NO_DATA, Node, write_data
+from .places import Place, calling, replaces
 from .task import Task
 
 
@@ -77,20 +78,41 @@ class Schedules:
         self._adder = adder
         self.declared: dict[tuple[str, str], Schedule] = {}
         self._stored: set[tuple[str, str]] = set()
+        self._places: dict[tuple[str, str], Place | None] = {}
 
     def declare(self, schedule_id: str, **options: Unpack[ScheduleOptions]) -> Schedule:
         """Declare a schedule; it is stored when a worker for its queue starts.
 
         Raises   ConfigError: the rule or an option cannot hold, or the id is declared twice.
         """
-        schedule = self.make(schedule_id, **options)
-        key = (schedule.node.queue, schedule_id)
-        if key in self.declared:
+        return self._keep(self.make(schedule_id, **options), calling())
+
+    def of_task(
+        self, task: Task[..., Any], options: ScheduleOptions | None, place: Place | None
+    ) -> None:
+        """Declare the schedule of a task; None: a task that is defined again has none any more.
+
+        Raises   ConfigError: as `declare`.
+        """
+        key = (task.queue, task.name)
+        if options is not None:
+            self._keep(self.make(task.name, **options), place)
+        elif key in self.declared and replaces(f"schedule {task.name!r}", place, self._places[key]):
+            del self.declared[key]
+
+    def _keep(self, schedule: Schedule, place: Place | None) -> Schedule:
+        key = (schedule.node.queue, schedule.id)
+        earlier = self.declared.get(key)
+        if earlier is not None and not replaces(
+            f"schedule {schedule.id!r}", place, self._places[key]
+        ):
             raise ConfigError(
-                f"schedule {schedule_id!r} of queue {key[0]!r} is declared twice",
+                f"schedule {schedule.id!r} of queue {key[0]!r} is declared twice",
                 field="id",
-                value=schedule_id,
+                value=schedule.id,
             )
+        self._places[key] = place
+        self._stored.discard(key)
         self.declared[key] = schedule
         return schedule
 

@@ -1,10 +1,13 @@
-"""What the environment says: `TORIL_URL` and `TORIL_PREFIX`, and warnings about the rest.
+"""Where jobs are: what was typed, what the code says, `TORIL_URL` and `TORIL_PREFIX`.
 
-Never here: what a URL means.
+`toril worker --url` wins, then `Toril(url)` in the code, then the environment, then the default. The
+same holds for the prefix. Never here: what a URL means.
 """
 
 import difflib
 import logging
+import os
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,6 +19,8 @@ KNOWN = ("TORIL_URL", "TORIL_PREFIX")
 
 EVERYTHING = ""
 _said: set[str] = set()
+# Where `--url` and `--prefix` have sent apps: from the URL and prefix that their code gives.
+_moved: dict[tuple[str, str], tuple[str, str]] = {}
 
 log = logging.getLogger("toril.settings")
 
@@ -41,8 +46,58 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     )
 
 
+def choose(url: str | None, prefix: str | None) -> Settings:
+    """Return where an app keeps its jobs; log a warning if the code overrules the environment."""
+    settings = read_settings(os.environ)
+    chosen = Settings(url=url or settings.url, prefix=prefix or settings.prefix)
+    pairs = (("TORIL_URL", "url", url), ("TORIL_PREFIX", "prefix", prefix))
+    for variable, name, given in pairs:
+        value = os.environ.get(variable)
+        if given and value and value != given:
+            _warn_overruled(variable, name, value, given)
+    moved = _moved.get((chosen.url, chosen.prefix))
+    return Settings(url=moved[0], prefix=moved[1]) if moved else chosen
+
+
+def _warn_overruled(variable: str, name: str, value: str, given: str) -> None:
+    key = f"{variable} {value} {given}"
+    if not _said.isdisjoint((key, EVERYTHING)):
+        return
+    _said.add(key)
+    log.warning(
+        "settings.overruled %s=%s is not used: the code gives %s=%r; leave it out in Toril(...), or "
+        "use toril worker --%s",
+        variable,
+        shown(value),
+        name,
+        shown(given),
+        name,
+        extra={"variable": variable},
+    )
+
+
+def shown(url: str) -> str:
+    """Return a URL without its password."""
+    return re.sub(r"(?<=//)([^/@]*@)", _masked, url)
+
+
+def _masked(found: "re.Match[str]") -> str:
+    user, colon, _ = found[1][:-1].partition(":")
+    return f"{user}:***@" if colon else f"{user}@"
+
+
+def move(old: tuple[str, str], new: tuple[str, str]) -> None:
+    """Let apps whose code gives this URL and prefix keep their jobs elsewhere."""
+    _moved[old] = new
+
+
+def moves() -> list[tuple[str, str, str, str]]:
+    """Return every move, to be repeated in a child process."""
+    return [(*old, *new) for old, new in _moved.items()]
+
+
 def hush() -> None:
-    """Let `announce` say nothing: another process has."""
+    """Say nothing of where jobs are: another process has, or nobody wants to know."""
     _said.add(EVERYTHING)
 
 

@@ -1,14 +1,16 @@
 """The parameters of a task: binding a call to them, checking it, and reading it back.
 
 The data of a task's job is one JSON object of its bound parameters by name, so that a producer in
-any language can add it. A parameter annotated `Job` is no part of it: the worker fills it in.
+any language can add it. A parameter annotated `Job` is no part of it, nor is one that is injected
+(`dependencies`): the worker fills them in.
 Never here: running the task.
 """
 
 import inspect
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -67,9 +69,12 @@ class _Parameter(NamedTuple):
 class Signature:
     """Bind, check and read back the arguments of one function."""
 
-    def __init__(self, function: Callable[..., object], *, title: str) -> None:
+    def __init__(
+        self, function: Callable[..., object], *, title: str, injected: Collection[str] = ()
+    ) -> None:
         self.title = title
         self._function = function
+        self._injected = injected
         self._faults: dict[str, str] = {}
         self._resolve()
 
@@ -78,7 +83,8 @@ class Signature:
         whole = inspect.signature(self._function)
         every = list(whole.parameters.values())
         self._jobs = tuple(each.name for each in every if is_job(hints.get(each.name)))
-        kept = [each for each in every if each.name not in self._jobs]
+        self._filled = frozenset((*self._jobs, *self._injected))
+        kept = [each for each in every if each.name not in self._filled]
         self._call = whole.replace(parameters=kept)
         self._every = every
         self._plain = all(_can_be_named(each) for each in every)
@@ -107,6 +113,10 @@ class Signature:
                 what,
                 fault,
             )
+
+    def takes(self, name: str) -> bool:
+        """Return whether a parameter has this name."""
+        return name in self._names
 
     def write(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> str:
         """Bind a call and return its arguments as JSON text, checked against the annotations.
@@ -152,9 +162,15 @@ class Signature:
             written[name] = msgspec.Raw(text)
         return written
 
-    def read(self, text: str, job: Job[Any] | None = None) -> Arguments:
+    def read(
+        self,
+        text: str,
+        job: Job[Any] | None = None,
+        values: Mapping[str, object] = MappingProxyType({}),
+    ) -> Arguments:
         """Return the arguments for a call from a job's data; `job` fills the parameters for it.
 
+        Shape    values: those of the injected parameters.
         Raises   Misfit: the parameters cannot take the data.
         """
         self.settle()
@@ -166,8 +182,9 @@ class Signature:
                 if (value := getattr(found, name)) is not _LEFT_OUT
             }
             given.update(dict.fromkeys(self._jobs, job))
+            given.update(values)
             return (), given
-        return self._spread(found, job)
+        return self._spread(found, {**dict.fromkeys(self._jobs, job), **values})
 
     def _bind(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> dict[str, object]:
         if self._plain and len(args) <= len(self._names):
@@ -235,13 +252,13 @@ class Signature:
                 f"{self.title}({name}): {_PROBLEM}: {error}", field=name, value=kind, hint=_FIX
             ) from error
 
-    def _spread(self, found: Any, job: Job[Any] | None) -> Arguments:
+    def _spread(self, found: Any, filled: Mapping[str, object]) -> Arguments:
         """Lay arguments out by kind, where some cannot be given by name."""
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
         for parameter in self._every:
-            is_job = parameter.name in self._jobs
-            value: Any = job if is_job else getattr(found, parameter.name)
+            name = parameter.name
+            value: Any = filled.get(name) if name in self._filled else getattr(found, name)
             if value is _LEFT_OUT:
                 continue
             match parameter.kind:

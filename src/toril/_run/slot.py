@@ -16,7 +16,7 @@ from toril._model.record import Claim, Record
 from toril._model.times import Millis
 from toril.errors import ConfigError, JobFailed, TorilError
 
-from .executors import NOT_RUN, Ended, raised
+from .executors import NOT_RUN, Ended, Threads, raised
 from .executors.outcome import out_of_time, reason_of
 from .handlers import Handler
 from .job import Job
@@ -92,6 +92,10 @@ class Slot:
     def in_thread(self) -> bool:
         """Say whether its code can only be asked to stop."""
         return self.handler is not None and self.handler.in_thread
+
+    def runs_in(self, threads: Threads) -> bool:
+        """Return whether its code is in a thread now; what that handed back to await is not."""
+        return self.in_thread and not threads.has_left(self.job)
 
     @property
     def in_process(self) -> bool:

@@ -426,7 +426,7 @@ class Slots:
         slot.job.cancelled.set()
         if slot.soft is not None:
             slot.soft.spare()
-        if not slot.in_thread:
+        if not slot.runs_in(self._executors.threads):
             slot.task.cancel(why.value)
             # Past a deadline a child process is killed as soon as past a timeout.
             patient = why is Why.CANCELLED or (why is Why.DEADLINE and not slot.in_process)
@@ -491,7 +491,7 @@ class Slots:
             for slot in self.held
             if slot.task is not None
             and slot.handler is not None
-            and slot.handler.in_thread is in_threads
+            and slot.runs_in(self._executors.threads) is in_threads
         ]
 
     def abandon(self) -> None:

@@ -5,8 +5,9 @@ Never here: when it is told, or what becomes of a handler that does not listen.
 
 import asyncio
 import functools
+import inspect
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from dataclasses import replace
 from types import TracebackType, coroutine
 from typing import Any, cast
@@ -54,29 +55,30 @@ if sys.version_info < (3, 13):
 class SoftLimit:
     """Tells one try of a handler once; code on the loop gets `SoftTimeout` where it awaits."""
 
-    __slots__ = ("_due", "_handler", "ms")
+    __slots__ = ("_due", "_handler", "_on_loop", "ms")
 
     def __init__(self, handler: Handler, ms: Millis) -> None:
         self._handler = handler
         self._due = False
+        # Of a plain function only what it hands back to be awaited, if anything.
+        self._on_loop = handler.is_async
         self.ms = ms
 
     @property
     def handler(self) -> Handler:
         """Give what is run in the handler's place, so that it can be told."""
-        if not self._handler.is_async:
-            return self._handler
-        call: Callable[[Job[Any]], Coroutine[Any, Any, Any]] = self._handler.call
+        call = self._handler.call
 
-        def steered(job: Job[Any]) -> Awaitable[Any]:
-            return self._steer(call(job))
+        def steered(job: Job[Any]) -> Any:
+            value = call(job)
+            return self._steer(value) if inspect.iscoroutine(value) else value
 
         return replace(self._handler, call=steered)
 
     def tell(self, task: asyncio.Task[Any], job: Job[Any]) -> None:
         """Tell the handler that runs in this task."""
         job.cancelled.set()
-        if self._handler.is_async:
+        if self._on_loop:
             self._due = True
             task.cancel()
 
@@ -87,6 +89,7 @@ class SoftLimit:
     @coroutine
     def _steer(self, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
         """Run a coroutine as `await` does; the cancellation that tells it is a `SoftTimeout`."""
+        self._on_loop = True
         step: Callable[[Any], Any] = inner.send
         value: Any = None
         while True:

@@ -4,17 +4,32 @@ It is handed what adds jobs; it does not know `Queue`. Never here: running it in
 """
 
 import copy
+import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, cast, overload
+from typing import (
+    Any,
+    Concatenate,
+    Generic,
+    NoReturn,
+    ParamSpec,
+    Self,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
 
 from toril._model.backoff import Exponential
-from toril._model.options import Options
+from toril._model.elsewhere import CALLS_ELSEWHERE, ELSEWHERE
+from toril._model.options import NAMES, Options
 from toril._model.times import Duration
 from toril.errors import BadArguments, Signal, TaskError
 
+from .callables import title_of
+from .dependencies import Container, marked
 from .draft import Add, EnqueueOptions, Node, split_id
-from .handlers import Handler, HandlerOptions, make_handler, title_of
+from .handlers import Fill, Handler, HandlerOptions, make_handler
 from .isolation import IsolationOptions, take_isolation
 from .job import CURRENT, Job
 from .portal import run
@@ -57,14 +72,25 @@ class Task(Generic[P, R]):
     """
 
     def __init__(
-        self, function: Callable[..., Any], *, queue: str, name: str, add: Add, options: Options
+        self,
+        function: Callable[..., Any],
+        *,
+        queue: str,
+        name: str,
+        add: Add,
+        options: Options,
+        container: Container | None = None,
     ) -> None:
         self.function = function
+        self.container = container or Container()
+        injected = self.container.injected(function)
+        # A direct call has nobody to fill these in.
+        self._marked = marked(function)
         self.queue = queue
         self.name = name
         self.title = title_of(function)
         self.options = options
-        self.signature = Signature(function, title=name)
+        self.signature = Signature(function, title=name, injected=injected)
         self._add = add
         self.returns = Returns(self.signature, title=self.title)
         self._id: str | None = None
@@ -127,7 +153,20 @@ class Task(Generic[P, R]):
             options=options,
             isolation=take_isolation(options, self.function, "task"),
         )
-        return replace(handler, encode=self.returns.write)
+        fill = filler(self.function, self.signature)
+        return replace(handler, fill=fill, encode=self.returns.write)
+
+    def _is_option(self, name: str) -> bool:
+        return (name in ELSEWHERE or name in NAMES) and not self.signature.takes(name)
+
+    def _check_direct(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Check that a direct call gives the parameters that otherwise the worker fills in."""
+        given = inspect.signature(self.function).bind_partial(*args, **kwargs).arguments
+        missing = sorted(self._marked - given.keys())
+        if missing:
+            raise BadArguments(
+                f"{self.name}: a direct call does not resolve Depends(...): pass {missing[0]}=..."
+            )
 
     def _of_no_job(self, signal: Signal) -> TaskError:
         """Return what a direct call raises: a signal must not steer the job that makes the call."""
@@ -144,15 +183,35 @@ class Task(Generic[P, R]):
             raise BadArguments(f"call {index}: {error}") from error
 
     def _node(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Node:
+        try:
+            data = self.signature.write(args, kwargs)
+        except BadArguments as error:
+            option = next((name for name in kwargs if self._is_option(name)), None)
+            if option is None:
+                raise
+            meant = ELSEWHERE.get(option, f"use {option}=")
+            raise BadArguments(f"{error}; {meant} in {self.name}.using(...)") from error
         return Node(
             queue=self.queue,
             name=self.name,
-            data=self.signature.write(args, kwargs),
+            data=data,
             options=self.options,
             id=self._id,
             task_backoff=TASK_BACKOFF,
             decode=self.returns.read,
         )
+
+
+def _no_attribute(task: Task[..., Any], name: str) -> NoReturn:
+    meant = CALLS_ELSEWHERE.get(name)
+    hint = f": use {meant}" if meant else ""
+    title = vars(task).get("name")
+    raise AttributeError(f"task {title!r} has no attribute {name!r}{hint}", name=name, obj=task)
+
+
+# Not written in the class, where it would make type checkers accept every attribute.
+_MISSING = "__getattr__"
+setattr(Task, _MISSING, _no_attribute)
 
 
 def caller(function: Callable[..., Any], signature: Signature) -> Callable[[Job[Any]], Any]:
@@ -166,14 +225,27 @@ def caller(function: Callable[..., Any], signature: Signature) -> Callable[[Job[
     return call
 
 
+def filler(function: Callable[..., Any], signature: Signature) -> Fill:
+    """Give what calls a function with a job's data and with what it depends on."""
+
+    def fill(job: Job[Any], values: Mapping[str, object]) -> Any:
+        args, kwargs = signature.read(job.record.data, job, values)
+        return function(*args, **kwargs)
+
+    return fill
+
+
 class AsyncTask(Task[P, R], Generic[C, P, R]):
     """A task made from `async def`; C are the parameters of a direct call."""
 
     async def __call__(self, *args: C.args, **kwargs: C.kwargs) -> R:
         """Call the function itself, here and now; nothing is stored.
 
-        Raises   TaskError: it raised a signal, and another job calls it.
+        Raises   BadArguments: a dependency was not given. TaskError: it raised a signal, and
+                 another job calls it.
         """
+        if self._marked:
+            self._check_direct(args, kwargs)
         try:
             result: R = await self.function(*args, **kwargs)
         except Signal as signal:
@@ -189,8 +261,11 @@ class BlockingTask(Task[P, R], Generic[C, P, R]):
     def __call__(self, *args: C.args, **kwargs: C.kwargs) -> R:
         """Call the function itself, here and now; nothing is stored.
 
-        Raises   TaskError: it raised a signal, and another job calls it.
+        Raises   BadArguments: a dependency was not given. TaskError: it raised a signal, and
+                 another job calls it.
         """
+        if self._marked:
+            self._check_direct(args, kwargs)
         try:
             result: R = self.function(*args, **kwargs)
         except Signal as signal:

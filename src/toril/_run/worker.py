@@ -17,7 +17,7 @@ from toril.errors import ConfigError
 from .declared import Declared
 from .handlers import Registry
 from .health import Health
-from .hooks import Hooks, Listener, Listeners, LogHook
+from .hooks import Hooks, Listener, Listeners, LocalEvent, LogHook
 from .idle import Idle
 from .inside import HERE
 from .interrupts import hurried_by_signals
@@ -59,6 +59,10 @@ class Host(Protocol):
 
     async def prepare(self, queues: Collection[str]) -> None:
         """Open the store, store what was declared for these queues, make what handles them."""
+        ...
+
+    async def release(self) -> None:
+        """End what the handlers depended on."""
         ...
 
 
@@ -139,7 +143,7 @@ class Worker(Forkable):
             return Health(ready=False, reason="it does not work yet, or no more")
         return self._crew.health()
 
-    def on(self, event: str) -> Callable[[L], L]:
+    def on(self, event: LocalEvent) -> Callable[[L], L]:
         """Decorate a listener, sync or async, of what happens in this worker.
 
         Shape    active(job) · completed(job, result) · failed(job, error), final ·
@@ -150,7 +154,7 @@ class Worker(Forkable):
         """
         return self._listeners.on(event)
 
-    def off(self, event: str, listener: Listener) -> None:
+    def off(self, event: LocalEvent, listener: Listener) -> None:
         """Call this listener no more."""
         self._listeners.remove(event, listener)
 
@@ -176,6 +180,7 @@ class Worker(Forkable):
         if self._crew is not None:
             return
         HERE.refuse_to_work()
+        HERE.side_effect("starts a worker")
         lanes = self.shares
         if not lanes:
             raise ConfigError(
@@ -188,7 +193,13 @@ class Worker(Forkable):
         self._stopping = None
         app = self._app
         parts = Parts(
-            app.store, app.limits, self.settings, app.registry, self._telling, app.declared
+            store=app.store,
+            limits=app.limits,
+            settings=self.settings,
+            registry=app.registry,
+            telling=self._telling,
+            declared=app.declared,
+            release=app.release,
         )
         self._crew = Crew(parts, lanes)
         self._crew.start(self.given_up)

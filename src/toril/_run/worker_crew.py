@@ -56,13 +56,15 @@ class Parts(NamedTuple):
     registry: Registry
     telling: Telling
     declared: Declared
+    release: Callable[[], Awaitable[None]]
 
 
 class Crew:
     """The parts of one worker, from its start to its end."""
 
     def __init__(self, parts: Parts, queues: Mapping[str, int]) -> None:
-        self._store, limits, self._settings, registry, self._telling, self._declared = parts
+        self._store, limits, self._settings, registry, self._telling = parts[:5]
+        self._declared, self._release = parts.declared, parts.release
         self._queues = tuple(queues)
         self.loop = asyncio.get_running_loop()
         self._context = Context(self._store, limits, loop=self.loop)
@@ -346,6 +348,7 @@ class Crew:
         self._lanes.stop()
         await self._executors.processes.close()
         self._executors.threads.close()
+        await self._release()
         if self._heartbeat is not None:
             await self._heartbeat.stop()
         sys.setswitchinterval(self._interval)

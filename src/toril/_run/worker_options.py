@@ -18,6 +18,9 @@ from toril.errors import ConfigError
 
 from .hooks import Hook
 
+# How many jobs of a queue run at once where nobody says otherwise.
+CONCURRENCY = 10
+
 Queues = Mapping[str, int] | Iterable[str] | str
 
 
@@ -26,7 +29,7 @@ class WorkerOptions(TypedDict, total=False):
 
     Shape    queues: names, or how many jobs of each run at once; left out, every queue that has
              a handler. concurrency: for queues named without a number; left out, what their
-             processors say, else 1. total: how many jobs run at once in all. rate: such as "10/1s", for queues that have no limit of their
+             processors say, else 10. total: how many jobs run at once in all. rate: such as "10/1s", for queues that have no limit of their
              own. processes: how many child processes there are at most, for handlers with
              isolation="process"; left out, as many as such jobs run at once. unknown_limit: how
              long a job whose name has no handler is put back.
@@ -144,7 +147,7 @@ def share(given: WorkerOptions, known: Mapping[str, int | None]) -> dict[str, in
         given_names = (queues,) if isinstance(queues, str) else cast("Iterable[str]", queues)
         names = known if queues is None else given_names
         checked = [check_queue_name(queue) for queue in names]
-        counts = {queue: each or known.get(queue) or 1 for queue in checked}
+        counts = {queue: each or known.get(queue) or CONCURRENCY for queue in checked}
     return {
         check_queue_name(queue): check_whole(most, f"concurrency of queue {queue!r}", 1)
         for queue, most in counts.items()

@@ -5,13 +5,14 @@ Never here: how a thing is written (show, jobview).
 
 import asyncio
 from dataclasses import asdict, dataclass, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
 from toril._model.report import Logs, ScheduleInfo, WorkerInfo
 from toril._model.times import describe
 from toril._run.app import Toril
+from toril._run.bulk import StateName
 from toril._run.overview import QueueView
 from toril._run.queue import Queue
 from toril.errors import ConfigError, JobNotFound
@@ -130,7 +131,8 @@ def jobs(words: JobsWords) -> None:
         async with opened(words) as app:
             queue = await find_queue(app, words.queue)
             found = queue.jobs(
-                split(words.state) or None,
+                # What was typed: `jobs` says which states there are.
+                cast("list[StateName]", split(words.state)) or None,
                 name=words.name or None,
                 limit=words.limit,
                 newest_first=words.newest,

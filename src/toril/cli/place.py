@@ -17,7 +17,7 @@ import typer
 from toril._run.app import Toril
 from toril._run.overview import known_queues
 from toril._run.queue import Queue
-from toril._run.settings import read_settings
+from toril._run.settings import hush, read_settings
 from toril.errors import ConfigError, JobError, StoreError
 
 from .load import load_app
@@ -64,6 +64,8 @@ def find_app(words: StoreWords) -> Toril:
     Raises   ConfigError: the words exclude each other, or name no store.
     """
     logging.getLogger("toril.store").addFilter(_is_news)
+    # A command says where it looked; which of two places an app takes is for `toril worker`.
+    hush()
     if words.app:
         if words.url or words.prefix:
             raise ConfigError("--app says where the jobs are: leave --url and --prefix out")

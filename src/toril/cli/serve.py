@@ -24,6 +24,10 @@ DEV_GRACE = "5s"
 
 _TARGET = typer.Argument(help="Where the app is: app.py, app.py:app, module or module:app.")
 _QUEUES = typer.Option(help="Queues to work on, as in a,b; all that have a handler if not given.")
+_URL = typer.Option(help="Where the jobs are, instead of where the app or $TORIL_URL says.")
+_PREFIX = typer.Option(
+    help="The prefix of the queues, instead of what the app or $TORIL_PREFIX says."
+)
 _LOG_LEVEL = typer.Option(help=f"How much to tell of each job: {', '.join(LEVELS)}.")
 
 
@@ -33,6 +37,8 @@ class WorkerWords:
 
     target: Annotated[str, _TARGET]
     queues: Annotated[str, _QUEUES] = ""
+    url: Annotated[str, _URL] = ""
+    prefix: Annotated[str, _PREFIX] = ""
     concurrency: Annotated[
         int | None,
         typer.Option(
@@ -83,6 +89,8 @@ class DevWords:
 
     target: Annotated[str, _TARGET]
     queues: Annotated[str, _QUEUES] = ""
+    url: Annotated[str, _URL] = ""
+    prefix: Annotated[str, _PREFIX] = ""
     log_level: Annotated[str, _LOG_LEVEL] = "info"
 
 
@@ -98,6 +106,8 @@ def worker(words: WorkerWords) -> None:
         lock=words.lock,
         stalled_interval=words.stalled_interval,
         max_stalls=words.max_stalls,
+        url=words.url,
+        prefix=words.prefix,
     )
     health = Address.of(words.health) if words.health else None
     if words.processes is None and not words.reload:
@@ -125,7 +135,13 @@ def dev(words: DevWords) -> None:
     log = f"{FRIENDLY}:{words.log_level}"
     worker(
         WorkerWords(
-            target=words.target, queues=words.queues, grace=DEV_GRACE, reload=True, log_level=log
+            target=words.target,
+            queues=words.queues,
+            url=words.url,
+            prefix=words.prefix,
+            grace=DEV_GRACE,
+            reload=True,
+            log_level=log,
         )
     )
 

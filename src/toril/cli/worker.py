@@ -27,6 +27,7 @@ from toril.errors import ConfigError
 
 from .health import Address, Verdict, probes
 from .load import load_app
+from .sideeffects import side_effects_told
 
 
 def make_worker(app: Toril, options: WorkerOptions) -> Worker:
@@ -64,8 +65,8 @@ class Asked:
     """What a worker is asked to be; it goes from a supervisor to its processes as it is.
 
     Shape    target: where the app is. queues: those that have a handler if there are none.
-             concurrency None: what the processors of each queue say, else 10. lock,
-             stalled_interval, max_stalls: a worker's own if not given.
+             concurrency, lock, stalled_interval, max_stalls: a worker's own if not given.
+             url, prefix: where the jobs are, instead of where the app says.
     """
 
     target: str
@@ -76,6 +77,8 @@ class Asked:
     lock: str = ""
     stalled_interval: str = ""
     max_stalls: int | None = None
+    url: str = ""
+    prefix: str = ""
 
     def __post_init__(self) -> None:
         if self.concurrency is not None and self.concurrency < 1:
@@ -91,13 +94,13 @@ def load_worker(asked: Asked) -> tuple[Toril, Worker]:
 
     Raises   ConfigError: there is no such app, it has nothing to do, or a bad option.
     """
-    app = load_app(asked.target)
-    known = app.registry.places()
-    options = WorkerOptions(grace=asked.grace)
-    options["queues"] = {
-        queue: known.get(queue) or 10 if asked.concurrency is None else asked.concurrency
-        for queue in asked.queues or list(known)
-    }
+    with side_effects_told(asked.target):
+        app = load_app(asked.target)
+    if asked.url or asked.prefix:
+        app.move_to(asked.url or None, asked.prefix or None)
+    options = WorkerOptions(grace=asked.grace, concurrency=asked.concurrency)
+    if asked.queues:
+        options["queues"] = asked.queues
     return app, make_worker(app, options | _given(asked))
 
 

@@ -5,6 +5,7 @@ inside. Never here: what becomes of the job.
 """
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -54,6 +55,10 @@ async def _attempt(handler: Handler, job: Job[Any], threads: Threads) -> Ended:
             value = await handler.call(job)
         else:
             value = await threads.run(handler.call, job)
+            if inspect.isawaitable(value):
+                # A plain function around a coroutine function: the body has not run yet.
+                with threads.left(job):
+                    value = await value
     except BaseException as error:
         thread = threads.thread_of(job)
         if thread is not None:

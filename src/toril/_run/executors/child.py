@@ -8,6 +8,7 @@ import asyncio
 import contextvars
 import faulthandler
 import importlib
+import inspect
 import logging
 import os
 import queue
@@ -18,6 +19,7 @@ import time
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -26,19 +28,21 @@ from toril._model.checks import MAX_WHOLE
 from toril._model.record import Claim
 from toril._model.times import Millis
 from toril._run import settings
-from toril._run.container import Container
+from toril._run.callables import title_of
 from toril._run.context import Context
-from toril._run.handlers import Handler, make_handler, title_of
+from toril._run.dependencies import Container, Parameter, Source, container_of
+from toril._run.handlers import Handler, make_handler
 from toril._run.inside import HERE
 from toril._run.isolation import find, import_main
 from toril._run.job import CURRENT, Job
 from toril._run.limits import Limits
 from toril._run.portal import run as run_on_portal
-from toril._run.processors import container_of, methods_of
+from toril._run.processors import method_of, methods_of
 from toril._run.returns import Returns
+from toril._run.scopes import WorkerScope, on_the_loop
 from toril._run.signature import Signature
 from toril._run.soft import SoftLimit, is_soft_timeout
-from toril._run.task import Task, caller
+from toril._run.task import Task, caller, filler
 from toril._store.protocol import Store
 from toril.errors import ConfigError, TaskError
 
@@ -65,6 +69,7 @@ U = TypeVar("U")
 WATCH_S = 0.5
 # After the pipe has closed an idle child may end in an orderly way, but not for ever.
 END_S = 2.0
+CLOSE_S = 1.0
 MAX_LABEL = 300
 _PR_SET_PDEATHSIG = 1
 MAIN_THREAD = threading.main_thread().ident or 0
@@ -77,6 +82,8 @@ def main() -> None:
     link, hello = _open_pipes()
     HERE.child = True
     settings.hush()
+    for url, prefix, *there in hello.moves:
+        settings.move((url, prefix), (there[0], there[1]))
     faulthandler.enable(all_threads=False)
     for number in (signal.SIGINT, signal.SIGTERM):
         # The worker decides when its children end. Not SIG_IGN, which programs that a handler
@@ -88,7 +95,8 @@ def main() -> None:
         handlers = _import(hello, runner, link)
         if handlers is not None:
             _show_logs(hello.log_level)
-            Child(link, handlers, runner).live(watch=hello.watch)
+            Child(link, handlers.find, runner).live(watch=hello.watch)
+            handlers.close()
 
 
 def _nothing(*_: object) -> None:
@@ -134,7 +142,7 @@ def _show_logs(level: int | None) -> None:
 # The handler.
 
 
-def _import(hello: Hello, runner: asyncio.Runner, link: Link) -> Find | None:
+def _import(hello: Hello, runner: asyncio.Runner, link: Link) -> "Handlers | None":
     """Import the handler and call the container factory, or tell the worker why that failed."""
     HERE.importing = True
     try:
@@ -153,23 +161,27 @@ def _import(hello: Hello, runner: asyncio.Runner, link: Link) -> Find | None:
     return handlers
 
 
-def _handlers(hello: Hello, runner: asyncio.Runner) -> Find:
+def _handlers(hello: Hello, runner: asyncio.Runner) -> "Handlers":
     made: Mapping[type, object] = {}
     if hello.init is not None:
         made = _provided(_await(runner, find(hello.init)()), str(hello.init))
     found: object = find(hello.target)
+    handlers = Handlers(runner)
     if isinstance(found, type):
-        kind: type[Any] = found
-        scope = (container_of(kind) or Container()).scope(made)
-        return _of_class(kind, _await(runner, scope.make(kind)))
-    if isinstance(found, Task):
+        handlers.add_class(found, container_of(found).extended(made))
+    elif isinstance(found, Task):
         task = cast("Task[..., Any]", found)
-        return _only(_of_task(task.function, task.signature, task.returns))
-    function = cast("Callable[..., Any]", found)
-    if hello.target.kind == "task":
-        signature = Signature(function, title=hello.target.name)
-        return _only(_of_task(function, signature, Returns(signature, title=title_of(function))))
-    return _only(_handler(function, function))
+        handlers.add(task.handler({}), task.container.extended(made))
+    else:
+        function = cast("Callable[..., Any]", found)
+        container = container_of(function).extended(made)
+        handler = _handler(function, function)
+        if hello.target.kind == "task":
+            injected = container.injected(function)
+            signature = Signature(function, title=hello.target.name, injected=injected)
+            handler = _of_task(function, signature)
+        handlers.add(handler, container)
+    return handlers
 
 
 def _provided(made: object, where: str) -> Mapping[type, object]:
@@ -193,28 +205,65 @@ def _handler(function: Callable[..., Any], call: Callable[..., Any]) -> Handler:
     return make_handler(function, queue="child", name=None, options={}, call=call)
 
 
-def _of_task(function: Callable[..., Any], signature: Signature, returns: Returns) -> Handler:
+def _of_task(function: Callable[..., Any], signature: Signature) -> Handler:
     handler = _handler(function, caller(function, signature))
-    return replace(handler, encode=returns.write)
+    returns = Returns(signature, title=title_of(function))
+    return replace(handler, encode=returns.write, fill=filler(function, signature))
 
 
-def _only(handler: Handler) -> Find:
-    return lambda _: handler
+def _same(value: Any, _: Job[Any]) -> Any:
+    return value
 
 
-def _of_class(kind: type[Any], instance: object) -> Find:
-    by_name = {
-        name: _handler(getattr(kind, method), getattr(instance, method))
-        for method, name in methods_of(kind).items()
-    }
+class Handlers:
+    """What runs jobs here, with what it depends on: all of that is made once, at the start."""
 
-    def find_method(job_name: str) -> Handler:
-        handler = by_name.get(job_name) or by_name.get(None)
+    def __init__(self, runner: asyncio.Runner) -> None:
+        self._runner = runner
+        self._scope = WorkerScope()
+        self._by_name: dict[str | None, Handler] = {}
+        self._title = ""
+
+    def add(self, handler: Handler, container: Container) -> None:
+        """Let a function run the jobs."""
+        parameters = container.of(handler.function, is_task=handler.fill is not None)
+        self._runner.run(self._scope.start([each.source for each in parameters or ()]))
+        self._by_name[None] = self._bound(handler, parameters)
+
+    def add_class(self, kind: type[Any], container: Container) -> None:
+        """Let an instance of a class run the jobs, each method those of its name."""
+        self._title = kind.__qualname__
+        methods = methods_of(kind)
+        needs = {method: container.of(method_of(kind, method), is_task=False) for method in methods}
+        own = container.instance(kind)
+        sources: list[Source] = [each.source for found in needs.values() for each in found or ()]
+        self._runner.run(self._scope.start([own, *sources]))
+        instance = self._scope.made(own)
+        for method, name in methods.items():
+            handler = _handler(getattr(kind, method), getattr(instance, method))
+            handler = replace(handler, function=getattr(instance, method))
+            self._by_name[name] = self._bound(handler, needs[method])
+
+    def _bound(self, handler: Handler, parameters: tuple[Parameter, ...] | None) -> Handler:
+        return self._scope.bind(handler, parameters, self._wait) if parameters else handler
+
+    async def _wait(self, awaitable: Awaitable[Any]) -> Any:
+        # In plain code, which has the thread while the loop rests.
+        return self._runner.run(on_the_loop(awaitable))
+
+    def find(self, job_name: str) -> Handler:
+        """Give what runs the jobs of this name.
+
+        Raises   TaskError: a class has no method for it.
+        """
+        handler = self._by_name.get(job_name) or self._by_name.get(None)
         if handler is None:
-            raise TaskError(f"{kind.__qualname__} has no method for jobs named {job_name!r}")
+            raise TaskError(f"{self._title} has no method for jobs named {job_name!r}")
         return handler
 
-    return find_method
+    def close(self) -> None:
+        """End what they depend on; the worker does not wait for long."""
+        self._runner.run(self._scope.close(CLOSE_S))
 
 
 # Its jobs.
@@ -281,7 +330,12 @@ class Child:
             if handler.is_async:
                 return self._runner.run(self._attempt_async(handler, job, soft_ms))
             with _alarm(job, soft_ms):
-                ended = returned(handler, handler.call(job))
+                value = handler.call(job)
+            if inspect.isawaitable(value):
+                # A plain function around a coroutine function: the body has not run yet.
+                rest = replace(handler, is_async=True, call=partial(_same, value))
+                return self._runner.run(self._attempt_async(rest, job, soft_ms))
+            ended = returned(handler, value)
         except BaseException as error:
             ended = _raised(error)
         leave_fork(self._pid, ended.error)

@@ -36,6 +36,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
 
     Shape    path, argv: the parent's. watch: tell what memory is used, for the parent cannot see.
              log_level: from which on the parent writes log lines; None: nobody told it to.
+             moves: which apps the parent has moved: from URL and prefix to URL and prefix.
     """
 
     parent: int
@@ -46,6 +47,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     main: Main | None = None
     watch: bool = False
     log_level: int | None = None
+    moves: list[tuple[str, str, str, str]] = []
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True, tag="run"):

@@ -21,6 +21,7 @@ from toril._model.decide import End, Outcome
 from toril._model.times import Millis
 from toril._run.isolation import MAIN, Isolation, find_main
 from toril._run.job import Job
+from toril._run.settings import moves
 from toril.errors import JobFailed
 
 from . import memory
@@ -319,4 +320,5 @@ def _hello(isolation: Isolation) -> ToChild:
         else None,
         watch=watched and memory.resident(os.getpid()) is None,
         log_level=logging.root.level if logging.root.handlers else None,
+        moves=moves(),
     )

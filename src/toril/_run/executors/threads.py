@@ -9,8 +9,8 @@ import contextvars
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -26,7 +26,7 @@ Work = Callable[[], None]
 class Threads:
     """Run calls in daemon threads; a thread that is done takes the next call."""
 
-    __slots__ = ("_closed", "_count", "_idle", "_name", "_running")
+    __slots__ = ("_closed", "_count", "_idle", "_left", "_name", "_running")
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -35,6 +35,7 @@ class Threads:
         self._closed = False
         # By the identity of what a call was given, the thread that makes it.
         self._running: dict[int, int] = {}
+        self._left: set[int] = set()
 
     def run(self, call: Callable[[A], T], argument: A) -> asyncio.Future[T]:
         """Start a call in a thread, in the caller's context, and give what will hold its end.
@@ -57,6 +58,19 @@ class Threads:
     def thread_of(self, argument: object) -> int | None:
         """Give the id of the thread that runs a call with this argument."""
         return self._running.get(id(argument))
+
+    @contextmanager
+    def left(self, argument: object) -> Generator[None, None, None]:
+        """Note that the call with this argument goes on outside its thread meanwhile."""
+        self._left.add(id(argument))
+        try:
+            yield
+        finally:
+            self._left.discard(id(argument))
+
+    def has_left(self, argument: object) -> bool:
+        """Return whether the call with this argument goes on outside its thread."""
+        return id(argument) in self._left
 
     def close(self) -> None:
         """Let idle threads end, and the others when they are done."""
