@@ -104,7 +104,8 @@ PHRASES: tuple[tuple[str, Kind, str], ...] = (
         "the server is no cluster: write redis:// in the URL",
     ),
     ("map to the same key slot", Kind.CONFIG, "these keys are on different nodes: use a hash tag"),
-    ("non local key", Kind.CONFIG, "these keys are on different nodes: use a hash tag"),
+    # The keys that a call names are in one slot: others of it are missing while the slot moves.
+    ("non local key", Kind.PASSING, "the cluster is moving these keys"),
     ("invalid bulk length", Kind.VALUE, TOO_LONG),
     ("unknown command", Kind.CONFIG, "the server does not offer this command"),
 )
