@@ -265,7 +265,7 @@ def test_what_importing_the_app_does_besides_is_told_with_its_line(desk: Desk) -
         finally:
             process.kill()
 
-    line = BUSY.splitlines().index("asyncio.run(main())") + 1
+    line = BUSY.strip().splitlines().index("asyncio.run(main())") + 1
     told = [line for line in lines if "app.side_effect" in line]
     for what, text in zip(
         ("runs an event loop", "adds jobs", "starts a worker"), told, strict=True

@@ -568,9 +568,6 @@ async def test_they_are_no_part_of_a_call(memory: Toril) -> None:
     memory.schedule("nightly", cron="0 2 * * *", task=save, args=(1,))
     job = await save.enqueue(1)  # type: ignore[call-arg]
     assert job.data == {"x": 1}
-    foreign = await memory.queue("default").add("save", {"x": 1, "other": 2})
-    with pytest.raises(JobFailed, match="other"):
-        await one(foreign, memory)
 
 
 async def test_a_direct_call_has_to_pass_them(memory: Toril) -> None:

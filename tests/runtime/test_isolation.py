@@ -53,7 +53,7 @@ async def test_a_coroutine_function_runs_on_a_loop_of_the_child(memory: Toril) -
 async def test_a_child_is_reused_and_its_module_imported_once(memory: Toril) -> None:
     memory.processor("q", f"{PATH}:count_runs")
     jobs = await memory.queue("q").add_many([("x", None)] * 3)
-    async with memory.worker("q"):
+    async with memory.worker("q", concurrency=1):
         counted = [await job.result(timeout=10) for job in jobs]
 
     assert counted == [1, 2, 3]
@@ -124,7 +124,7 @@ async def test_a_queue_has_several_processors_by_path(memory: Toril) -> None:
 async def test_a_child_is_replaced_after_so_many_jobs(memory: Toril) -> None:
     memory.processor("q", f"{PATH}:where", recycle_after=2)
     jobs = await memory.queue("q").add_many([("x", None)] * 4)
-    async with memory.worker("q"):
+    async with memory.worker("q", concurrency=1):
         pids = [await job.result(timeout=10) for job in jobs]
 
     assert pids[0] == pids[1] != pids[2] == pids[3]

@@ -26,7 +26,7 @@ from toril._store.sqlite.store import SQLiteStore
 async def test_running_jobs_end_and_no_other_begins(app: Toril) -> None:
     gate = Gate()
     first, second = await app.queue("q").add_many([("a", {}), ("b", {})])
-    worker = app.worker("q", gate)
+    worker = app.worker("q", gate, concurrency=1)
     await worker.start()
     await gate.until_running(1)
 
@@ -42,7 +42,7 @@ async def test_running_jobs_end_and_no_other_begins(app: Toril) -> None:
 async def test_what_outlasts_the_grace_is_put_back_in_front_uncounted(app: Toril) -> None:
     gate = Gate()
     first, second = await app.queue("q").add_many([("a", {}), ("b", {})])
-    worker = app.worker("q", gate)
+    worker = app.worker("q", gate, concurrency=1)
     heard = Heard(worker, "completed", "failed", "attempt_failed")
     await worker.start()
     await gate.until_running(1)
@@ -58,7 +58,7 @@ async def test_what_outlasts_the_grace_is_put_back_in_front_uncounted(app: Toril
 async def test_a_second_stop_does_not_wait_for_the_grace(app: Toril) -> None:
     gate = Gate()
     job = await app.queue("q").add("a")
-    worker = app.worker("q", gate)
+    worker = app.worker("q", gate, concurrency=1)
     await worker.start()
     await gate.until_running(1)
 
@@ -81,7 +81,7 @@ async def test_a_result_that_was_ready_when_the_grace_ended_counts(app: Toril) -
 
     started = asyncio.Event()
     job = await app.queue("q").add("a")
-    worker = app.worker("q", handler)
+    worker = app.worker("q", handler, concurrency=1)
     await worker.start()
     await started.wait()
     await worker.stop(grace=0)
@@ -99,7 +99,7 @@ async def test_a_thread_keeps_its_job_until_it_ends(app: Toril) -> None:
         return f"told to stop: {job.cancelled.is_set()}"
 
     job = await app.queue("q").add("a")
-    worker = app.worker("q", handler)
+    worker = app.worker("q", handler, concurrency=1)
     await worker.start()
     await started.wait()
 
@@ -120,7 +120,7 @@ async def test_code_that_refuses_to_end_is_left_and_keeps_its_lock(app: Toril) -
 
     started = asyncio.Event()
     job = await app.queue("q").add("a")
-    worker = app.worker("q", handler)
+    worker = app.worker("q", handler, concurrency=1)
     await worker.start()
     await started.wait()
 
@@ -132,7 +132,7 @@ async def test_code_that_refuses_to_end_is_left_and_keeps_its_lock(app: Toril) -
 async def test_a_cancelled_run_stops_in_order(app: Toril) -> None:
     gate = Gate()
     job = await app.queue("q").add("a")
-    worker = app.worker("q", gate)
+    worker = app.worker("q", gate, concurrency=1)
     running = asyncio.create_task(worker.run())
     await gate.until_running(1)
     running.cancel()
@@ -196,7 +196,7 @@ async def spin(job):
 
 async def main():
     try:
-        return await serve([app.worker(grace=sys.argv[2])])
+        return await serve([app.worker(grace=sys.argv[2], concurrency=1)])
     finally:
         await app.close()
 
