@@ -130,6 +130,8 @@ async def recover(
     }
     names = list(numbers)
     taken: list[tuple[int, str, int, int]]
+    damaged: list[int]
+    overdue: list[tuple[Any, ...]]
     taken, damaged, overdue = await server.run(
         "recover", names, each, now=now, reason=STALLED_REASON, silent=SILENT
     )
@@ -137,7 +139,7 @@ async def recover(
         Recovered(queue=names[place - 1], id=id, stalls=stalls, fatal=bool(fatal))
         for place, id, stalls, fatal in taken
     ]
-    late = [candidate(server.prefix, names[place - 1], id, rest) for place, id, *rest in overdue]
+    late = [candidate(server.prefix, names[place - 1], id, given) for place, id, *given in overdue]
     return found, [names[place - 1] for place in damaged], late
 
 

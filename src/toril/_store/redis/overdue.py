@@ -28,7 +28,7 @@ _json = msgspec.json.encode
 
 def candidate(prefix: str, queue: str, id: str, given: Sequence[Any]) -> Record:
     """Make a record of what the script tells of a job whose time may be over."""
-    told = dict(zip(_GIVEN, given, strict=True))
+    told: dict[str, Any] = dict(zip(_GIVEN, given, strict=True))
     fields = [told.get(name) for name in FIELDS]
     return read_record(prefix, queue, id, State.WAITING, fields)
 

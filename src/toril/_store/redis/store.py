@@ -178,6 +178,7 @@ class RedisStore(Forkable):
         site = await self._site()
         names = queues or await read.queues(site.server)
         found: list[Recovered] = []
+        damaged: list[str] = []
         for _ in range(overdue.MOST_LOOKS):
             some, damaged, late = await consume.recover(site.server, names, max_stalls, dead, now)
             found += some
