@@ -44,6 +44,7 @@ REPLIES = [
     ("ERR ACL failure in script: No permissions to access a key script: on @a:1.", Kind.CONFIG),
     ("ERR This instance has cluster support disabled", Kind.CONFIG),
     ("ERR Script attempted to access a non local key in a cluster node", Kind.PASSING),
+    ("ERR Protocol error: invalid bulk length", Kind.VALUE),
     ("EVALSHA - all keys must map to the same key slot", Kind.CONFIG),
     ("ERR unknown command 'EVALSHA'", Kind.CONFIG),
     ("ERR user_script:3: attempt to index a nil value", Kind.SCRIPT),

@@ -43,16 +43,28 @@ async def test_it_is_said_by_a_worker_of_another_process_than_the_one_that_confi
     assert lettered(caplog) == [("1", "dead")]
 
 
-@pytest.mark.parametrize("letters", [None, "q"], ids=["none is wanted", "it would go in a circle"])
 async def test_a_final_failure_that_left_none_is_not(
-    app: Toril, caplog: pytest.LogCaptureFixture, letters: str | None
+    app: Toril, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app.queue("q", dead_letter=letters)
+    app.queue("q", dead_letter=None)
 
     await app.queue("q").add("x")
     await app.worker("q", refuse).run_until_idle()
 
     assert lettered(caplog) == []
+
+
+async def test_a_letter_that_would_go_in_a_circle_is_not_sent(
+    app: Toril, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.queue("q", dead_letter="dead")
+    app.queue("dead", dead_letter="q")
+
+    await app.queue("q").add("x")
+    await app.worker(["q", "dead"], refuse).run_until_idle()
+
+    assert lettered(caplog) == [("1", "dead")]
+    assert (await app.queue("q").counts()).waiting == 0
 
 
 async def test_each_of_many_that_fail_together_is_said(

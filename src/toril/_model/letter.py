@@ -44,7 +44,15 @@ def read_letter(name: str, data: str) -> Letter | None:
         return None
 
 
-def trail(name: str, data: str) -> set[str]:
+def may_go(target: str, *, queue: str, name: str, data: str) -> bool:
+    """Return whether a job of this queue leaves a letter in the queue `target`.
+
+    A letter of a letter goes on, but never back to a queue that it came through.
+    """
+    return target != queue and target not in _trail(name, data)
+
+
+def _trail(name: str, data: str) -> set[str]:
     """Return the queues that a dead letter came through; of another job none."""
     queues: set[str] = set()
     letter = read_letter(name, data)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from toril._model.decide import Decision
+from toril._model.letter import may_go
 from toril._store.protocol import Claimed, ClaimRequest, Finished, Store
 from toril.errors import ConfigError, StoreError, is_final
 
@@ -165,9 +166,9 @@ class Trips:
             return
         letters = {each.queue: each.dead_letter for each in found}
         for slot in failed:
-            queue = letters[slot.job.queue]
-            if queue is not None and queue != slot.job.queue:
-                self._telling.dead_lettered(slot.job, queue)
+            target, job = letters[slot.job.queue], slot.job.record
+            if target is not None and may_go(target, queue=job.queue, name=job.name, data=job.data):
+                self._telling.dead_lettered(slot.job, target)
 
     def _unpack(self, request: ClaimRequest, claimed: Claimed, began: float) -> None:
         lane = self._lanes[request.queue]

@@ -131,7 +131,7 @@ async def recover(
     names = list(numbers)
     taken: list[tuple[int, str, int, int]]
     damaged: list[int]
-    overdue: list[tuple[Any, ...]]
+    overdue: list[tuple[int, str, *tuple[Any, ...]]]
     taken, damaged, overdue = await server.run(
         "recover", names, each, now=now, reason=STALLED_REASON, silent=SILENT
     )

@@ -7,7 +7,7 @@ import apsw
 import msgspec
 
 from toril._model.decide import Decision
-from toril._model.letter import LETTER_NAME, Letter, Original, trail
+from toril._model.letter import LETTER_NAME, Letter, Original, may_go
 from toril._model.options import JobOptions, Keep
 from toril._model.record import NewJob
 from toril._model.times import Millis
@@ -39,8 +39,7 @@ def dead_letter(
     decision, key = failed
     target = queue.dead_letter
     name, data, opts = unit.value("read.original", (queue.key, decision.id))
-    # A letter of a letter goes on, but never back to a queue that it came through.
-    if target is None or target == queue.name or target in trail(name, data):
+    if target is None or not may_go(target, queue=queue.name, name=name, data=data):
         return
     when = datetime.fromtimestamp(now / 1000, UTC).isoformat(timespec="milliseconds")
     letter = Letter(
