@@ -4,6 +4,7 @@ import pytest
 
 from tests.contract.family import kid, tally, values
 from tests.contract.helpers import (
+    HOUR,
     KIDS,
     Kit,
     again,
@@ -69,6 +70,17 @@ async def test_fail_ends_the_delay_of_a_parent(kit: Kit) -> None:
 
     record = await kit.record(parent)
     assert (record.state, record.delay_ms, record.due_ms) == (State.WAITING, 0, None)
+
+
+async def test_fail_is_not_held_up_by_the_delay_of_a_parent(kit: Kit) -> None:
+    root, _ = await kit.add_flow(
+        new(delay_ms=HOUR, expects_children=True), kid(parent_on_fail="fail")
+    )
+
+    await kit.run_to_failure(KIDS)
+
+    record = await kit.record(root)
+    assert (record.state, record.due_ms) == (State.WAITING, None)
 
 
 async def test_continue_releases_the_parent_at_once(kit: Kit) -> None:

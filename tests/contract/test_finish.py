@@ -254,6 +254,26 @@ async def test_only_so_many_stacks_are_kept(kit: Kit) -> None:
     assert (await kit.record(ref)).stack == ("second", "third")
 
 
+async def test_stacks_are_bounded_by_default(kit: Kit) -> None:
+    ref = await kit.add(attempts=500)
+    stacks = [f"{number} " + "x" * 60_000 for number in range(6)]
+    for stack in stacks:
+        await kit.settle(again(await kit.claim(), stack=stack))
+    assert (await kit.record(ref)).stack == tuple(stacks[-4:])
+
+    for number in range(102):
+        await kit.settle(again(await kit.claim(), stack=f"{number}"))
+    assert (await kit.record(ref)).stack == tuple(f"{number}" for number in range(2, 102))
+
+
+async def test_the_newest_stack_is_kept_whatever_its_size(kit: Kit) -> None:
+    ref = await kit.add(attempts=5)
+    await kit.settle(again(await kit.claim(), stack="first"))
+    await kit.settle(again(await kit.claim(), stack="x" * 300_000))
+
+    assert (await kit.record(ref)).stack == ("x" * 300_000,)
+
+
 async def test_no_stack_is_kept_when_none_is_wanted(kit: Kit) -> None:
     ref = await kit.add(keep_stack=0)
     await kit.settle(fail(await kit.claim(), stack="first"))

@@ -212,3 +212,18 @@ async def test_decisions_beside_a_damaged_queue_are_stored(server: RedisServer, 
                     client.restore(f"{prefix}:bad:{key}", 0, held)
             for job in jobs:
                 assert await job.result(timeout=15) == "done"
+
+
+@pytest.mark.parametrize("app", ["sqlite"], indirect=True)
+async def test_jobs_that_are_too_large_together_are_claimed_in_parts(app: Toril) -> None:
+    queue = app.queue("q")
+    jobs = [await queue.add("small", "x" * 400_000) for _ in range(5)]
+    # Written as JSON, its quotes are longer than in the row.
+    grown = await queue.add("grown", "x" * 300_000)
+    await grown.progress('"' * 300_000)
+    jobs.append(await queue.add("small"))
+
+    async with app.worker("q", big, concurrency=10):
+        await asyncio.gather(*(job.result(timeout=10) for job in jobs))
+        with pytest.raises(JobFailed, match="larger than SQLite can read"):
+            await grown.result(timeout=10)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ runs = 0
 def add(first: int, second: int = 1) -> list[int]:
     """Say what it was called with, and where."""
     return [first + second, os.getpid()]
+
+
+def tomorrow(today: date) -> date:
+    return today + timedelta(days=1)
 
 
 async def on_a_loop(job: Job[Any], number: int) -> list[Any]:

@@ -108,6 +108,15 @@ async def test_what_is_declared_after_the_start_is_stored(again: Again) -> None:
         await until(lambda: has(app, "late"))
 
 
+async def test_a_schedule_of_after_the_start_comes_back_as_well(again: Again) -> None:
+    app = again()
+    async with app.worker():
+        app.schedule("late", every="1h", queue="q", name="tick")
+        await until(lambda: has(app, "late"))
+        await app.queue("q").obliterate(force=True)
+        await until(lambda: has(app, "late"))
+
+
 async def has(app: Toril, schedule: str) -> bool:
     return not await gone(app, schedule)
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,18 @@ async def one(app: Toril, path: str, data: object = None, **options: Any) -> Any
     job = await app.queue("q").add("x", data)
     async with app.worker("q"):
         return await job.result(timeout=10)
+
+
+async def test_listeners_get_the_result_as_its_annotation_says(memory: Toril) -> None:
+    task = memory.task(isolation="process")(isolated.tomorrow)
+    job = await task.enqueue(date(2026, 1, 31))
+    worker = memory.worker()
+    heard = Heard(worker, "completed")
+    async with worker:
+        await job.result(timeout=10)
+        (_, value) = await heard.until("completed")
+
+    assert value == date(2026, 2, 1)
 
 
 # Where it runs.

@@ -204,6 +204,9 @@ SAME = [
     (int, UserId(5)),
     (float, Metres(1.5)),
     (float, 1),
+    (UserId, UserId(5)),
+    (list[Markup], [Markup("<b>")]),
+    (Metres | None, Metres(1.0)),
     (Any, OrderedDict(a=1)),
     (dict[str, int], defaultdict(int, a=1)),
     (Level, Level.HIGH),
@@ -285,6 +288,11 @@ class Fuzzy:
         )
 
 
+class Kennel(BaseModel):
+    pets: list[Dog]
+    best: Dog | None = None
+
+
 MASKED = "is stored as asterisks, and a job's data is clear text"
 CHANGED = [
     (Login, Login(user="a", password=SecretStr("hunter2")), rf"x\.password=.*SecretStr {MASKED}"),
@@ -297,7 +305,7 @@ CHANGED = [
     (Dog, Puppy(), r"x=.*Puppy would arrive as Dog"),
     (Card, Sticker(1), r"x=.*Sticker would arrive as Card"),
     (list[Card], [Sticker(1)], r"x\[0\]=.*Sticker would arrive as Card"),
-    (Measured, Measured(value=math.nan), r"x=...\)\.value: JSON has no such number"),
+    (Measured, Measured(value=math.nan), r"work\.x\.value: JSON has no such number"),
     (list[Measured], [Measured(value=math.inf)], r"\[0\]\.value: JSON has no such number"),
     (Card, Card(math.nan), r"work\.x\.id: JSON has no such number"),  # type: ignore[arg-type]
     (str, Path("a"), r"x=.*PosixPath would arrive as str"),
@@ -308,8 +316,12 @@ CHANGED = [
     (dict[str, int], Card(1), r"x"),
     (list[int], {1}, r"x=.*set would arrive as list"),
     (Any, {1}, r"x=.*set would arrive as list"),
-    (Any, {"a": {2: 1}}, r"x\.a\[2\]="),
-    (Movie, {"title": "x", "year": 1}, r"x\.year="),
+    (Any, {"a": {2: 1}}, r"x\.a\[2\]=.*its key is not text"),
+    (Movie, {"title": "x", "year": 1}, r"x\.year=.*would be lost"),
+    (UserId, "5", r"x=.*expected int, got str"),
+    (UserId, True, r"x=.*expected int, got bool"),
+    (Any, Kennel(pets=[Puppy()]), r"x\.pets\[0\]: this Puppy would lose the fields"),
+    (Any, {"a": [Kennel(pets=[], best=Puppy())]}, r"x\.a\[0\]\.best: this Puppy would lose"),
     (datetime, datetime(1890, 1, 1, tzinfo=ZoneInfo("Europe/Berlin")), r"x=.*another value"),
     (Annotated[int, Field(gt=0)], 0, r"x=.*greater than 0"),
     (Annotated[int, Field(gt=0)], "5", r"x=.*str would arrive as int"),

@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from toril import ConfigError, Flow, Job, Queue, State, Toril, TorilError, Worker
+from toril import ConfigError, Exponential, Flow, Job, Queue, State, Toril, TorilError, Worker
 from toril._model.record import Record, Ref
 from toril._run.app import QueueOptions
 from toril._run.queue import AddOptions
@@ -193,6 +193,10 @@ async def _result(app: Toril, timeout: Any) -> object:
     return await job.result(timeout)
 
 
+async def _returned(value: object) -> object:
+    return value
+
+
 MISUSES: dict[str, tuple[Make, str]] = {
     "an enum as name": (lambda app: app.queue("q").add(Kind.WELCOME, {"to": "ada"}), "name"),  # type: ignore[arg-type]
     "two mappings": (lambda app: app.queue("q").add({"a": 1}, {"b": 2}), "name"),
@@ -202,6 +206,10 @@ MISUSES: dict[str, tuple[Make, str]] = {
     "a child's name": (lambda app: app.flow("q", "n", children=[("kids", Kind.WELCOME)]).add(), "children"),
     "a child's queue": (lambda app: app.flow("q", "n", children=[("ki\udce9ds", "k")]).add(), "queue"),
     "a schedule's name": (lambda app: app.schedules.put("s", queue="q", name=Kind.WELCOME, every=9), "name"),  # type: ignore[arg-type]
+    "a queue for its name": (lambda app: _returned(app.worker(app.queue("q"), print)), "queues"),  # type: ignore[call-overload]
+    "a number for an event": (lambda app: _returned(app.queue("q").events(5)), "after"),  # type: ignore[arg-type]
+    "a grace": (lambda app: app.worker("q", print).stop(grace="soon"), "grace"),
+    "a class for a backoff": (lambda app: app.queue("q").add("n", backoff=Exponential), "backoff"),  # type: ignore[arg-type]
     "a timeout": (lambda app: _result(app, b"1"), "timeout"),
     "a schedule's data": (lambda app: app.schedules.put("s", queue="q", name="n", data="x" * 2_000_000, every=9), "data"),
 }  # fmt: skip

@@ -74,7 +74,8 @@ def check_whole(value: object, field: str, low: int, high: int = MAX_WHOLE) -> i
     """
     if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
         return int(value)
-    bounds = f"of at least {low}" if high == MAX_WHOLE else f"between {low} and {high}"
+    open_ended = high == MAX_WHOLE and not (isinstance(value, int) and value > high)
+    bounds = f"of at least {low}" if open_ended else f"between {low} and {high}"
     raise ConfigError(
         f"{field}={shown(value)} must be a whole number {bounds}", field=field, value=value
     )

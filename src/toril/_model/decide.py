@@ -3,7 +3,7 @@
 Pure: chance and the time are arguments. Never here: carrying it out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -18,6 +18,9 @@ UNKNOWN_FIRST_MS = 5_000
 UNKNOWN_MAX_MS = 300_000
 UNKNOWN_LIMIT_MS = 24 * 3_600_000
 MAX_STALLS = 3
+DEFAULT_KEEP_STACK = 100
+MAX_STACKS = 262_144
+"""How many characters the stacks of one job's failed attempts may have together."""
 
 
 class End(StrEnum):
@@ -99,6 +102,22 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     stalls: int | None = None
     rate_limit_ms: Millis = 0
     handle: Any = None
+
+
+def kept_stacks(earlier: Sequence[str], stack: str | None, keep: int | None) -> list[str]:
+    """Return the stacks of failed attempts that a job keeps, oldest first: the newest `keep`.
+
+    The newest is kept whatever its size, older ones while there is room for them.
+    """
+    most = DEFAULT_KEEP_STACK if keep is None else keep
+    texts = [*earlier] if stack is None else [*earlier, stack]
+    texts = texts[-most:] if most else []
+    room = MAX_STACKS
+    for index in reversed(range(len(texts))):
+        room -= len(texts[index])
+        if room < 0:
+            return texts[min(index + 1, len(texts) - 1) :]
+    return texts
 
 
 def begins(record: Record) -> Millis:

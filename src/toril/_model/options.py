@@ -235,6 +235,13 @@ def _read_backoff(value: object) -> Backoff | None:
         check_text(value.name, "backoff")
     if value is None or isinstance(value, Fixed | Exponential | Custom):
         return value
+    if isinstance(value, type):
+        raise ConfigError(
+            f"backoff={shown(value)} is a class",
+            field="backoff",
+            value=value,
+            hint='make one of it, such as Exponential("1s"), or give a duration or a function',
+        )
     if callable(value):
         return Custom()
     if isinstance(value, Mapping):

@@ -41,7 +41,7 @@ from .settings import DEFAULT_URL, announce, choose, move
 from .shift import Shift
 from .task import AsyncTask, BlockingTask, Task, TaskMaker, TaskOptions
 from .worker import Worker
-from .worker_options import Queues, WorkerOptions
+from .worker_options import Queues, WorkerOptions, queue_names
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type[Any])
@@ -348,7 +348,7 @@ class Toril:
         if handler is None:
             return self.registry
         registry = Registry(self.container)
-        for queue in (queues,) if isinstance(queues, str) else queues:
+        for queue in queue_names(queues):
             make: Any = make_distant if isinstance(handler, str) else make_handler
             registry.add(make(handler, queue=queue, name=None, options={}))
         return registry

@@ -16,7 +16,7 @@ class Unreadable(Exception):
 
 
 def convert(kind: Any, value: Any) -> Any:
-    """Make what msgspec does not know: pydantic's models and paths; any value is an object.
+    """Make what msgspec does not know: pydantic's models, paths, subclasses of str, int and float.
 
     Raises   Unreadable: it is another type.
     """
@@ -24,6 +24,9 @@ def convert(kind: Any, value: Any) -> Any:
         return value
     if _is_path(kind):
         return kind(value)
+    base = _base_of(kind)
+    if base is not None:
+        return kind(_checked(base, value))
     if hasattr(kind, "model_validate"):
         return _validated(kind, value)
     raise Unreadable(f"{kind!r} cannot be read from JSON")
@@ -38,11 +41,25 @@ def convert_argument(kind: Any, value: Any) -> Any:
 
 
 def _converts(kind: Any) -> bool:
-    return kind is object or hasattr(kind, "model_validate") or _is_path(kind)
+    known = kind is object or hasattr(kind, "model_validate")
+    return known or _is_path(kind) or _base_of(kind) is not None
 
 
 def _is_path(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, PurePath)
+
+
+def _base_of(kind: Any) -> type[Any] | None:
+    """Return which of str, int and float a class is derived from."""
+    if not isinstance(kind, type) or hasattr(kind, "model_validate"):
+        return None
+    return next((base for base in (str, int, float) if issubclass(kind, base)), None)
+
+
+def _checked(base: type[Any], value: Any) -> Any:
+    if type(value) is base or (base is float and type(value) is int):
+        return value
+    raise TypeError(f"Expected `{base.__name__}`, got `{type(value).__name__}`")
 
 
 def _validated(kind: Any, value: Any) -> Any:

@@ -67,7 +67,8 @@ class Declared:
     async def _keep(self, queues: Collection[str]) -> None:
         store = self._adder.context.store
         await self._adder.ready(queues)
-        await self._schedules.put_declared(queues, owner=self._owner, new=True)
+        for info in await self._schedules.put_declared(queues, owner=self._owner, new=True):
+            await self._adder.mark(info.queue)
         mine = list(self._adder.marked(queues))
         for settings in await store.settings(mine) if mine else ():
             if not settings.declared:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
+from toril._model.checks import shown
 from toril.errors import ConfigError
 from toril.events import Event
 
@@ -48,6 +49,13 @@ class Events:
                 field="after",
                 value=after,
                 hint='give one for each queue: after={"emails": "17"}',
+            )
+        if not (after is None or isinstance(after, str | Mapping)):
+            raise ConfigError(
+                f"after={shown(after)} is not the id of an event",
+                field="after",
+                value=after,
+                hint="give the id of an event that you received, one for each queue, or None",
             )
         self._context = context
         self._find = find

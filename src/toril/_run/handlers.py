@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn
 
+import msgspec
+
 from toril._model.checks import check_text, check_whole, shown
 from toril._model.options import (
     BackoffFunction,
@@ -39,7 +41,7 @@ class Handler:
              `isolation` a child process finds the function itself. function is what call
              calls in the end; fill calls it with the job's arguments and what it depends on
              (None: it has no arguments but the job). encode turns that value
-             into JSON text. concurrency caps this name within one worker. on_crash
+             into JSON text, decode reads it back. concurrency caps this name within one worker. on_crash
              "fail" holds for every job, also for those whose adders did not say so. title is
              "module.name", for listings.
     """
@@ -51,6 +53,7 @@ class Handler:
     function: Callable[..., Any]
     fill: Fill | None = None
     encode: Callable[[object], str]
+    decode: Callable[[str], Any] = msgspec.json.decode
     concurrency: int | None = None
     timeout_ms: Millis | None = None
     soft_timeout_ms: Millis | None = None

@@ -60,7 +60,49 @@ def _dumped(model: Any) -> object:
     for _, inner, _ in _walk(model, "", models=True):
         if _is_masked(inner, text):
             raise _Unsupported(inner, MASKED.format(type(inner).__qualname__))
+    short = _shortened(model, plain)
+    if short is not None:
+        kind = type(short).__qualname__
+        raise _Unsupported(
+            short,
+            f"this {kind} would lose the fields that its declared type does not have: declare "
+            f"{kind} there, or SerializeAsAny",
+        )
     return plain
+
+
+def _shortened(model: object, plain: object) -> object | None:
+    """Find a model inside another one of whose fields the JSON form lacks some."""
+    stack: list[tuple[object, object]] = [(model, plain)]
+    while stack:
+        inner, form = stack.pop()
+        if isinstance(form, dict):
+            fields = cast("dict[str, object]", form)
+            if is_model(inner) and inner is not model and _lacks(inner, fields):
+                return inner
+            stack.extend((each, fields[name]) for name, each in _named(inner) if name in fields)
+        elif isinstance(form, list) and isinstance(inner, list | tuple):
+            items = cast("list[object]", inner)
+            forms = cast("list[object]", form)
+            pairs = zip(items, forms, strict=False)
+            stack.extend(pair for pair in pairs if type(pair[0]) not in _PLAIN)
+    return None
+
+
+def _lacks(model: Any, form: dict[str, object]) -> bool:
+    declared: Mapping[str, object] = type(model).model_fields
+    if declared.keys() <= form.keys():
+        return False
+    # Excluded fields and aliases are as the model wants them.
+    own: object = _decode(model.model_dump_json())
+    return isinstance(own, dict) and not cast("dict[str, object]", own).keys() <= form.keys()
+
+
+def _named(value: object) -> Iterable[tuple[str, object]]:
+    names = field_names(value)
+    if names is not None:
+        return [(name, getattr(value, name, None)) for name in names]
+    return cast("Mapping[str, object]", value).items() if isinstance(value, Mapping) else ()
 
 
 def _is_masked(value: Any, text: str) -> bool:

@@ -21,6 +21,8 @@ _KINDS: dict[type, int] = {
     type(None): _NOTHING,
 }
 _ABSENT = object()
+LOST = object()
+"""Stands for a value that does not come back at all."""
 
 
 def _kind(value: object) -> Any:
@@ -32,7 +34,7 @@ def _is(value: object, *kinds: type[Any]) -> bool:
 
 
 class Difference(NamedTuple):
-    """Where a value does not come back as it was, and what it was and is there."""
+    """Where a value does not come back as it was, and what it was and is there (or LOST)."""
 
     path: str
     given: object
@@ -82,7 +84,7 @@ def _of_fields(given: Any, back: Any, path: str, loose: bool) -> Difference | No
         value, again = getattr(given, name, _ABSENT), getattr(back, name, _ABSENT)
         where = f"{path}.{name}"
         if again is _ABSENT and value is not _ABSENT:
-            return Difference(where, value, None)
+            return Difference(where, value, LOST)
         if type(value) in _KINDS:
             found = _of_plain(value, again, where, exact=True)
         else:
@@ -144,7 +146,7 @@ def _of_mapping(given: Any, back: Any, path: str, loose: bool) -> Difference | N
     for key, value in given.items():
         where = f"{path}.{key}" if isinstance(key, str) else f"{path}[{key!r}]"
         if key not in back:
-            return Difference(where, value, None)
+            return Difference(where, value, LOST)
         found = difference(value, back[key], where, loose=loose)
         if found is not None:
             return found

@@ -22,7 +22,7 @@ from .hints import has_fields, hints_of, is_job, is_open, within
 from .job import Job
 from .models import Adapter, Refused, adapter_of, needs_pydantic
 from .payload import MASKED, refuse_no_numbers, write
-from .same import Difference, difference, equal
+from .same import LOST, Difference, difference, equal
 
 log = logging.getLogger("toril.task")
 
@@ -156,8 +156,10 @@ class Signature:
             try:
                 text = adapter.dump(bound[name])
                 if b"null" in text:
-                    refuse_no_numbers(bound[name], f"{self.title}({name}=...)")
-            except (Refused, ConfigError) as error:
+                    refuse_no_numbers(bound[name], f"{self.title}.{name}")
+            except ConfigError as error:
+                raise BadArguments(str(error)) from error
+            except Refused as error:
                 raise BadArguments(f"{self.title}({name}=...): {error}") from error
             written[name] = msgspec.Raw(text)
         return written
@@ -281,6 +283,10 @@ def describe(changed: Difference) -> str:
     kind = type(changed.given).__qualname__
     if hasattr(changed.given, "get_secret_value"):
         return MASKED.format(kind)
+    if changed.back is LOST:
+        if changed.path.endswith("]"):
+            return "its key is not text, as keys are in JSON: convert it, or annotate the keys"
+        return f"this {kind} would be lost: the annotation has no such field"
     back = type(changed.back).__qualname__
     if back != kind:
         return f"{kind} would arrive as {back}"

@@ -154,7 +154,7 @@ class Task(Generic[P, R]):
             isolation=take_isolation(options, self.function, "task"),
         )
         fill = filler(self.function, self.signature)
-        return replace(handler, fill=fill, encode=self.returns.write)
+        return replace(handler, fill=fill, encode=self.returns.write, decode=self.returns.read)
 
     def _is_option(self, name: str) -> bool:
         return (name in ELSEWHERE or name in NAMES) and not self.signature.takes(name)

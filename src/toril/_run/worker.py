@@ -217,10 +217,10 @@ class Worker(Forkable):
         a signal that comes meanwhile ends the grace.
         Returns True when every job ended in time.
         """
+        seconds = self.settings.grace_s if grace is None else to_ms(grace, field="grace") / 1000
         crew = self._crew
         if crew is None:
             return True
-        seconds = self.settings.grace_s if grace is None else to_ms(grace, field="grace") / 1000
         crew.hurry_in(seconds)
         self._listeners.excuse(asyncio.current_task())
         if self._stopping is None or self._stopping.cancelled():

@@ -124,6 +124,23 @@ def _new_id(name: str) -> str:
     return f"{name}-{secrets.token_hex(3)}"
 
 
+def queue_names(queues: object) -> Iterable[str]:
+    """Return the queues that a user named for a worker.
+
+    Raises   ConfigError: it is neither a name nor a list of names, nor numbers by name.
+    """
+    if isinstance(queues, str):
+        return (queues,)
+    if isinstance(queues, Iterable):
+        return cast("Iterable[str]", queues)
+    raise ConfigError(
+        f"queues={shown(queues)} must be a name, a list of names, or numbers by name",
+        field="queues",
+        value=queues,
+        hint='name them as text, such as app.worker("emails") or app.worker(["emails", "sms"])',
+    )
+
+
 def share(given: WorkerOptions, known: Mapping[str, int | None]) -> dict[str, int]:
     """Say how many jobs of each queue may run at once.
 
@@ -134,18 +151,11 @@ def share(given: WorkerOptions, known: Mapping[str, int | None]) -> dict[str, in
     each = given.get("concurrency")
     if each is not None:
         check_whole(each, "concurrency", 1)
-    queues = cast("object", given.get("queues"))
-    if not (queues is None or isinstance(queues, str | Mapping | Iterable)):
-        raise ConfigError(
-            f"queues={shown(queues)} must be a name, a list of names, or numbers by name",
-            field="queues",
-            value=queues,
-        )
+    queues = given.get("queues")
     if isinstance(queues, Mapping):
         counts = cast("Mapping[str, object]", queues)
     else:
-        given_names = (queues,) if isinstance(queues, str) else cast("Iterable[str]", queues)
-        names = known if queues is None else given_names
+        names = known if queues is None else queue_names(queues)
         checked = [check_queue_name(queue) for queue in names]
         counts = {queue: each or known.get(queue) or CONCURRENCY for queue in checked}
     return {

@@ -297,7 +297,7 @@ def crashed(job: Job[Any], reason: str, stack: str | None = None) -> Ended:
 def _told(outcome: Outcome, job: Job[Any]) -> Ended:
     """Give an end that a child tells of; its error is known by its text alone."""
     if outcome.end is End.RETURNED:
-        return Ended(outcome, msgspec.json.decode(outcome.result or "null"))
+        return Ended(outcome)
     stack = () if outcome.stack is None else (outcome.stack,)
     reason = outcome.reason or outcome.end.value
     end = outcome.end.word

@@ -10,11 +10,15 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
+import msgspec
+
 from toril._model.crashes import CHILD_DIED
+from toril._model.decide import End
 from toril._model.times import Millis
 from toril._run.handlers import Handler
 from toril._run.isolation import Isolation
 from toril._run.job import Job
+from toril.errors import TaskError
 
 from .offspring import Child, Means, crashed, failed
 from .outcome import NOT_RUN, Ended
@@ -79,7 +83,7 @@ class Processes:
                     return NOT_RUN
                 ended = await self._run_in(child, job, handler.soft_timeout_ms)
                 if ended is not None:
-                    return ended
+                    return _read(handler, ended)
         return crashed(job, f"{CHILD_DIED}: {TRIES} for {handler.title} died before it began")
 
     async def close(self) -> None:
@@ -186,3 +190,15 @@ async def _at_last(end: "asyncio.Future[Ended | None]", child: Child) -> Ended |
         except asyncio.CancelledError:
             child.kill("the job did not end when it was told to")
     return end.result()
+
+
+def _read(handler: Handler, ended: Ended) -> Ended:
+    """Return the end of an attempt with its result as listeners get it: as the task returned it."""
+    if ended.outcome.end is not End.RETURNED:
+        return ended
+    text = ended.outcome.result or "null"
+    try:
+        return ended._replace(value=handler.decode(text))
+    except TaskError:
+        # It is not of the type that the task is annotated with.
+        return ended._replace(value=msgspec.json.decode(text))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from toril._model.crashes import SILENT, STALLED_REASON, blames
-from toril._model.decide import Action, Decision
+from toril._model.decide import Action, Decision, kept_stacks
 from toril._model.options import JobOptions, Keep, from_text
 from toril._model.record import Claim, Record
 from toril._model.states import State
@@ -284,13 +284,8 @@ def _stack(decision: Decision, record: Record | None, options: JobOptions) -> st
     """Write the texts of failed tries with this one, as the JSON array that is stored."""
     if decision.stack is None and not decision.counted:
         return ""
-    texts = [*record.stack] if record else []
-    if decision.stack is not None:
-        texts.append(decision.stack)
-    keep = options.keep_stack
-    if keep is not None:
-        texts = texts[-keep:] if keep else []
-    return _json(texts).decode()
+    earlier = record.stack if record else ()
+    return _json(kept_stacks(earlier, decision.stack, options.keep_stack)).decode()
 
 
 def _try(decision: Decision, record: Record | None) -> str:

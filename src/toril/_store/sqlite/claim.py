@@ -7,19 +7,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import apsw
 import msgspec
 
 from toril._model.crashes import SILENT, charge, stalled_reason
+from toril._model.decide import End, Outcome
 from toril._model.record import Claim, Record, Ref
 from toril._model.times import Millis
 from toril._store.protocol import Claimed, ClaimRequest, Recovered
 
+from .finish import end_waiting
 from .places import make_ready
 from .unit import QueueRow, Unit, to_json
 
 MAX_CLAIM = 250
 MAX_DUE = 1_000
 LOOK_AHEAD = 64
+
+_TOO_LARGE = Outcome(
+    end=End.FAILED,
+    reason="the job is larger than SQLite can read: its data, progress and errors together "
+    "(store large data elsewhere, and pass a reference to it)",
+)
 
 _records = msgspec.json.Decoder(list[tuple[int, Record]])
 
@@ -97,12 +106,7 @@ def _rate(queue: QueueRow, request: ClaimRequest) -> tuple[int | None, Millis]:
 def _take(
     unit: Unit, queue: QueueRow, request: ClaimRequest, limit: int, now: Millis
 ) -> tuple[Claim, ...]:
-    skip = to_json(sorted(request.skip)) if request.skip else "[]"
-    ahead = max(limit, LOOK_AHEAD) if request.skip else limit
-    text = unit.value(
-        "claim.candidates", (queue.key, queue.name, limit, ahead, now, request.worker, skip)
-    )
-    found = _records.decode(text)
+    found = _candidates(unit, queue, request, limit, now)
     if not found:
         return ()
     until = now + request.lock_ms
@@ -120,6 +124,23 @@ def _take(
         *({"kind": "active", "job_id": record.id, "prev": "waiting"} for _, record in found),
     )
     return tuple([Claim(record, request.token, until, key) for key, record in found])
+
+
+def _candidates(
+    unit: Unit, queue: QueueRow, request: ClaimRequest, limit: int, now: Millis
+) -> list[tuple[int, Record]]:
+    """Read the next jobs; fewer of them where all together are more than SQLite can return."""
+    skip = to_json(sorted(request.skip)) if request.skip else "[]"
+    while True:
+        ahead = max(limit, LOOK_AHEAD) if request.skip else limit
+        asked = (queue.key, queue.name, limit, ahead, now, request.worker, skip)
+        try:
+            return _records.decode(unit.value("claim.candidates", asked))
+        except apsw.TooBigError:
+            if limit == 1:
+                key, id = unit.value("claim.first", (queue.key, ahead, skip))
+                end_waiting(unit, queue, (key, id), _TOO_LARGE, now)
+            limit = max(limit // 2, 1)
 
 
 def renew(unit: Unit, held: Sequence[tuple[Ref, str]], lock_ms: Millis, now: Millis) -> list[Ref]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from toril._model.decide import Action, Decision, End, Outcome
+from toril._model.decide import Action, Decision, End, Outcome, kept_stacks
 from toril._model.options import JobOptions, from_text
 from toril._model.record import cancel_reason
 from toril._model.states import State
@@ -289,13 +289,8 @@ def _stack(decision: Decision, job: Standing) -> str | None:
     """Give the texts of failed tries with this one, as the JSON array that is stored."""
     if decision.stack is None and not decision.counted:
         return None
-    texts = _texts(job.stack)
-    if decision.stack is not None:
-        texts.append(decision.stack)
     keep = _options(job).keep_stack
-    if keep is not None:
-        texts = texts[-keep:] if keep else []
-    return to_json(texts)
+    return to_json(kept_stacks(_texts(job.stack), decision.stack, keep))
 
 
 def _record_try(unit: Unit, pair: Pair, now: Millis) -> None:

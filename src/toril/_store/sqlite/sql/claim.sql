@@ -16,6 +16,17 @@ FROM (
     LIMIT ?3
 );
 
+-- claim.first: The first of the next jobs, as far ahead; names in the last binding are passed over.
+SELECT key, id FROM (
+    SELECT key, id, name, lane, position FROM jobs
+    WHERE queue = ?1 AND state IN ('waiting', 'prioritized')
+    ORDER BY lane, position
+    LIMIT ?2
+)
+WHERE name NOT IN (SELECT value FROM json_each(?3))
+ORDER BY lane, position
+LIMIT 1;
+
 -- claim.take: Put jobs under a lock; keys are the last binding.
 UPDATE jobs SET
     state = 'active', started_ms = ?1, runs = runs + 1, worker = ?2, token = ?3, lock_until = ?4,

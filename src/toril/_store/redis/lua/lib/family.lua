@@ -48,19 +48,14 @@ local function fail_parent(parent, child, now)
   if call("EXISTS", parent) == 0 then
     return
   end
-  local waits = call("ZREM", q.waiting_children, id) == 1
-  if not waits and call("ZREM", q.delayed, id) == 1 then
-    call("HSET", parent, "delay", 0)
-    waits = true
-  end
+  local waits = call("ZREM", q.waiting_children, id) + call("ZREM", q.delayed, id) > 0
   if waits or not call("ZSCORE", q.failed, id) then
     call("HSETNX", parent, "defa", "child " .. child .. " failed")
   end
   if waits then
-    -- It fails now, not at the moment that was named for it.
-    if call("HDEL", parent, "toril:at") == 1 then
-      call("HSET", parent, "delay", 0)
-    end
+    -- It fails now, not after its delay or at its moment.
+    call("HDEL", parent, "toril:at")
+    call("HSET", parent, "delay", 0)
     release(q, id, now)
   end
 end
