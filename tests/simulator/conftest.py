@@ -4,7 +4,7 @@ import pytest
 
 SEEDS = 300
 # So many in one test, so that each stays far below its time limit.
-BLOCK = 10
+BLOCK = 5
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

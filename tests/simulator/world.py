@@ -38,7 +38,7 @@ from toril._run.heartbeat import ASK_S, LONGEST_TICK_S, PRESENCE_S, Heartbeat
 from toril._run.lanes import Lanes
 from toril._run.worker import Worker
 from toril._store.protocol import ScheduleDraft
-from toril._store.sqlite import engine
+from toril._store.sqlite import engine, store
 from toril._store.sqlite.read import Reading
 from toril._store.sqlite.store import SQLiteStore
 from toril.errors import AwaitChildren, Fail, RateLimited, Release, Snooze, StoreError
@@ -560,6 +560,8 @@ def _virtual(loop: VirtualLoop) -> Generator[tuple[VirtualLoop, Clock]]:
         patch.setattr(Heartbeat, "start", _start_beating)
         patch.setattr(Heartbeat, "stop", _stop_beating)
         patch.setattr(threads.Threads, "run", _run_thread)
+        for module in (store, heartbeat):
+            patch.setattr(module, "in_thread", _run_at_once)
         before = logging.root.manager.disable
         logging.disable(logging.CRITICAL)
         interval = sys.getswitchinterval()
@@ -579,6 +581,11 @@ def _slot_hash(slot: Any) -> int:
 def _run_thread(self: Any, call: Any, job: Any) -> Any:
     process: Process = STRAND.get().owner
     return process.world.thread(process, call, job)
+
+
+async def _run_at_once(call: Callable[[], T]) -> T:
+    """There are no threads: it is done by the time anybody looks."""
+    return call()
 
 
 def shrink(plan: Plan, seconds: float = 10.0) -> Plan:
