@@ -62,6 +62,17 @@ def test_it_says_once_what_its_processes_serve(desk: Desk) -> None:
     ]
 
 
+def test_it_warns_once_of_what_the_app_does_and_says(desk: Desk) -> None:
+    text = APP.replace('"sqlite:///jobs.db"', '"sqlite:///jobs.db", prefix="mine"')
+    first = 'import os\nos.environ["TORIL_PREFIX"] = "other"\n'
+    desk.write("app.py", f"{first}{text}\nslow.enqueue_sync(0.0)\n")
+    with crew(desk, "worker", "app.py", "--processes", "3") as fleet:
+        fleet.up(3)
+
+    assert len(fleet.said("app.side_effect")) == 1
+    assert len(fleet.said("settings.overruled")) == 1
+
+
 def test_each_process_has_a_name_of_its_own(desk: Desk) -> None:
     with crew(desk, "worker", "app.py", "--processes", "2", "--name", "ada") as fleet:
         fleet.until("worker='ada-1-")

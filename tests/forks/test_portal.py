@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.forks.conftest import Place
-from toril import Toril, sync
+from toril import ConfigError, Toril, sync
 
 SOON = 5.0
 
@@ -158,3 +158,16 @@ def test_a_call_from_a_loop_is_refused(file_place: Place) -> None:
 
     app = Toril(file_place.url, warn_unserved=False)
     asyncio.run(main(lambda: app.queue("q").add_sync("a")))
+
+
+def test_a_blocking_call_checks_what_it_is_given() -> None:
+    async def answer(value: int) -> int:
+        await asyncio.sleep(0)
+        return value
+
+    assert sync.run(answer(5), timeout="2s") == 5
+    for timeout in ("soon", -1, float("nan"), True):
+        with pytest.raises(ConfigError, match="timeout"):
+            sync.run(answer(5), timeout=timeout)
+    with pytest.raises(ConfigError, match=r"needs a coroutine .*with the call"):
+        sync.run(answer)  # type: ignore[arg-type]

@@ -233,3 +233,18 @@ async def test_ten_jobs_of_a_queue_run_at_once_unless_said_otherwise() -> None:
         assert app.worker().shares == {"b": 10}
         assert app.worker("a", lambda job: None).shares == {"a": 10}
         assert app.worker("a", lambda job: None, concurrency=3).shares == {"a": 3}
+
+
+def test_a_function_from_elsewhere_becomes_a_task_with_options() -> None:
+    app = Toril("sqlite://:memory:")
+
+    async def resize(x: int) -> int:
+        return x
+
+    task = app.task(queue="images", attempts=2)(resize)
+    other = app.task(resize, queue="images", name="other", attempts=4)
+
+    assert (task.queue, task.name, task.options) == ("images", "resize", {"attempts": 2})
+    assert (other.queue, other.name, other.options) == ("images", "other", {"attempts": 4})
+    with pytest.raises(ConfigError, match="a task has no 'countdown'; use delay=\"10s\""):
+        app.task(resize, countdown=10)  # type: ignore[call-overload]

@@ -23,6 +23,7 @@ from toril import (
     Toril,
     handles,
 )
+from toril._run import scopes
 
 
 class Pool:
@@ -407,6 +408,23 @@ async def test_a_generator_that_does_not_yield_is_named(memory: Toril) -> None:
         await one(await save.enqueue(), memory)
 
 
+@pytest.mark.parametrize("kind", ["async", "plain"])
+async def test_a_generator_that_yields_twice_is_named(memory: Toril, kind: str) -> None:
+    def session() -> Iterator[str]:
+        yield "one"
+        yield "two"
+
+    async def later() -> AsyncIterator[str]:
+        yield "one"
+        yield "two"
+
+    @memory.task
+    async def save(session: str = Depends({"async": later, "plain": session}[kind])) -> None: ...
+
+    with pytest.raises(JobFailed, match=r"(session|later) yielded twice"):
+        await one(await save.enqueue(), memory)
+
+
 async def test_a_time_limit_covers_what_a_job_depends_on(memory: Toril) -> None:
     notes = Notes()
 
@@ -503,6 +521,58 @@ async def test_a_worker_does_not_start_without_what_it_depends_on(memory: Toril)
     ):
         await memory.worker().start()
     assert ended == ["pool"]
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, SystemExit, GeneratorExit])
+async def test_whatever_a_dependency_raises_the_start_tells_it(
+    anywhere: Toril, error: type[BaseException]
+) -> None:
+    def broken() -> str:
+        raise error
+
+    @anywhere.task
+    async def save(broken: str = Depends(broken)) -> None: ...
+
+    with pytest.raises(TaskError, match=f"dependency .*broken failed: {error.__name__}"):
+        await anywhere.worker().start()
+
+
+@pytest.mark.parametrize("where", ["task", "provided", "processor"])
+async def test_a_worker_does_not_wait_for_ever_for_what_it_depends_on(
+    anywhere: Toril, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scopes, "MAKE_ALL_S", 0.1)
+    ended: list[str] = []
+
+    async def first() -> AsyncIterator[str]:
+        yield "first"
+        ended.append("first")
+
+    async def connects(first: str = Depends(first)) -> Pool:
+        await asyncio.sleep(3600)
+        return Pool()
+
+    async def save(pool: Annotated[Pool, Depends(connects, scope="worker")]) -> None: ...
+
+    async def store(pool: Pool) -> None: ...
+
+    class Cards:
+        def __init__(self, pool: Annotated[Pool, Depends(connects)]) -> None: ...
+
+        @handles("draw")
+        async def draw(self, job: Job[Any]) -> None: ...
+
+    if where == "task":
+        anywhere.task(save)
+    elif where == "provided":
+        anywhere.provide(Pool, connects, scope="worker")
+        anywhere.task(store)
+    else:
+        anywhere.processor("cards")(Cards)
+
+    with pytest.raises(TaskError, match=r"took longer than 0.1 s: .*(connects|Cards) has not"):
+        await anywhere.worker().start()
+    assert ended == ["first"]
 
 
 async def test_what_nothing_provides_is_named_at_the_start(memory: Toril) -> None:

@@ -192,3 +192,27 @@ async def test_its_concurrency_is_how_many_of_its_queue_run_at_once(app: Toril) 
 
     assert worker.shares == {"image:optimize": 2}
     assert (await app.queue("image:optimize").counts()).completed == 2
+
+
+async def test_static_and_class_methods_are_marked_on_either_side(memory: Toril) -> None:
+    @memory.processor("cards")
+    class Cards:
+        @handles("inner")
+        @staticmethod
+        async def inner(job: Job[Any]) -> str:
+            return "inner"
+
+        @staticmethod
+        @handles("outer")
+        async def outer(job: Job[Any]) -> str:
+            return "outer"
+
+        @handles("kind")
+        @classmethod
+        def kind(cls, job: Job[Any]) -> str:
+            return cls.__name__
+
+    queue = memory.queue("cards")
+    async with memory.worker():
+        jobs = [await queue.add(name) for name in ("inner", "outer", "kind")]
+        assert [await job.result(timeout=10) for job in jobs] == ["inner", "outer", "Cards"]

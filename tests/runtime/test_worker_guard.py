@@ -122,6 +122,21 @@ async def test_whatever_a_hook_raises_is_logged(
     assert "hook.failed" in [line.msg for line in caplog.records]
 
 
+@errors
+async def test_a_hook_may_raise_when_asked_what_it_wants(
+    memory: Toril, error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def wants(self, kind: type[Happening]) -> bool:
+            raise error
+
+        def __call__(self, what: Happening) -> None: ...
+
+    await run_all_kinds(memory, memory.worker("q", work, concurrency=3, hooks=[Broken()]))
+
+    assert "hook.failed" in [line.msg for line in caplog.records]
+
+
 @pytest.mark.parametrize("error", [asyncio.CancelledError, SystemExit])
 async def test_a_log_filter_that_raises_harms_nothing(
     memory: Toril, error: type[BaseException], capsys: pytest.CaptureFixture[str]

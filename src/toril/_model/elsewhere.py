@@ -114,6 +114,6 @@ CALLS_ELSEWHERE: dict[str, str] = {
     "map": "await task.enqueue_many([...])",
     "starmap": "await task.enqueue_many([...])",
     "chunks": "await task.enqueue_many([...])",
-    "retry": "raise an error to be tried again, or Snooze to be run later",
+    "retry": "raise with an error to be tried again, or with Snooze to be run later",
     "request": "a parameter annotated Job, or current_job()",
 }

@@ -6,35 +6,52 @@ Never here: what runs on it.
 import asyncio
 import concurrent.futures
 import contextlib
+import inspect
 import threading
 from collections.abc import Awaitable
 from typing import Any, Generic, TypeVar
 
+from toril._model.times import Duration, to_ms
 from toril._store.forks import Forkable, follow_forks, keep
 from toril._store.threads import ForkSafeLock, Outcome, Thread, start_thread
-from toril.errors import TorilError
+from toril.errors import ConfigError, TorilError
 
 T = TypeVar("T")
 
 
-def run(what: Awaitable[T], timeout: float | None = None) -> T:
+def run(what: Awaitable[T], timeout: Duration | None = None) -> T:
     """Run a coroutine on the background loop, and block until it is done.
 
     It is cancelled when nobody waits for it any more: after the timeout, on Ctrl-C, and when the
     job whose handler called this is over.
 
-    Units    timeout in seconds.
     Raises   TorilError: this thread runs a loop of its own, which would stand still: await
-             instead. TimeoutError. Whatever the coroutine raises.
+             instead. ConfigError: it is no coroutine, or a bad timeout. TimeoutError. Whatever
+             the coroutine raises.
     """
-    if not _runs_loop():
-        return _PORTAL.run(_Call(what), timeout)
-    if asyncio.iscoroutine(what):
-        what.close()
-    raise TorilError(
-        "this thread runs an event loop, which a blocking call would stop: "
-        "await the async form (such as `await task.enqueue(...)`) instead"
-    )
+    try:
+        _check(what)
+        seconds = None if timeout is None else to_ms(timeout, field="timeout") / 1000
+    except TorilError:
+        if asyncio.iscoroutine(what):
+            what.close()
+        raise
+    return _PORTAL.run(_Call(what), seconds)
+
+
+def _check(what: object) -> None:
+    if not inspect.isawaitable(what):
+        raise ConfigError(
+            f"sync.run({what!r:.80}) needs a coroutine",
+            field="what",
+            value=what,
+            hint="write sync.run(task.enqueue(...)), with the call",
+        )
+    if _runs_loop():
+        raise TorilError(
+            "this thread runs an event loop, which a blocking call would stop: "
+            "await the async form (such as `await task.enqueue(...)`) instead"
+        )
 
 
 def _runs_loop() -> bool:

@@ -40,8 +40,10 @@ def handles(name: str | None = None, **options: Unpack[HandlerOptions]) -> Calla
     """Let a method of a processor handle the jobs of this name; None: every name not taken."""
 
     def mark(function: F) -> F:
-        setattr(function, _MARK, _Handles(name, options))
-        _marked.add(function)
+        # Under @staticmethod or @classmethod it is their function that the class is asked for.
+        marked = _function(function)
+        setattr(marked, _MARK, _Handles(name, options))
+        _marked.add(marked)
         return function
 
     return mark

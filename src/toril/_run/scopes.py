@@ -28,11 +28,14 @@ from toril.errors import Signal, TaskError, TorilError
 
 from .callables import yields
 from .dependencies import Dependency, Given, Parameter, Source, arrange
+from .guard import is_cancelled, text_of
 from .handlers import Handler
 from .job import Job
 
 T = TypeVar("T")
 
+# How long the start of a worker waits for all that it has to make.
+MAKE_ALL_S = 60.0
 # How long what lives as long as a worker has to end: each dependency, and all together.
 CLOSE_S = 5.0
 CLOSE_ALL_S = 8.0
@@ -124,7 +127,7 @@ class _Scope:
         while self._open:
             dependency, manager = self._open.pop()
             try:
-                await self._exited(manager, error)
+                await self._exited(dependency, manager, error)
             except BaseException as fault:
                 if error is None or (isinstance(fault, Signal) and not isinstance(error, Signal)):
                     error = fault
@@ -138,18 +141,25 @@ class _Scope:
             dependency, manager = self._open.pop()
             try:
                 async with asyncio.timeout(CLOSE_S):
-                    await self._exited(manager, None)
+                    await self._exited(dependency, manager, None)
             except BaseException as fault:
                 # SystemExit too: it must not end the loop.
                 _report(dependency, fault)
 
-    async def _exited(self, manager: Manager, error: BaseException | None) -> None:
+    async def _exited(
+        self, dependency: Dependency, manager: Manager, error: BaseException | None
+    ) -> None:
         kind = None if error is None else type(error)
         trace = None if error is None else error.__traceback__
-        if isinstance(manager, AbstractAsyncContextManager):
-            await self._wait(manager.__aexit__(kind, error, trace))
-        else:
-            manager.__exit__(kind, error, trace)
+        try:
+            if isinstance(manager, AbstractAsyncContextManager):
+                await self._wait(manager.__aexit__(kind, error, trace))
+            else:
+                manager.__exit__(kind, error, trace)
+        except RuntimeError as fault:
+            if not str(fault).startswith("generator didn't stop"):
+                raise
+            raise TaskError(f"the dependency {dependency.title} yielded twice") from fault
 
 
 def _report(dependency: Dependency, fault: BaseException) -> None:
@@ -189,35 +199,46 @@ class WorkerScope:
     def __init__(self) -> None:
         self._scope = _Scope(on_the_loop)
         self._task: asyncio.Task[None] | None = None
+        self._making: Dependency | None = None
         self._end = asyncio.Event()
 
     async def start(self, wanted: Iterable[Source]) -> None:
         """Make everything in these sources that lives as long as the worker.
 
-        Raises   TaskError: a dependency failed; what was made before it has been ended.
+        Raises   TaskError: a dependency failed, or all of them took longer than a minute; what
+                 was made before has been ended.
         """
         ready: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._live(list(_lasting(wanted)), ready))
         try:
-            error = await asyncio.shield(ready)
+            await asyncio.wait({ready}, timeout=MAKE_ALL_S)
         except asyncio.CancelledError:
             self._task.cancel()
             await self.close()
             raise
+        error = ready.result() if ready.done() else self._too_slow()
         if error is not None:
             await self.close()
             raise error
+
+    def _too_slow(self) -> TaskError:
+        title = "" if self._making is None else f": {self._making.title} has not returned"
+        if self._task is not None:
+            self._task.cancel()
+        return TaskError(
+            f"the worker cannot start: its dependencies took longer than {MAKE_ALL_S:g} s{title}"
+        )
 
     async def _live(
         self, wanted: list[Dependency], ready: "asyncio.Future[BaseException | None]"
     ) -> None:
         error: BaseException | None = None
         try:
-            for dependency in wanted:
+            for self._making in wanted:
                 try:
-                    await self._scope.value(dependency)
+                    await self._scope.value(self._making)
                 except BaseException as fault:
-                    error = _unmade(dependency, fault)
+                    error = _unmade(self._making, fault)
                     break
             if not ready.done():
                 ready.set_result(error)
@@ -279,11 +300,13 @@ def _lasting(sources: Iterable[Source]) -> Iterator[Dependency]:
 
 
 def _unmade(dependency: Dependency, fault: BaseException) -> BaseException:
-    if isinstance(fault, TorilError | asyncio.CancelledError | KeyboardInterrupt):
+    if isinstance(fault, TorilError | KeyboardInterrupt):
+        return fault
+    if isinstance(fault, asyncio.CancelledError) and is_cancelled():
         return fault
     error = TaskError(
         f"the worker cannot start: the dependency {dependency.title} failed: "
-        f"{type(fault).__name__}: {fault}"
+        f"{type(fault).__name__}: {text_of(fault)}"
     )
     error.__cause__ = fault
     return error

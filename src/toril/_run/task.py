@@ -282,6 +282,8 @@ class _Anything:
 class TaskMaker:
     """Make tasks: `@app.task` over a function, or `@app.task(queue="images", attempts=4)`.
 
+    `app.task(function, queue="images")` makes one of a function that is defined elsewhere.
+
     A parameter annotated `Job`, the first one, is filled in by the worker: callers leave it out.
 
     Raises   ConfigError: a bad option, a parameter that JSON cannot hold, a name that is taken.
@@ -299,26 +301,34 @@ class TaskMaker:
     # one whose first parameter takes a `Job`.
     @overload
     def __call__(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
-        self, function: Callable[Concatenate[_Anything, P], Coroutine[Any, Any, R]], /
+        self,
+        function: Callable[Concatenate[_Anything, P], Coroutine[Any, Any, R]],
+        /,
+        **options: Unpack[TaskOptions],
     ) -> AsyncTask[Concatenate[Any, P], Concatenate[Any, P], R]: ...
     @overload
     def __call__(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
-        self, function: Callable[Concatenate[Job[Any], P], Coroutine[Any, Any, R]], /
+        self,
+        function: Callable[Concatenate[Job[Any], P], Coroutine[Any, Any, R]],
+        /,
+        **options: Unpack[TaskOptions],
     ) -> AsyncTask[Concatenate[Job[Any], P], P, R]: ...
     @overload
     def __call__(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
-        self, function: Callable[P, Coroutine[Any, Any, R]], /
+        self, function: Callable[P, Coroutine[Any, Any, R]], /, **options: Unpack[TaskOptions]
     ) -> AsyncTask[P, P, R]: ...
     @overload
     def __call__(
-        self, function: Callable[Concatenate[_Anything, P], R], /
+        self, function: Callable[Concatenate[_Anything, P], R], /, **options: Unpack[TaskOptions]
     ) -> BlockingTask[Concatenate[Any, P], Concatenate[Any, P], R]: ...
     @overload
     def __call__(
-        self, function: Callable[Concatenate[Job[Any], P], R], /
+        self, function: Callable[Concatenate[Job[Any], P], R], /, **options: Unpack[TaskOptions]
     ) -> BlockingTask[Concatenate[Job[Any], P], P, R]: ...
     @overload
-    def __call__(self, function: Callable[P, R], /) -> BlockingTask[P, P, R]: ...
+    def __call__(
+        self, function: Callable[P, R], /, **options: Unpack[TaskOptions]
+    ) -> BlockingTask[P, P, R]: ...
     @overload
     def __call__(self, /, **options: Unpack[TaskOptions]) -> "TaskMaker": ...
 
@@ -326,6 +336,5 @@ class TaskMaker:
         self, function: Callable[..., Any] | None = None, /, **options: Unpack[TaskOptions]
     ) -> Any:
         """Make a task of a function, or take options for one."""
-        if function is None:
-            return TaskMaker(self._make, cast("TaskOptions", {**self._options, **options}))
-        return self._make(function, self._options)
+        every = cast("TaskOptions", {**self._options, **options})
+        return TaskMaker(self._make, every) if function is None else self._make(function, every)

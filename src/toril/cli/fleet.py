@@ -229,7 +229,7 @@ class Fleet:
             "asked": asdict(asked),
             "log": self.plan.log,
             "watch": self.plan.watch is not None,
-            "first": not self._places,
+            "first": place == 1,
             "dead": {id: {"how": word.how, "queues": word.queues} for id, word in dead.items()},
             "siblings": self._pids(),
         }

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 from toril._run.app import Toril
+from toril._run.settings import hush
 from toril._run.stopping import Ending, leave, serve
 from toril._run.worker import Worker
 from toril.errors import ConfigError, StoreError, TorilError
@@ -105,6 +106,7 @@ class Member:
 
         @worker.on("ready")
         def up() -> None:
+            _mute(False)
             lines = list(describe_worker(app, worker))
             told = {"worker": worker.id, "queues": worker.queues, "lines": lines}
             self._channel.tell({"say": "up", **told})
@@ -160,6 +162,8 @@ def main() -> None:
     log_as(orders["log"])
     if not orders["first"]:
         logging.getLogger("toril.store").addFilter(_is_new)
+        hush()
+        _mute(True)
     member = Member(channel, orders)
     channel.listen(member.hear, member.orphaned)
     code = _run(member)
@@ -169,6 +173,20 @@ def main() -> None:
 def _is_new(record: logging.LogRecord) -> bool:
     """Pass over what a store says when it is opened: the first process has told it."""
     return getattr(record, "notice", None) in (None, "store.lost", "store.back")
+
+
+def _mute(on: bool) -> None:
+    """Pass over what is said of the user's code while it is loaded: the first process tells it."""
+    for name in ("toril.app", "toril.settings", "toril.task"):
+        logger = logging.getLogger(name)
+        if on:
+            logger.addFilter(_nothing)
+        else:
+            logger.removeFilter(_nothing)
+
+
+def _nothing(_: logging.LogRecord) -> bool:
+    return False
 
 
 def _run(member: Member) -> int:
