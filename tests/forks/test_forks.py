@@ -263,13 +263,17 @@ def sockets():
     return found
 
 async def main():
-    async with app.worker("tasks"):
+    async with app.worker("tasks", lock="2s"):
         await (await double.enqueue(1)).result(timeout=5)
+        if URL.startswith("redis"):
+            # The heartbeat is in the middle of a call, too.
+            from redis import Redis
+            Redis.from_url(URL).client_pause(800, all=True)
+            time.sleep(0.6)
         before = sockets() - pairs
         told = child(lambda: sorted(before & sockets()))
         again = await (await double.enqueue(2)).result(timeout=5)
-        # The heartbeat's own one may stay: no marker is popped over it.
-        return [len(before) > 0, len(told) <= 1, again]
+        return [len(before) > 0, told, again]
 
 # What the loop wakes itself with stays: asyncio's own.
 import socket
@@ -283,7 +287,7 @@ socket.socketpair = remember
 tell(asyncio.run(main()))
 """)
 
-    assert told == [True, True, 4]
+    assert told == [True, [], 4]
 
 
 def test_a_process_that_a_handler_forks_ends_on_sigterm(place: Place) -> None:

@@ -13,7 +13,14 @@ from typing import Any, Generic, TypeVar
 
 from toril._model.times import Duration, to_ms
 from toril._store.forks import Forkable, follow_forks, keep
-from toril._store.threads import ForkSafeLock, Outcome, Thread, start_thread
+from toril._store.threads import (
+    ForkSafeLock,
+    Outcome,
+    Thread,
+    new_event_loop,
+    start_thread,
+    uses_gevent,
+)
 from toril.errors import ConfigError, TorilError
 
 T = TypeVar("T")
@@ -56,10 +63,11 @@ def _check(what: object) -> None:
 
 def _runs_loop() -> bool:
     try:
-        asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
     except RuntimeError:
         return False
-    return True
+    # Under gevent it may be the loop of another greenlet in this thread, which goes on meanwhile.
+    return not uses_gevent() or getattr(loop, "_thread_id", None) == threading.get_ident()
 
 
 def abandon(thread: int) -> None:
@@ -77,6 +85,11 @@ class _Call(Generic[T]):
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def drop(self) -> None:
+        """Never start."""
+        if asyncio.iscoroutine(self._what):
+            self._what.close()
 
     def cancel(self) -> None:
         if self._task is not None:
@@ -109,7 +122,11 @@ class _Portal(Forkable):
         self._waiting = {}
 
     def run(self, call: "_Call[T]", timeout: float | None) -> T:
-        loop = self._running_loop()
+        try:
+            loop = self._running_loop()
+        except BaseException:
+            call.drop()
+            raise
         thread = threading.get_ident()
         self._waiting[thread] = call
         try:
@@ -132,22 +149,22 @@ class _Portal(Forkable):
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._starting:
             if self._loop is None or self._thread is None or not self._thread.is_alive():
-                made = Outcome[asyncio.AbstractEventLoop]()
-                self._thread = start_thread(lambda: _run_loop(made), "toril-sync")
-                self._loop = made.result()
+                self._loop, self._thread = _start_loop()
             return self._loop
 
 
-def _run_loop(made: Outcome[asyncio.AbstractEventLoop]) -> None:
-    # Made in its own thread: under gevent a loop belongs to the thread that made it.
+def _start_loop() -> tuple[asyncio.AbstractEventLoop, Thread]:
+    loop = new_event_loop()
+
+    def serve() -> None:
+        with contextlib.closing(loop):
+            loop.run_forever()
+
     try:
-        loop = asyncio.new_event_loop()
-    except BaseException as error:
-        made.set_exception(error)
-        return
-    loop.call_soon(made.set_result, loop)
-    with contextlib.closing(loop):
-        loop.run_forever()
+        return loop, start_thread(serve, "toril-sync")
+    except BaseException:
+        loop.close()
+        raise
 
 
 _PORTAL = _Portal()

@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self, TypeVar, Unpack
 from toril._model.times import Duration, to_ms
 from toril._store.forks import Forkable, follow_forks, keep
 from toril._store.protocol import Store
+from toril._store.threads import greenlets_stand_still
 from toril.errors import ConfigError
 
 from .declared import Declared
@@ -175,11 +176,18 @@ class Worker(Forkable):
         """Start working, and return; calling it again while it works does nothing.
 
         Raises   StoreUnavailable · StoreMismatch · StoreCorrupt: the store cannot be used.
-                 ConfigError: no queue has a handler, or a processor cannot be made.
+                 ConfigError: no queue has a handler, a processor cannot be made, or gevent
+                 has replaced the threads and this is the loop of `sync.run`.
         """
         if self._crew is not None:
             return
         HERE.refuse_to_work()
+        if greenlets_stand_still():
+            raise ConfigError(
+                "a worker cannot run in sync.run where gevent has replaced the threads",
+                field="threads",
+                hint="use `toril worker`, or asyncio.run(worker.run()) in a greenlet",
+            )
         HERE.side_effect("starts a worker")
         lanes = self.shares
         if not lanes:

@@ -3,7 +3,8 @@
 Everywhere but under gevent these are the ones of `threading`. gevent replaces those by greenlets,
 which all share one thread: an event loop in one of them would be the loop of all, and a call that
 blocks would block all. Here its originals are used, and who waits for an answer lets other
-greenlets run meanwhile. Never here: what the threads do.
+greenlets run meanwhile. A greenlet must not wait for an answer while it holds one of these locks.
+Never here: what the threads do.
 """
 
 import asyncio
@@ -27,13 +28,19 @@ __all__ = [
     "ForkSafeLock",
     "Outcome",
     "SimpleQueue",
+    "greenlets_stand_still",
     "in_thread",
+    "new_event_loop",
     "new_lock",
+    "original",
+    "refuse_eventlet",
     "start_thread",
+    "uses_gevent",
 ]
 
 T = TypeVar("T")
-_native: set[int] = set()
+# The threads that were started here: no greenlets of others run in them.
+_own: set[int] = set()
 
 
 class Thread(Protocol):
@@ -48,31 +55,47 @@ class Thread(Protocol):
         ...
 
 
-def uses_gevent() -> bool:
-    """Tell whether gevent has replaced the threads of this process.
-
-    Raises   ConfigError: eventlet has, which is not supported.
-    """
+def refuse_eventlet() -> None:
+    """Raise ConfigError if eventlet has replaced the threads of this process."""
     patcher = sys.modules.get("eventlet.patcher")
     if patcher is not None and patcher.is_monkey_patched("thread"):
         raise ConfigError(
             "eventlet has replaced the threads of this process, and toril needs real ones",
             field="threads",
-            hint="use threads or gevent (gunicorn -k gthread, gunicorn -k gevent)",
+            hint="use threads (gunicorn -k gthread) or gevent (gunicorn -k gevent)",
         )
+
+
+def uses_gevent() -> bool:
+    """Tell whether gevent has replaced the threads of this process."""
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
-def _original(name: str) -> Any:
-    monkey = sys.modules["gevent.monkey"]
-    return monkey.get_original("_thread", name)
+def greenlets_stand_still() -> bool:
+    """Tell whether threads that are started here with `threading` would never run."""
+    return uses_gevent() and _thread_id() in _own
+
+
+def original(module: str, name: str) -> Any:
+    """Return what a module of Python has under this name, or had before gevent replaced it."""
+    if "gevent.monkey" in sys.modules:
+        return sys.modules["gevent.monkey"].get_original(module, name)
+    return getattr(importlib.import_module(module), name)
 
 
 def new_lock() -> threading.Lock:
     """Return a lock between threads of the system."""
-    made: threading.Lock = _original("allocate_lock")() if uses_gevent() else threading.Lock()
+    made: threading.Lock = original("_thread", "allocate_lock")()
     return made
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return an event loop for a thread that `start_thread` starts."""
+    if uses_gevent():
+        # gevent's own selector would run greenlets.
+        return asyncio.SelectorEventLoop(original("selectors", "DefaultSelector")())
+    return asyncio.new_event_loop()
 
 
 class _NativeThread:
@@ -82,15 +105,12 @@ class _NativeThread:
         self._target = target
         self._running = new_lock()
         self._running.acquire()
-        _original("start_new_thread")(self._main, ())
+        original("_thread", "start_new_thread")(self._main, ())
 
     def _main(self) -> None:
-        ident = _original("get_ident")()
-        _native.add(ident)
         try:
-            self._target()
+            _work(self._target)
         finally:
-            _native.discard(ident)
             self._running.release()
 
     def join(self, timeout: float | None = None) -> None:
@@ -101,14 +121,28 @@ class _NativeThread:
         return bool(self._running.locked())
 
 
+def _work(target: Callable[[], None]) -> None:
+    ident = _thread_id()
+    _own.add(ident)
+    try:
+        target()
+    finally:
+        _own.discard(ident)
+
+
+def _thread_id() -> int:
+    return int(original("_thread", "get_ident")())
+
+
 def start_thread(target: Callable[[], None], name: str) -> Thread:
     """Start a thread that does not keep the process alive.
 
-    Raises   ConfigError: eventlet runs this process.
+    Raises   ConfigError: eventlet has replaced the threads of this process.
     """
+    refuse_eventlet()
     if uses_gevent():
         return _NativeThread(target)
-    thread = threading.Thread(target=target, name=name, daemon=True)
+    thread = threading.Thread(target=_work, args=(target,), name=name, daemon=True)
     thread.start()
     return thread
 
@@ -164,7 +198,7 @@ class Outcome(Generic[T]):
             del error  # its traceback refers to this frame
 
     def _wait(self, timeout: float | None) -> bool:
-        if uses_gevent() and _original("get_ident")() not in _native:
+        if uses_gevent() and not greenlets_stand_still():
             return self._wait_in_greenlet(timeout)
         if not self._pending.acquire(timeout=-1 if timeout is None else max(timeout, 0.0)):
             return False

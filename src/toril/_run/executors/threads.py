@@ -7,11 +7,11 @@ away a place for good, and it waits for all of them when the interpreter exits.
 import asyncio
 import contextvars
 import os
+import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from toril._run.portal import abandon
@@ -30,7 +30,7 @@ class Threads:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._idle: deque[SimpleQueue[Work | None]] = deque()
+        self._idle: deque[queue.SimpleQueue[Work | None]] = deque()
         self._count = 0
         self._closed = False
         # By the identity of what a call was given, the thread that makes it.
@@ -99,14 +99,14 @@ class Threads:
             inbox = self._start()
         inbox.put(work)
 
-    def _start(self) -> "SimpleQueue[Work | None]":
+    def _start(self) -> "queue.SimpleQueue[Work | None]":
         self._count += 1
-        inbox: SimpleQueue[Work | None] = SimpleQueue()
+        inbox: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         name = f"{self._name}-{self._count}"
         threading.Thread(target=self._live, args=(inbox,), name=name, daemon=True).start()
         return inbox
 
-    def _live(self, inbox: "SimpleQueue[Work | None]") -> None:
+    def _live(self, inbox: "queue.SimpleQueue[Work | None]") -> None:
         while (work := inbox.get()) is not None:
             work()
             # An idle thread must not keep alive what its last job used.

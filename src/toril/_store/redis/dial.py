@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 
-from toril._store.threads import in_thread
+from toril._store.threads import in_thread, original
 from toril.errors import ConfigError
 
 from .address import Address, Tls, shown_host
@@ -127,10 +127,11 @@ async def _numbers(host: str, port: int) -> list[str]:
     The loop's own threads refuse to work once the main thread has ended.
     """
     kind = socket.SOCK_STREAM
+    look_up = original("socket", "getaddrinfo")
     try:
-        found = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_NUMERICHOST)
+        found = look_up(host, port, type=kind, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
-        found = await in_thread(partial(socket.getaddrinfo, host, port, type=kind))
+        found = await in_thread(partial(look_up, host, port, type=kind))
     return list(dict.fromkeys(str(each[4][0]) for each in found))
 
 

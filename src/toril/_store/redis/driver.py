@@ -5,6 +5,7 @@ would send a change again that was carried out. Never here: judging its errors.
 """
 
 from typing import Any
+from weakref import WeakSet
 
 from redis.backoff import NoBackoff
 from redis.client import Redis
@@ -12,6 +13,8 @@ from redis.cluster import ClusterNode, RedisCluster
 from redis.exceptions import RedisClusterException, RedisError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
+
+from toril._store.forks import Forkable, follow_forks
 
 from .address import Address
 
@@ -28,6 +31,8 @@ def blocking_client(address: Address, timeout_s: float = BLOCKING_S) -> "Redis |
         address, min(timeout_s, BLOCKING_S, address.socket_timeout)
     ) | {"retry": Retry(NoBackoff(), 0)}
     if address.cluster:
+        # The client of a cluster greets the nodes itself, and calls this then.
+        settings["redis_connect_func"] = _CONNECTIONS.all.add
         nodes = [ClusterNode(*each) for each in address.hosts]  # type: ignore[no-untyped-call]
         return RedisCluster(startup_nodes=nodes, **settings)
     settings["db"] = address.db
@@ -42,6 +47,28 @@ def blocking_client(address: Address, timeout_s: float = BLOCKING_S) -> "Redis |
         return primary
     host, port = address.hosts[0]
     return Redis(host=host, port=port, **settings)
+
+
+class _Connections(Forkable):
+    """The connections of all clients, which a forked child leaves to its parent."""
+
+    def __init__(self) -> None:
+        self.all = WeakSet[Any]()
+        follow_forks(self)
+
+    def after_fork_in_child(self) -> None:
+        """Let go of the parent's sockets; in a child redis-py does that without a word."""
+        for connection in list(self.all):
+            connection.disconnect()
+        self.all.clear()
+
+
+_CONNECTIONS = _Connections()
+
+
+def _greet(connection: Any) -> None:
+    _CONNECTIONS.all.add(connection)
+    connection.on_connect()
 
 
 def _to_server(address: Address, timeout_s: float) -> dict[str, Any]:
@@ -65,7 +92,11 @@ def _to_sentinels(address: Address) -> dict[str, Any]:
 
 def _common(address: Address) -> dict[str, Any]:
     # RESP 2 does without HELLO, which old servers and narrow rights refuse.
-    settings: dict[str, Any] = {"decode_responses": True, "protocol": 2}
+    settings: dict[str, Any] = {
+        "decode_responses": True,
+        "protocol": 2,
+        "redis_connect_func": _greet,
+    }
     if address.tls is not None:
         settings |= {
             "ssl": True,

@@ -59,7 +59,7 @@ class RedisRenewer(Forkable):
         follow_forks(self)
 
     def after_fork_in_child(self) -> None:
-        """Let go of the parent's connection; the client closes it without a word."""
+        """Use a connection of its own from here on."""
         self._client = self._worker = None
 
     def renew(

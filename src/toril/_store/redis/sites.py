@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 
 from toril._store.loops import Loop, PerLoop
+from toril._store.threads import refuse_eventlet
 from toril.errors import StoreUnavailable
 
 from .resp import connections_of
@@ -34,6 +35,7 @@ class _Place:
         """Return the connections; make them if there are none yet."""
         async with self._opening:
             if self.site is None:
+                refuse_eventlet()
                 site = await self._connect()
                 self._lifetime = _until_loop_ends(self.close, ended)
                 await anext(self._lifetime)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import apsw
 
-from toril._store.threads import Empty, Outcome, SimpleQueue, start_thread
+from toril._store.threads import Empty, Outcome, SimpleQueue, original, start_thread
 from toril.errors import (
     StoreCorrupt,
     StoreError,
@@ -88,7 +88,7 @@ class Patience:
             self.until = now + BUSY_LIMIT_S
         if now > self.until:
             return False
-        time.sleep(random.uniform(0.0002, 0.002 if tries < 50 else 0.01))
+        original("time", "sleep")(random.uniform(0.0002, 0.002 if tries < 50 else 0.01))
         return True
 
 

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import apsw
 
-from toril._store.threads import start_thread
+from toril._store.threads import original, start_thread
 from toril.errors import StoreError
 
 from .presence import Presence
@@ -163,7 +163,7 @@ class Watch:
     def _main(self) -> None:
         bell = self._presence.bell_socket
         pause = LOOK_S
-        with selectors.DefaultSelector() as selector:
+        with original("selectors", "DefaultSelector")() as selector:
             selector.register(bell, selectors.EVENT_READ)
             while True:
                 rung = bool(selector.select(pause))
