@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -192,7 +193,7 @@ tell(all_of(lambda: asyncio.run(work()), in_background))
 
     assert told[0] == [0, 0, 2, 3, 4, 6, 6, 9, 8, 12]
     assert "ConfigError" in told[1]
-    assert "a worker cannot run in sync.run where gevent has replaced the threads" in told[1]
+    assert "gevent has replaced the threads of this process" in told[1]
 
 
 def test_eventlet_is_refused_at_once(place: Place) -> None:
@@ -220,3 +221,26 @@ tell([
 """)
 
     assert told == [["ConfigError", True, True]] * 6
+
+
+def test_a_worker_on_a_loop_that_stops_greenlets_is_refused(tmp_path: Path) -> None:
+    """As of the command line, which is on its loop when it imports what calls patch_all()."""
+    (tmp_path / "shop.py").write_text(
+        "from gevent import monkey; monkey.patch_all()\n"
+        "from toril import Toril\n"
+        "app = Toril(':memory:')\n"
+        "@app.task\n"
+        "def send(n: int) -> int: return n\n"
+    )
+
+    told = subprocess.run(
+        [sys.executable, "-m", "toril", "worker", "shop:app"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=False,
+    )
+
+    assert told.returncode != 0
+    assert "gevent has replaced the threads of this process" in told.stdout + told.stderr

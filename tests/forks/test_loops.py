@@ -14,8 +14,7 @@ from tests.forks.conftest import Place
 from toril import Toril, sync
 from toril._store.sqlite.watch import Bulletin, Waiter
 
-# A few thousand show no more: `for _ in range(5000)` was tried by hand.
-CALLS = 150
+CALLS = 1_000
 pytestmark = pytest.mark.filterwarnings("error")
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -36,6 +37,15 @@ def test_what_takes_longer_than_its_timeout_is_cancelled() -> None:
         sync.run(endless.run(), timeout=0.05)
 
     assert endless.cancelled.wait(SOON)
+
+
+def test_what_has_no_time_at_all_leaves_nothing_behind(recwarn: pytest.WarningsRecorder) -> None:
+    for _ in range(20):
+        with pytest.raises(TimeoutError):
+            sync.run(asyncio.sleep(60), timeout=0)
+    gc.collect()
+
+    assert not list(recwarn)
 
 
 def test_waiting_for_results_in_vain_leaves_no_tasks(place: Place) -> None:

@@ -85,6 +85,13 @@ class _Call(Generic[T]):
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        # A task that is cancelled before its first step runs nothing at all.
+        self.drop()
+        if not self.outcome.done():
+            self.outcome.set_exception(concurrent.futures.CancelledError())
 
     def drop(self) -> None:
         """Never start."""

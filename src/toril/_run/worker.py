@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self, TypeVar, Unpack
 from toril._model.times import Duration, to_ms
 from toril._store.forks import Forkable, follow_forks, keep
 from toril._store.protocol import Store
-from toril._store.threads import greenlets_stand_still
+from toril._store.threads import loop_stops_greenlets
 from toril.errors import ConfigError
 
 from .declared import Declared
@@ -177,16 +177,18 @@ class Worker(Forkable):
 
         Raises   StoreUnavailable · StoreMismatch · StoreCorrupt: the store cannot be used.
                  ConfigError: no queue has a handler, a processor cannot be made, or gevent
-                 has replaced the threads and this is the loop of `sync.run`.
+                 has replaced the threads and this loop stops them.
         """
         if self._crew is not None:
             return
         HERE.refuse_to_work()
-        if greenlets_stand_still():
+        if loop_stops_greenlets():
             raise ConfigError(
-                "a worker cannot run in sync.run where gevent has replaced the threads",
+                "gevent has replaced the threads of this process, and this event loop would stop "
+                "them: a worker cannot run on it",
                 field="threads",
-                hint="use `toril worker`, or asyncio.run(worker.run()) in a greenlet",
+                hint="let `toril worker` import a module that does not call monkey.patch_all(), or "
+                "call it first and then asyncio.run(worker.run())",
             )
         HERE.side_effect("starts a worker")
         lanes = self.shares

@@ -10,6 +10,7 @@ Never here: what the threads do.
 import asyncio
 import contextlib
 import importlib
+import selectors
 import sys
 import threading
 
@@ -28,8 +29,8 @@ __all__ = [
     "ForkSafeLock",
     "Outcome",
     "SimpleQueue",
-    "greenlets_stand_still",
     "in_thread",
+    "loop_stops_greenlets",
     "new_event_loop",
     "new_lock",
     "original",
@@ -72,9 +73,13 @@ def uses_gevent() -> bool:
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
-def greenlets_stand_still() -> bool:
-    """Tell whether threads that are started here with `threading` would never run."""
-    return uses_gevent() and _thread_id() in _own
+def loop_stops_greenlets() -> bool:
+    """Tell whether the running event loop keeps gevent's greenlets from running."""
+    if not uses_gevent():
+        return False
+    # gevent replaced this name by its own selector, which runs greenlets while the loop waits.
+    selector = getattr(asyncio.get_running_loop(), "_selector", None)
+    return not isinstance(selector, selectors.DefaultSelector)
 
 
 def original(module: str, name: str) -> Any:
@@ -198,7 +203,7 @@ class Outcome(Generic[T]):
             del error  # its traceback refers to this frame
 
     def _wait(self, timeout: float | None) -> bool:
-        if uses_gevent() and not greenlets_stand_still():
+        if uses_gevent() and _thread_id() not in _own:
             return self._wait_in_greenlet(timeout)
         if not self._pending.acquire(timeout=-1 if timeout is None else max(timeout, 0.0)):
             return False
