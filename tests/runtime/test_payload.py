@@ -151,7 +151,9 @@ def deep(levels: int, start: object = 0) -> object:
         (r"data\.a\.self: it contains itself", loop),
         (r"data: it is nested more than 100 levels", lambda: deep(150)),
         (r"data: it is nested", lambda: deep(100_000)),
-        (r"data\.s: ", lambda: {"ok": "x", "s": "\ud800"}),
+        (r"data\.s: the text cannot be enc", lambda: {"ok": "x", "s": "\ud800"}),
+        (r"data\.a\[1\]: the text cannot be", lambda: {"a": ["x", "\ud800"]}),
+        (r"data\.a: the key .*: the text cannot be", lambda: {"a": {"\ud800": 1}}),
     ],
 )
 def test_what_json_cannot_hold_is_refused_by_its_path(

@@ -217,7 +217,7 @@ class Unwritable(pydantic.BaseModel):
         (lambda: {None: 1}, "the key None is of type NoneType"),
         (lambda: {"a"}, "a set has no order"),
         (lambda: nested(101), "nested more than 100"),
-        (lambda: "\ud800", "surrogates"),
+        (lambda: "\ud800", "UTF-8"),
         (lambda: (n for n in [1]), "generator is not"),
         (Unwritable, "returned a value that cannot be stored"),
     ],

@@ -22,6 +22,11 @@ MASKED = (
     "a serializer that returns the secret"
 )
 
+NOT_UTF8 = (
+    "the text cannot be encoded as UTF-8, as it has half of a surrogate pair: replace it, for "
+    'example with text.encode("utf-8", "replace").decode()'
+)
+
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _TEXT = frozenset({str})
 _HARMLESS = frozenset({str, int, bool, type(None)})
@@ -182,6 +187,8 @@ def write(value: object, *, where: str) -> str:
         # Either it holds itself or it is too deep; the walk tells which.
         _inspect(value, where)
         _refuse(where, value, "it is nested too deeply", error)
+    except UnicodeEncodeError as error:
+        _refuse(_path_of_fault(value, where), value, NOT_UTF8, error)
     except Exception as error:
         _refuse(_path_of_fault(value, where), value, str(error), error)
     # msgspec writes null for what is no number, so only a text with null can hide one.
@@ -301,6 +308,15 @@ def _path_of_fault(value: object, where: str) -> str:
     for path, inner, above in _walk(value, where):
         if len(above) <= MAX_DEPTH and type(inner) in _PLAIN and not _can_be_written(inner):
             return path
+        if isinstance(inner, Mapping):
+            for key in cast("Mapping[object, object]", inner):
+                if isinstance(key, str) and not _can_be_written(key):
+                    return f"{path}: the key {key!r}"
+        elif isinstance(inner, list | tuple):
+            # A list of plain values is not walked through.
+            for index, item in enumerate(cast("list[object]", inner)):
+                if isinstance(item, str) and not _can_be_written(item):
+                    return f"{path}[{index}]"
     return where
 
 
