@@ -39,6 +39,15 @@ def anything(value: Any, times: int = 1) -> int:
 def none() -> None: ...
 
 
+async def elsewhere(number: int) -> str:
+    return str(number)
+
+
+async def options_may_be_given_with_the_function() -> None:
+    assert_type(await app.task(elsewhere, queue="images").enqueue(1), Job[str])
+    app.task(elsewhere, countdown=10)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+
 async def arguments_are_those_of_the_function() -> None:
     assert_type(await shrink.enqueue("cat.jpg", size=128), Job[bytes])
     assert_type(thumbnail.enqueue_sync("cat.jpg"), Job[str])
