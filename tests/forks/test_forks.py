@@ -376,3 +376,46 @@ tell([child(lambda: [q.add_sync("child").name, sync.run(q.counts()).waiting]),
 """)
 
     assert told == [["child", 1], 1]
+
+
+def test_forks_of_a_busy_store_in_memory() -> None:
+    told = Place(":memory:", "bull").run("""
+q.add_sync("before")
+stop = threading.Event()
+
+def keep_adding():
+    while not stop.is_set():
+        q.add_sync("parent")
+
+adders = [threading.Thread(target=keep_adding) for _ in range(2)]
+for each in adders: each.start()
+told = [child(lambda: [q.add_sync("child").name, sync.run(q.counts()).waiting]) for _ in range(10)]
+stop.set()
+for each in adders: each.join()
+tell([told, q.add_sync("after").name])
+""")
+
+    assert told == [[["child", 1]] * 10, "after"]
+
+
+def test_forks_while_backups_are_made(file_place: Place) -> None:
+    told = file_place.run("""
+from pathlib import Path
+q.add_sync("before")
+made = []
+stop = threading.Event()
+
+def keep_copying():
+    while not stop.is_set():
+        made.append(Path(URL.removeprefix("sqlite:///")).with_name(f"copy{len(made)}.db"))
+        asyncio.run(app.backup(made[-1]))
+
+copying = threading.Thread(target=keep_copying)
+copying.start()
+told = [child(lambda: q.add_sync("child").name) for _ in range(5)]
+stop.set()
+copying.join()
+tell([told, len(made) > 0, sync.run(q.counts()).waiting])
+""")
+
+    assert told == [["child"] * 5, True, 6]
