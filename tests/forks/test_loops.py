@@ -14,7 +14,7 @@ from tests.forks.conftest import Place
 from toril import Toril, sync
 from toril._store.sqlite.watch import Bulletin, Waiter
 
-CALLS = 400
+CALLS = 250
 pytestmark = pytest.mark.filterwarnings("error")
 
 
