@@ -109,11 +109,18 @@ class Locks:
                 raise apsw.BusyError("database is locked")
             tries += 1
 
-    def progress(self) -> tuple[int, int]:
-        """Return how far the log is copied into the file, and how far that was begun."""
-        # Both are where the index of the log has them: its format fixes that.
-        text = os.pread(self._handles[1], 36, 96) if len(self._handles) > 1 else b""
-        return struct.unpack_from("=I28xI", text) if len(text) == 36 else (0, 1)
+    def copied(self) -> tuple[bytes, int] | None:
+        """Return which log it is and how far it is copied into the file.
+
+        Returns None while it is being copied, and where that cannot be told.
+        """
+        # They are where the format of the log's index has them: what names the log changes
+        # whenever the log begins again.
+        text = os.pread(self._handles[1], 132, 0) if len(self._handles) > 1 else b""
+        if len(text) < 132:
+            return None
+        (done,), (begun,) = struct.unpack_from("=I", text, 96), struct.unpack_from("=I", text, 128)
+        return (text[32:40], done) if begun <= done else None
 
     def log_is_empty(self) -> bool:
         """Return whether the log that was deleted under this process has nothing left in it."""

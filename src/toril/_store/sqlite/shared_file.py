@@ -78,7 +78,7 @@ class SharedFile:
         self.generation = 0
         self._settled: tuple[int, int, int] | None = None
         # When the file was written last, and how far its log was copied into it.
-        self._written: tuple[int, tuple[int, int]] | None = None
+        self._written: tuple[int, tuple[bytes, int]] | None = None
         self._overwritten = False
         self._looked_at = 0.0
         self._locks = self._start()
@@ -200,14 +200,16 @@ class SharedFile:
         if now < self._looked_at + LOOK_S or not self._sound:
             return self._sound
         self._looked_at = now
+        before = self._locks.copied()
         try:
             written = os.stat(self.path).st_mtime_ns
         except OSError:
             return True  # it is gone, which is found out elsewhere
-        progress = self._locks.progress()
-        copied, begun = progress
-        known, self._written = self._written, (written, progress)
-        if known is None or written == known[0] or progress != known[1] or begun > copied:
+        after = self._locks.copied()
+        if before is None or before != after:
+            return True  # it is being written to from the log, and is looked at again
+        known, self._written = self._written, (written, after)
+        if known is None or written == known[0] or after != known[1]:
             return True
         self._overwritten, self._sound = True, False
         return False
