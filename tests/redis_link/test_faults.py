@@ -49,6 +49,7 @@ REPLIES = [
     ("ERR unknown command 'EVALSHA'", Kind.CONFIG),
     ("ERR user_script:3: attempt to index a nil value", Kind.SCRIPT),
     ("WHATEVER a script of its own says", Kind.SCRIPT),
+    ("ERR OOM command not allowed when used memory > 'maxmemory'. script: 4cbe", Kind.FULL),
     ("ERR Error running script (call to f_0): @user_script:3: WRONGTYPE Operation", Kind.DAMAGE),
     ("ERR Error running script (call to f_0): @user_script: 1: -OOM command not", Kind.FULL),
 ]

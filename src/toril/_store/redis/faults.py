@@ -166,7 +166,8 @@ def judge(error: BaseException) -> Fault:
 
 def _replied(text: str) -> Fault:
     inside = _INSIDE.search(text)
-    word = inside[1] if inside else text.partition(" ")[0].lstrip("-")
+    # A script that raises an error again has the server put ERR in front of it.
+    word = inside[1] if inside else text.lstrip("-").removeprefix("ERR ").partition(" ")[0]
     if word in WORDS:
         kind, meaning = WORDS[word]
         return Fault(kind, text, meaning)
