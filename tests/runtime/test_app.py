@@ -227,10 +227,10 @@ async def test_an_app_that_was_moved_uses_the_other_store(
     assert Toril(":memory:").url == ":memory:"
 
 
-async def test_ten_jobs_of_a_queue_run_at_once_unless_said_otherwise() -> None:
+async def test_one_job_of_a_queue_runs_at_once_unless_said_otherwise() -> None:
     async with Toril(":memory:") as app:
         app.queue("b").handler("x")(lambda job: None)
-        assert app.worker().shares == {"b": 10}
+        assert app.worker().shares == {"b": 1}
         assert app.worker("a", lambda job: None).shares == {"a": 10}
         assert app.worker("a", lambda job: None, concurrency=3).shares == {"a": 3}
 

@@ -347,7 +347,7 @@ async def test_jobs_that_come_after_their_lock_has_lapsed_are_not_run(
     queue = app.queue("q")
     first = [(await queue.add("x")).id] if lull.over else []
     late = await queue.add("x")
-    worker = app.worker("q", handler)
+    worker = app.worker("q", handler, concurrency=1)
     heard = Heard(worker, "active", "completed", "lock_lost")
     async with worker:
         await until(lambda: _lines(caplog, "claim.lapsed"))

@@ -68,7 +68,7 @@ LEFT_OUT = {
     "Job.events", "Job.take", "Job.told_to_end", "Job.written", "Toril.processor", "Toril.provide",
     "Toril.prepare", "Toril.events", "Queue.events", "Worker.run", "Worker.start", "Worker.bury",
     "Worker.drained", "Worker.run_until_idle", "Worker.off", "Schedules.store",
-    "Schedules.put_declared", "Schedules.declare", "Toril.backup", "Toril.close", "Toril.open",
+    "Schedules.put_declared", "Schedules.declare", "Schedules.of_task", "Toril.move_to", "Toril.backup", "Toril.close", "Toril.open",
 }  # fmt: skip
 CLASSES = (Toril, Queue, Job, Flow, Schedules, Worker)
 

@@ -195,7 +195,7 @@ class TestMetrics:
         plan = [("bad", {}, {"attempts": 1}), ("good", {}), ("good", {}), ("slow", {})]
         await emails.add_many([*plan, *[("good", {})] * 4])
 
-        async with app.worker():
+        async with app.worker(concurrency=1):
             await stands(emails, F=1, C=2, A=1, W=4)
             seen = await metrics(emails)
             valve.let(1)
@@ -322,7 +322,7 @@ class TestTimeout:
         job = await emails.add("slow", {}, timeout=5 * SECOND, attempts=3, priority=1)
         following_job = await emails.add("next", {}, priority=2)
 
-        async with app.worker():
+        async with app.worker(concurrency=1):
             freed = await following_job.result(5)
             await ended(job)
             await asyncio.sleep(10 * SECOND)  # when the last try would have written its mark

@@ -192,7 +192,7 @@ class TestRemoving:
     ) -> None:
         jobs = await cards.post(delay="1h")
         await cards.checks.pause()
-        async with app.worker(CHECKS):
+        async with app.worker(CHECKS, concurrency=1):
             await cards.checks.resume()
             await stands(cards.checks, A=1, W=1)
             before = await cards.tallies()

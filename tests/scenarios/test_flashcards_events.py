@@ -39,7 +39,7 @@ class TestLocalListeners:
             if job.name == "bad":
                 raise ValueError("broken")
 
-        first, second = app.worker(IMAGES, gated), app.worker(IMAGES, gated)
+        first, second = (app.worker(IMAGES, gated, concurrency=1) for _ in range(2))
         first.on("active")(lambda job: lines.append(f"Job has been started: {job.id}"))
         first.on("completed")(lambda job, _: lines.append(f"Job has been finished: {job.id}"))
 
@@ -79,7 +79,7 @@ class TestLocalListeners:
             return 42
 
         queue.handler("bad")(refuse)
-        worker = app.worker(unknown_limit=0)
+        worker = app.worker(unknown_limit=0, concurrency=1)
         for event in ("active", "completed", "failed", "error"):
             worker.on(event)(lambda *given, event=event: heard.append((event, given)))
         await queue.add("good", CARD)

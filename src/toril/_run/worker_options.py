@@ -19,7 +19,7 @@ from toril.errors import ConfigError
 from .hooks import Hook
 
 # How many jobs of a queue run at once where nobody says otherwise.
-CONCURRENCY = 10
+CONCURRENCY = 1
 
 Queues = Mapping[str, int] | Iterable[str] | str
 

@@ -43,7 +43,7 @@ class WorkerWords:
         int | None,
         typer.Option(
             help="How many jobs of each queue run at once in each process; what its processors "
-            "say, else 10."
+            "say, else 1."
         ),
     ] = None
     processes: Annotated[
