@@ -231,7 +231,7 @@ async def test_one_job_of_a_queue_runs_at_once_unless_said_otherwise() -> None:
     async with Toril(":memory:") as app:
         app.queue("b").handler("x")(lambda job: None)
         assert app.worker().shares == {"b": 1}
-        assert app.worker("a", lambda job: None).shares == {"a": 10}
+        assert app.worker("a", lambda job: None).shares == {"a": 1}
         assert app.worker("a", lambda job: None, concurrency=3).shares == {"a": 3}
 
 

@@ -45,7 +45,7 @@ async def elsewhere(number: int) -> str:
 
 async def options_may_be_given_with_the_function() -> None:
     assert_type(await app.task(elsewhere, queue="images").enqueue(1), Job[str])
-    app.task(elsewhere, countdown=10)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    app.task(elsewhere, countdown=10)  # type: ignore[call-overload]
 
 
 async def arguments_are_those_of_the_function() -> None:
