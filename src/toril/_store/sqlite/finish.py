@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from toril._model.decide import Action, Decision, End, Outcome, kept_stacks
+from toril._model.decide import Action, Decision, End, Outcome, cancelled, kept_stacks
 from toril._model.options import JobOptions, from_text
 from toril._model.record import cancel_reason
 from toril._model.states import State
@@ -242,6 +242,8 @@ def end_waiting(
     (standing,) = _standings.decode(
         unit.value("finish.look_up", (to_json([(key, queue.name, id)]),))
     )
+    if standing.cancelled is not None:
+        outcome = cancelled(standing.cancelled)  # somebody's wish comes first
     decision = Decision(
         queue=queue.name,
         id=id,
