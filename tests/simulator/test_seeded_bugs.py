@@ -124,6 +124,7 @@ def frees_parents_early(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(finish.family, "complete_children", complete)
 
 
+@pytest.mark.timeout(90)  # it searches world after world, and then shrinks what it found
 @pytest.mark.parametrize(
     ("put_in", "first"),
     [
