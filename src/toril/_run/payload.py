@@ -95,7 +95,8 @@ def _shortened(model: object, plain: object) -> object | None:
 
 
 def _lacks(model: Any, form: dict[str, object]) -> bool:
-    declared: Mapping[str, object] = type(model).model_fields
+    kind: Any = type(model)
+    declared = cast("Mapping[str, object]", kind.model_fields)
     if declared.keys() <= form.keys():
         return False
     # Excluded fields and aliases are as the model wants them.

@@ -206,7 +206,7 @@ class SharedFile:
         except OSError:
             return True  # it is gone, which is found out elsewhere
         after = self._locks.copied()
-        if before is None or before != after:
+        if before is None or after is None or before != after:
             return True  # it is being written to from the log, and is looked at again
         known, self._written = self._written, (written, after)
         if known is None or written == known[0] or after != known[1]:
