@@ -50,7 +50,7 @@ class Events:
                 value=after,
                 hint='give one for each queue: after={"emails": "17"}',
             )
-        if not (after is None or isinstance(after, str | Mapping)):
+        if not (after is None or isinstance(after, str | Mapping)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(
                 f"after={shown(after)} is not the id of an event",
                 field="after",

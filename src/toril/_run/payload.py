@@ -95,7 +95,7 @@ def _shortened(model: object, plain: object) -> object | None:
 
 
 def _lacks(model: Any, form: dict[str, object]) -> bool:
-    kind: Any = type(model)
+    kind: Any = type(cast("object", model))
     declared = cast("Mapping[str, object]", kind.model_fields)
     if declared.keys() <= form.keys():
         return False
