@@ -42,6 +42,21 @@ async def ended(kit: Kit, ref: Ref) -> tuple[State, str | None, str | None]:
 # What becomes of them.
 
 
+async def test_a_wish_to_cancel_comes_before_a_limit_that_has_passed(kit: Kit) -> None:
+    ref = await kit.make(State.ACTIVE, deadline_ms=LOCK + LIMIT)
+    await kit.update(ref, cancel="not needed")
+    kit.tick(LOCK + 1)
+    await kit.recover(QUEUE)
+    assert await kit.state(ref) == State.WAITING
+    before = await kit.record(ref)
+
+    kit.tick(LIMIT)
+    await kit.recover(QUEUE)
+
+    assert await ended(kit, ref) == (State.FAILED, "cancelled: not needed", "cancelled")
+    assert (await kit.record(ref)).runs == before.runs
+
+
 @pytest.mark.parametrize("state", WAITS)
 async def test_a_deadline_ends_a_job_wherever_it_waits(kit: Kit, state: State) -> None:
     ref = await kit.make(state, deadline_ms=LIMIT)

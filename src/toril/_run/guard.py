@@ -31,13 +31,13 @@ def is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def text_of(error: BaseException) -> str:
-    """Return the message of an error, also of one whose `__str__` raises."""
+def text_of(value: object) -> str:
+    """Return the text of a value, such as the message of an error, also if its `__str__` raises."""
     try:
-        return str(error)
+        return str(value)
     except BaseException as fault:
         let_signals_pass(fault)
-        return f"{type(error).__name__} (its message cannot be made)"
+        return f"{type(value).__name__} (its message cannot be made)"
 
 
 def repr_of(value: object) -> str:

@@ -3,7 +3,7 @@
 Never here: what a reason means for a job.
 """
 
-from .guard import let_signals_pass, text_of
+from .guard import text_of
 
 MAX_REASON = 8_192
 
@@ -16,15 +16,7 @@ def reason_text(given: object) -> str:
         return bounded(bytes(given).decode(errors="replace"))
     if isinstance(given, BaseException):
         return bounded(text_of(given)) or type(given).__name__
-    return bounded(_text(given))
-
-
-def _text(value: object) -> str:
-    try:
-        return str(value)
-    except BaseException as fault:
-        let_signals_pass(fault)
-        return f"{type(value).__name__} (its text cannot be made)"
+    return bounded(text_of(given))
 
 
 def bounded(text: str) -> str:

@@ -254,8 +254,9 @@ def end_waiting(
         counted=False,
     )
     if outcome.end is not End.CANCELLED:  # of that the job itself tells
+        unit.run("finish.count_run", (key,))
         ended = (now, outcome.end.word, outcome.reason)
-        unit.run_each("finish.tries", [[key, standing.run, None, None, *ended]])
+        unit.run_each("finish.tries", [[key, (standing.run or 0) + 1, None, None, *ended]])
     _fail(unit, queue, (decision, standing), now)
 
 

@@ -48,5 +48,4 @@ def _end(unit: Unit, key: int, record: Record, now: Millis) -> None:
         # It was met: the job has started. A deadline may be left.
         unit.run("claim.limit", (key, limit and limit[0]))
         return
-    unit.run("claim.count_run", (key,))
     finish.end_waiting(unit, unit.queue(record.queue), (key, record.id), limit[1], now)

@@ -131,9 +131,6 @@ WHERE
 -- claim.limit: Note when a job that waits may be over next.
 UPDATE jobs SET limit_ms = ?2 WHERE key = ?1;
 
--- claim.count_run: Count a start that was none, to give its end a number.
-UPDATE jobs SET runs = runs + 1 WHERE key = ?1;
-
 -- claim.take_back: Put stalled jobs to the front of waiting: key, position, deferred failure, stalls.
 UPDATE jobs SET
     state = 'waiting', lane = 0, position = taken.value ->> 1, stalls = taken.value ->> 3,

@@ -63,6 +63,9 @@ UPDATE jobs SET
     settled_by = token
 WHERE key = ?1;
 
+-- finish.count_run: Count a start that was none, to give its end a number.
+UPDATE jobs SET runs = runs + 1 WHERE key = ?1;
+
 -- finish.tries: Record tries: job, run, worker, started, ended, ending, reason.
 INSERT INTO tries (job, run, worker, started_ms, ended_ms, ending, reason)
 SELECT

@@ -133,9 +133,15 @@ function settle.cancel(wish, prev, now)
   end_waiting(wish, prev, now)
 end
 
--- Fail a job that waits because its time is over. To tell of it that counts as a start.
+-- Fail a job that waits because its time is over. To tell of it that counts as a start. Somebody's
+-- wish to end it comes first, and of that the job itself tells.
 function settle.expire(over, prev, now)
   local key = over.queue.base .. over.id
+  local wish = call("HMGET", key, "toril:cancel", "defa")
+  if wish[1] and wish[2] then
+    end_waiting({ queue = over.queue, id = over.id, reason = wish[2] }, prev, now)
+    return
+  end
   tries.add(key, call("HINCRBY", key, "ats", 1), now, over.try)
   end_waiting(over, prev, now)
 end
