@@ -158,7 +158,9 @@ async def test_a_job_put_off_by_its_handler_uses_no_attempt(trio: Trio) -> None:
 
     first, second = await trio.worker.runs()
     assert (inside["attemptsMade"], inside["attemptsStarted"]) == (0, 2)
-    assert 80 - 3 <= second.began - (first.ended or 0) <= 80 + LATE_MS
+    # Node counts from the call inside the handler, which returns only when the server has answered.
+    assert second.began - first.began >= 80 - 3
+    assert second.began - (first.ended or 0) <= 80 + LATE_MS
     assert (await trio.read("cards", job)).attempts_made == 1
 
 

@@ -31,12 +31,14 @@ async def test_a_second_signal_puts_back_what_runs(
         environment["JOBS"] = url
     server = await asyncio.create_subprocess_exec(
         sys.executable, "-m", *SERVERS["uvicorn"],
-        stdout=asyncio.subprocess.PIPE, env=environment,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=environment,
     )  # fmt: skip
     try:
         assert server.stdout is not None
+        assert server.stderr is not None
         async with asyncio.timeout(30):
-            assert await server.stdout.readline() == b"working\n"
+            line = await server.stdout.readline()
+            assert line == b"working\n", (await server.stderr.read())[-400:].decode()
             server.send_signal(signal.Signals[first])
             assert await server.stdout.readline() == b"stopping\n"
         # The server has heard the first, and waits for the job.
