@@ -23,6 +23,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # Started in the background of a script it is ignored, by every program that a test starts too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Containers set it; every process that a test starts would then compile toril for itself.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # The controller runs this before it starts its workers, which inherit the variable.
     if _TURNSTILE not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="toril-tests-")
