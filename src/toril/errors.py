@@ -11,6 +11,7 @@ TorilError
 │   ├── PartlyAdded         some chunks of many jobs were stored, the rest was not
 │   └── Unconfirmed         no answer came: the change may or may not have happened
 │       └── DurabilityNotConfirmed  stored, and maybe only where it was stored
+├── QueueFull               `max_waiting` jobs wait to run in the queue already
 ├── JobError                this job cannot do that
 │   ├── JobNotFound
 │   ├── JobExists           the id is taken and another job was asked for
@@ -127,6 +128,35 @@ def is_final(error: BaseException) -> bool:
     the value (StoreRefused), or a setting or a right (ConfigError), before it can succeed.
     """
     return isinstance(error, StoreRefused | ConfigError)
+
+
+class QueueFull(TorilError):
+    """A queue has no room for new jobs: as many wait to run as its `max_waiting` allows.
+
+    Nothing was stored. The same add succeeds when workers have started enough of what waits.
+
+    Shape    count: how many jobs wait to run. jobs: how many more were to be added in one step.
+             limit: the `max_waiting` of the queue.
+    """
+
+    def __init__(
+        self, *, queue: str, limit: int, count: int, jobs: int = 1, waited: bool = False
+    ) -> None:
+        what = "the new job was" if jobs == 1 else f"{jobs:,} new jobs were"
+        fix = 'add again later, pass on_full="wait", run more workers, or raise max_waiting'
+        if waited:
+            fix = "run more workers, or raise full_timeout or max_waiting"
+        when = " after waiting for room" if waited else ""
+        if jobs > limit:
+            fix = f"add at most {limit:,} jobs in one step, or raise max_waiting"
+        super().__init__(
+            f"queue {queue!r} is full: {count:,} jobs wait to run and its max_waiting is "
+            f"{limit:,}, so {what} refused{when} ({fix})"
+        )
+        self.queue = queue
+        self.limit = limit
+        self.count = count
+        self.jobs = jobs
 
 
 class JobError(TorilError):

@@ -2,7 +2,7 @@
 
 from types import FunctionType, ModuleType
 
-NAMES = 40
+NAMES = 41
 README_LINES = 150
 
 

@@ -61,21 +61,25 @@ async def test_queues_shows_counts_in_columns_that_line_up(place: Stock) -> None
 async def test_queues_tells_scripts_every_count_and_setting(place: Stock) -> None:
     await fill(place)
     async with place.queue() as queue:
-        await queue.limit(concurrency=4, rate="10/s")
+        await queue.limit(concurrency=4, rate="10/s", max_waiting=9)
         await queue.pause()
 
     [told] = place.json("queues")
 
     assert (told["queue"], told["counts"]["ready"], told["counts"]["total"]) == ("mail", 4, 5)
     assert (told["paused"], told["concurrency"], told["rate_max"]) == (True, 4, 10)
+    assert told["max_waiting"] == 9
 
 
 async def test_a_queue_that_is_paused_or_limited_says_so(place: Stock) -> None:
     async with place.queue() as queue:
-        await queue.limit(concurrency=4, rate="10/s")
+        await queue.limit(concurrency=4, rate="10/s", max_waiting=5_000)
         await queue.pause()
 
-    assert "paused, at most 4 at once, at most 10 in 1 s" in place.toril("queues").out
+    assert (
+        "paused, at most 4 at once, at most 10 in 1 s, at most 5,000 wait"
+        in place.toril("queues").out
+    )
 
 
 # Jobs.

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.interop.conftest import Duo, Trio
+from tests.interop.conftest import Duo, Sides, Trio
 from tests.interop.sides import Run, Side, does, until
+from tests.interop.toril_side import TorilSide
+from toril import QueueFull
 
 WINDOW = 400
 
@@ -175,3 +177,20 @@ async def test_an_idle_worker_wakes_at_once_for_the_other_side(duo: Duo) -> None
         waits.append(seen.started - seen.timestamp)
 
     assert sorted(waits)[2] <= 50, waits
+
+
+@pytest.mark.parametrize("node", ["node6", "node5"])
+async def test_what_node_adds_counts_and_is_not_held_back(sides: Sides, node: str) -> None:
+    """Also what version 5 keeps elsewhere while the queue is paused."""
+    toril, other = TorilSide(sides.server.url, sides.prefix), sides(node)
+    queue = toril.app.queue("cards", max_waiting=3)
+    await queue.add("n")
+    await other.pause("cards")
+    await other.add_bulk("cards", [("n", {}, {}), ("n", {}, {"priority": 2})] * 2)
+
+    with pytest.raises(QueueFull) as caught:
+        await queue.add("n")
+
+    assert (caught.value.count, caught.value.limit) == (5, 3)
+    assert sum((await other.counts("cards")).values()) == 5
+    await toril.app.close()

@@ -22,6 +22,7 @@ async def fill(app: Toril, letters: str = "letters") -> dict[str, Job[Any]]:
         dead_letter=letters,
         keep_completed={"count": 50, "age": "1h"},
         events_limit=5000,
+        max_waiting=5000,
     )
     app.queue(letters)
     jobs = {

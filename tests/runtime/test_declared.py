@@ -130,7 +130,8 @@ async def test_what_the_store_lost_comes_back(
     again: Again, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = again("a")
-    queue = app.queue("q", rate="7/1m", concurrency=3, events_limit=50, keep=4, dead_letter="dead")
+    limits: dict[str, Any] = {"rate": "7/1m", "concurrency": 3, "max_waiting": 20}
+    queue = app.queue("q", **limits, events_limit=50, keep=4, dead_letter="dead")
     async with app.worker():
         (before,) = await app.context.store.settings(["q"])
         await queue.obliterate(force=True)

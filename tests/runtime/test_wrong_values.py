@@ -232,6 +232,7 @@ async def test_no_wrong_type_is_taken_for_another_call(anywhere: Toril, case: st
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "concurrency": [{"concurrency": value} for value in (0, -1, True, 2.5, "3", 10**30)],
     "rate": [{"rate": value} for value in ("", "0/s", "5", "5/0s", 5, (1, 2), "x/1s", -1)],
+    "max_waiting": [{"max_waiting": value} for value in (0, -1, True, 2.5, "3", 10**30)],
     "events_limit": [{"events_limit": value} for value in (-1, None, "9", 1.5, True)],
     "dead_letter": [{"dead_letter": value} for value in ("q", "", "a::b", "wait", 5, "d\udce9")],
     "keep": [{"keep": value} for value in (-1, object(), {"count": -1}, {"size": 1}, 1.5)],
@@ -246,7 +247,7 @@ async def test_settings_of_a_queue_are_checked_before_the_store(
     for given in SETTINGS[setting]:
         with pytest.raises(ConfigError, match=setting):
             anywhere.queue("q", **given)
-        if setting in ("concurrency", "rate"):
+        if setting in ("concurrency", "max_waiting", "rate"):
             with pytest.raises(ConfigError, match=setting):
                 await anywhere.queue("q").limit(**given)
     # Nothing is left of what was refused.

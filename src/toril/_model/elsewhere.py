@@ -3,6 +3,13 @@
 Never here: which options exist.
 """
 
+import difflib
+from collections.abc import Iterable
+
+from toril.errors import ConfigError
+
+from .checks import shown
+
 # What options of other systems (Celery, dramatiq, RQ, arq, BullMQ and others) are called here.
 ELSEWHERE: dict[str, str] = {
     "countdown": 'use delay="10s"',
@@ -117,3 +124,28 @@ CALLS_ELSEWHERE: dict[str, str] = {
     "retry": "raise with an error to be tried again, or with Snooze to be run later",
     "request": "a parameter annotated Job, or current_job()",
 }
+
+
+def nearest(word: object, known: Iterable[str]) -> str:
+    """Return the end of a hint that names the known word nearest to this one, if one is near."""
+    match = difflib.get_close_matches(str(word), list(known), n=1)
+    return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def unknown_option(
+    name: object, known: Iterable[str], *, where: str = "options", field: str | None = None
+) -> ConfigError:
+    """Make the error for an option that does not exist, with the one that was meant.
+
+    `field` names the argument that has the unknown word as its value.
+    """
+    names = sorted(known)
+    meant = ELSEWHERE.get(name) if isinstance(name, str) and field is None else None
+    guess = f"; {meant}" if meant else nearest(name, names) if isinstance(name, str) else ""
+    told = f"{field}={shown(name)}: " if field else ""
+    return ConfigError(
+        f"{told}{where} has no {shown(name)}{guess}",
+        field=field or str(name),
+        value=name,
+        hint=f"known: {', '.join(names)}",
+    )

@@ -4,8 +4,7 @@ The stored form is BullMQ's (short keys where it has them), plus toril's own key
 so that both sides can read a job that the other one added. Never here: defaults of a queue.
 """
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import lru_cache
@@ -19,7 +18,9 @@ from . import dedup
 from .backoff import Backoff, Custom, Exponential, Fixed, from_wire, to_wire
 from .checks import MAX_WHOLE, check_flag, check_text, check_whole, shown
 from .dedup import Dedup as Dedup
-from .elsewhere import ELSEWHERE
+from .elsewhere import nearest
+from .elsewhere import unknown_option as unknown_option
+from .on_full import OnFull, full_wait
 from .times import Duration, Millis, at_ms, delay_ms, describe, to_ms
 
 MAX_PRIORITY = 2_097_151
@@ -123,6 +124,8 @@ class Options(TypedDict, total=False):
     max_size: int
     created_at: datetime
     durable: Durability | None
+    on_full: OnFull
+    full_timeout: Duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +137,9 @@ class JobOptions:
              time before the first one; both count from when the job was added. on_crash: what
              becomes of it when its worker dies: it runs again, or fails at once. durable: who
              must have the job before its add is acknowledged; a wish about the add, not stored.
-             at_ms: when it may start, by the store's clock, instead of a delay.
+             at_ms: when it may start, by the store's clock, instead of a delay. full_wait_ms: how
+             long its add waits for room in a queue that has `max_waiting` jobs; None: it is
+             refused at once; not stored.
     Units    *_ms in ms; created_ms and at_ms are times. attempts counts all tries, the first included.
     """
 
@@ -159,6 +164,7 @@ class JobOptions:
     max_size: int | None = None
     created_ms: Millis | None = None
     durable: Durability | None = None
+    full_wait_ms: Millis | None = None
 
     def __post_init__(self) -> None:
         check_whole(self.attempts, "attempts", 1)
@@ -202,32 +208,8 @@ def _policy_of(field: str, policy: object, known: tuple[str, ...]) -> None:
             f"{field}={shown(policy)} is not a policy",
             field=field,
             value=policy,
-            hint=f"use one of {', '.join(known)}{_nearest(policy, known)}",
+            hint=f"use one of {', '.join(known)}{nearest(policy, known)}",
         )
-
-
-def _nearest(word: object, known: Iterable[str]) -> str:
-    match = difflib.get_close_matches(str(word), list(known), n=1)
-    return f"; did you mean {match[0]!r}?" if match else ""
-
-
-def unknown_option(
-    name: object, known: Iterable[str], *, where: str = "options", field: str | None = None
-) -> ConfigError:
-    """Make the error for an option that does not exist, with the one that was meant.
-
-    `field` names the argument that has the unknown word as its value.
-    """
-    names = sorted(known)
-    meant = ELSEWHERE.get(name) if isinstance(name, str) and field is None else None
-    guess = f"; {meant}" if meant else _nearest(name, names) if isinstance(name, str) else ""
-    told = f"{field}={shown(name)}: " if field else ""
-    return ConfigError(
-        f"{told}{where} has no {shown(name)}{guess}",
-        field=field or str(name),
-        value=name,
-        hint=f"known: {', '.join(names)}",
-    )
 
 
 def _read_backoff(value: object) -> Backoff | None:
@@ -330,6 +312,8 @@ def merge(base: JobOptions, given: Options, *, now: Millis | None = None) -> Job
             raise unknown_option(name, NAMES)
     made: dict[str, Any] = {name: given[name] for name in _PLAIN if name in given}  # type: ignore[literal-required]
     made |= _attempts(given) | _times(given) | _keeps(given)
+    if "on_full" in given or "full_timeout" in given:
+        made["full_wait_ms"] = full_wait(base.full_wait_ms, given)
     if "backoff" in given:
         made["backoff"] = _read_backoff(given["backoff"])
     if "dedup" in given:

@@ -40,7 +40,8 @@ class Counts:
 class QueueSettings:
     """What holds for a whole queue, whoever works on it.
 
-    Shape    last_id: the highest number that a job of it was given as its id. declared: an app
+    Shape    max_waiting: how many jobs may wait to run before new ones are refused; None: any
+             number. last_id: the highest number that a job of it was given as its id. declared: an app
              declared something for it, and the store has not lost that.
     Units    rate_ms and limited_until in ms; limited_until is a time, None when not limited.
     """
@@ -55,6 +56,7 @@ class QueueSettings:
     keep_failed: Keep | None = None
     dead_letter: str | None = None
     events_limit: int = 10_000
+    max_waiting: int | None = None
     last_id: int = field(default=0, compare=False)
     declared: bool = field(default=False, compare=False)
 
@@ -86,11 +88,14 @@ class SettingsPatch:
     keep_failed: Keep | Unset | None = UNSET
     dead_letter: str | Unset | None = UNSET
     events_limit: int | Unset = UNSET
+    max_waiting: int | Unset | None = UNSET
     declared: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.concurrency, Unset) and self.concurrency is not None:
-            check_whole(self.concurrency, "concurrency", 1)
+        for name in ("concurrency", "max_waiting"):
+            limit: object = getattr(self, name)
+            if not isinstance(limit, Unset | None):
+                check_whole(limit, name, 1)
         if not isinstance(self.events_limit, Unset):
             check_whole(self.events_limit, "events_limit", 0)
         if not isinstance(self.paused, Unset):

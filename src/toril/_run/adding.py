@@ -6,9 +6,10 @@ all of them. Never here: how a user writes any of these.
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain
 from typing import Any
 
 from toril._model.backoff import Backoff
@@ -18,7 +19,7 @@ from toril._model.report import SettingsPatch
 from toril._model.states import State
 from toril._store.loops import PerLoop
 from toril._store.protocol import Added
-from toril.errors import ConfigError, DurabilityNotConfirmed, PartlyAdded, TorilError
+from toril.errors import ConfigError, DurabilityNotConfirmed, PartlyAdded, QueueFull, TorilError
 
 from .audience import Audience
 from .coalesce import Coalescer
@@ -26,12 +27,16 @@ from .context import Context
 from .draft import Node
 from .job import Job
 from .payload import check_size
+from .room import Room
 
 CHUNK = 250
 """How many jobs of a batch are stored all or none."""
 
 WINDOW = 4 * CHUNK
 """How many jobs of a batch go in one call."""
+
+CHUNK_BYTES = 1_000_000
+"""How much data a chunk or a call holds; a job with more is a chunk and a call by itself."""
 
 _MERGED = 1024
 
@@ -61,6 +66,7 @@ class Adder:
         self._trips = PerLoop(self._coalescer)
         # Who waits for replicas holds up nobody who does not.
         self._durable_trips = PerLoop(self._coalescer)
+        self._room = PerLoop(lambda: Room(context))
 
     def declare(
         self, queue: str, given: Options | None = None, patch: SettingsPatch | None = None
@@ -127,7 +133,7 @@ class Adder:
     async def add(self, nodes: Sequence[Node]) -> list[Job[Any]]:
         """Add jobs without children, and give their handles in the same order.
 
-        Atomic   chunks of 250.
+        Atomic   chunks of 250 jobs or 1 MB of data.
         Raises   what the store refused them for; PartlyAdded when chunks before it were stored.
         """
         queues = {node.queue for node in nodes}
@@ -142,8 +148,26 @@ class Adder:
     async def put(self, group: Group) -> tuple[Added, ...]:
         """Add one group, all or none, sharing the trip with whatever else is being added.
 
+        Whether it waits for room in a full queue is what its first job says.
+
         Raises   what the store refused it for.
         """
+        wait_ms = group[0].options.full_wait_ms
+        if wait_ms is None:
+            return await self._carry(group)
+        loop, room = asyncio.get_running_loop(), self._room.here()
+        until = loop.time() + wait_ms / 1000
+        first = await room.wait_turn(group[0].queue, until)
+        while True:
+            try:
+                return await self._carry(group)
+            except QueueFull as full:
+                if full.jobs > full.limit:
+                    raise
+                await room.wait(full, until, first=first)
+                first = True
+
+    async def _carry(self, group: Group) -> tuple[Added, ...]:
         trips = self._durable_trips if is_durable(group) else self._trips
         return await trips.here().put(group)
 
@@ -175,19 +199,47 @@ class Adder:
         return Job(self.context, record, decode=node.decode, created=added.created)
 
     async def _add_many(self, nodes: Sequence[Node]) -> list[Job[Any]]:
+        if nodes and self.options(nodes[0]).full_wait_ms is not None:
+            return await self._add_as_room_allows(nodes)
         jobs: list[Job[Any]] = []
-        rest = iter(nodes)
-        while window := list(islice(rest, WINDOW)):
-            news = [self.new_job(node) for node in window]
-            groups = [tuple(news[at : at + CHUNK]) for at in range(0, len(news), CHUNK)]
+        for window in cut(nodes, WINDOW):
+            groups = [tuple(map(self.new_job, chunk)) for chunk in cut(window, CHUNK)]
             answers = await self._add_groups(groups)
             errors = [each for each in answers if isinstance(each, TorilError)]
             if errors:
                 ids = [id for each in answers for id in _stored(each)]
                 raise _partly([*(job.id for job in jobs), *ids], errors)
             added = [one for each in answers if not isinstance(each, TorilError) for one in each]
-            jobs.extend(map(self.handle, window, news, added))
+            jobs.extend(map(self.handle, window, chain.from_iterable(groups), added))
         return jobs
+
+    async def _add_as_room_allows(self, nodes: Sequence[Node]) -> list[Job[Any]]:
+        """Add chunk by chunk, each as soon as there is room, and of a chunk first what fits."""
+        jobs: list[Job[Any]] = []
+        rest = deque(cut(nodes, CHUNK))
+        try:
+            while rest:
+                chunk = rest.popleft()
+                news = tuple(map(self.new_job, chunk))
+                try:
+                    added = await self._carry(news)
+                except QueueFull as full:
+                    fits = min(max(full.limit - full.count, 0), len(chunk) - 1)
+                    rest.extendleft(part for part in (chunk[fits:], chunk[:fits]) if part)
+                    if not fits:
+                        await self._wait_for_one(full, news[0].options.full_wait_ms or 0)
+                else:
+                    jobs.extend(map(self.handle, chunk, news, added))
+        except TorilError as error:
+            failure = error
+        else:
+            return jobs
+        raise _partly([*(job.id for job in jobs), *_stored(failure)], [failure])
+
+    async def _wait_for_one(self, full: QueueFull, wait_ms: int) -> None:
+        one = QueueFull(queue=full.queue, limit=full.limit, count=full.count)
+        until = asyncio.get_running_loop().time() + wait_ms / 1000
+        await self._room.here().wait(one, until, first=False)
 
     async def _add_groups(self, groups: list[Group]) -> Sequence[tuple[Added, ...] | TorilError]:
         if not any(map(is_durable, groups)):
@@ -217,6 +269,20 @@ class Adder:
                     value=queue,
                     hint=f'rename the first, for example "{short}:main"',
                 )
+
+
+def cut(nodes: Sequence[Node], most: int) -> Iterator[list[Node]]:
+    """Cut a batch into parts of at most so many jobs, and of bounded size."""
+    part: list[Node] = []
+    size = 0
+    for node in nodes:
+        size += len(node.data)
+        if part and (len(part) == most or size > CHUNK_BYTES):
+            yield part
+            part, size = [], len(node.data)
+        part.append(node)
+    if part:
+        yield part
 
 
 def now_ms() -> int:

@@ -51,7 +51,7 @@ _KINDS = {True: AsyncTask, False: BlockingTask}
 _SCHEDULE = ("cron", "every", "tz")
 _TASK = NAMES | set(TaskOptions.__annotations__)
 _KEEPS = ("keep", "keep_completed", "keep_failed")
-_SETTINGS = ("rate", "concurrency", "dead_letter", "events_limit")
+_SETTINGS = ("rate", "concurrency", "dead_letter", "events_limit", "max_waiting")
 
 
 class QueueOptions(Options, total=False):
@@ -60,13 +60,15 @@ class QueueOptions(Options, total=False):
     Shape    rate: such as "200/60s". dead_letter: the queue that final failures go to.
              events_limit: about how many events are kept; a queue in use keeps its newest 1,000,
              from which `result()` knows how unkept jobs ended.
-             max_payload: of data, results and progress, such as "5MB"; not stored.
+             max_waiting: how many jobs may wait to run before new ones are refused, or wait for
+             room (see `on_full`). max_payload: of data, results and progress, such as "5MB"; not stored.
     """
 
     rate: str | None
     concurrency: int | None
     dead_letter: str | None
     events_limit: int
+    max_waiting: int | None
     max_payload: Size
 
 
@@ -177,8 +179,8 @@ class Toril:
     def queue(self, name: str, **options: Unpack[QueueOptions]) -> Queue:
         """Give the queue of this name, and declare its options when some are given.
 
-        Settings that hold for all workers (rate, concurrency, dead_letter, events_limit, and
-        how long finished jobs are kept) are stored at the first use; the others are defaults of
+        Settings that hold for all workers (rate, concurrency, dead_letter, events_limit,
+        max_waiting, and how long finished jobs are kept) are stored at the first use; the others are defaults of
         the jobs that this app adds to it.
 
         Raises   ConfigError: the name cannot be one, or an option cannot hold.

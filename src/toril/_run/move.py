@@ -345,7 +345,7 @@ def _carried(settings: QueueSettings) -> SettingsPatch | None:
     names = ("paused", "concurrency", "keep_completed", "keep_failed", "dead_letter")
     given = {
         name: getattr(settings, name)
-        for name in (*names, "events_limit")
+        for name in (*names, "events_limit", "max_waiting")
         if getattr(settings, name) != getattr(usual, name)
     }
     if settings.rate_max is not None and settings.rate_ms is not None:

@@ -86,7 +86,9 @@ class Queue:
         Atomic   the job.
         Emits    added, then waiting | delayed; duplicated; deduplicated.
         Raises   ConfigError: a bad option or data that cannot be stored. ParentNotFound.
-                 StoreFull. DurabilityNotConfirmed: stored, and what `durable` asks for is not sure.
+                 StoreFull. QueueFull: the queue has as many waiting jobs as its `max_waiting`,
+                 and `on_full` is not "wait" or `full_timeout` is over. DurabilityNotConfirmed:
+                 stored, and what `durable` asks for is not sure.
         """
         (job,) = await self._adder.add([self._node(name, data, options)])
         return job
@@ -103,7 +105,7 @@ class Queue:
     async def add_many(self, jobs: NewJobs) -> list[Job[Any]]:
         """Add many jobs in one trip: (name, data) or (name, data, options); order is kept.
 
-        Atomic   chunks of 250.
+        Atomic   chunks of 250 jobs or 1 MB of data; with `on_full="wait"` of what fits.
         Raises   as `add`, and then nothing was stored; PartlyAdded: an error came after some
                  chunks were stored.
         """
@@ -260,13 +262,15 @@ class Queue:
         *,
         concurrency: int | Unset | None = UNSET,
         rate: str | Unset | None = UNSET,
+        max_waiting: int | Unset | None = UNSET,
     ) -> QueueSettings:
-        """Limit how many jobs run at once and how many start in a window, all workers together.
+        """Limit how many jobs run at once, start in a window, and wait, all processes together.
 
-        Shape    rate: such as "200/60s". None lifts a limit; what is not given stays.
+        Shape    rate: such as "200/60s". max_waiting: see `QueueFull`. None lifts a limit; what is not given stays.
         """
         pair = rate if rate is None or isinstance(rate, Unset) else parse_rate(rate)
-        return await self._configure(SettingsPatch(concurrency=concurrency, rate=pair))
+        patch = SettingsPatch(concurrency=concurrency, rate=pair, max_waiting=max_waiting)
+        return await self._configure(patch)
 
     async def rate_limit(self, duration: Duration) -> None:
         """Let nobody start a job of this queue for so long; 0 lifts that."""

@@ -134,6 +134,14 @@ class Schedules:
                 value=options.get("durable"),
                 hint="the store makes the runs of a schedule by itself: leave durable out",
             )
+        for name in ("on_full", "full_timeout"):
+            if name in options:
+                raise ConfigError(
+                    f"schedule {schedule_id!r}: {name}={options.get(name)!r} is about an add",
+                    field=name,
+                    value=options.get(name),
+                    hint=f"the runs of a schedule always find room: leave {name} out",
+                )
         for name in ("at", "delay", "created_at"):
             if name in options:
                 raise ConfigError(

@@ -119,7 +119,7 @@ class Task(Generic[P, R]):
     ) -> list[Job[R]]:
         """Add a job for each tuple of positional or mapping of named arguments, in one trip.
 
-        Atomic   chunks of 250.
+        Atomic   chunks of 250 jobs or 1 MB of data.
         Raises   BadArguments: names the first call that does not fit; nothing was stored.
                  PartlyAdded: an error came after some chunks were stored.
         """

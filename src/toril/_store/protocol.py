@@ -211,7 +211,7 @@ class Store(Protocol):
         Atomic   each group: rows, places, events, wake-up; all of it or nothing.
         Emits    added, then waiting | delayed | waiting-children; duplicated; deduplicated;
                  removed (replaced).
-        Raises   in the answer: ParentNotFound · JobExists · StoreFull; ConfigError: what `durable`
+        Raises   in the answer: ParentNotFound · JobExists · StoreFull · QueueFull; ConfigError: what `durable`
                  asks for cannot be had here; DurabilityNotConfirmed: stored, and not confirmed.
         """
         ...

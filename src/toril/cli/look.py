@@ -116,6 +116,8 @@ def _settings(view: QueueView) -> str:
         words.append(f"at most {settings.concurrency} at once")
     if settings.rate_max is not None and settings.rate_ms is not None:
         words.append(f"at most {settings.rate_max} in {describe(settings.rate_ms)}")
+    if settings.max_waiting is not None:
+        words.append(f"at most {settings.max_waiting:,} wait")
     if settings.dead_letter is not None:
         words.append(f"dead letters in {settings.dead_letter}")
     return ", ".join(words)

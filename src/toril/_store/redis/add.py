@@ -61,10 +61,26 @@ async def _send(
         new, given = await made.send(server, now)
         opened.update(new)
         found = dict(given)
+        if made.crowded:
+            found |= await _one_by_one(server, made.crowded, groups, now)
         return [found[number] for number in some]
 
     answers.update(zip(numbers, await apart(numbers, send), strict=True))
     return opened
+
+
+async def _one_by_one(
+    server: Server, numbers: Sequence[int], groups: Mapping[int, Group], now: Millis | None
+) -> dict[int, Answer]:
+    """Send groups again that had no room together: some of them may have it alone."""
+    call = Call(server.prefix, merge=False)
+    for number in numbers:
+        call.take(number, groups[number])
+    try:
+        _, given = await call.send(server, now)
+    except TorilError as error:
+        return dict.fromkeys(numbers, error)
+    return dict(given)
 
 
 async def _register(server: Server, queues: Collection[str]) -> dict[str, TorilError]:

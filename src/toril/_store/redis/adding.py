@@ -5,6 +5,7 @@ here: which groups go into which call.
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from toril._model.options import Dedup, JobOptions, ParentPolicy, to_text
 from toril._model.record import NewJob, Ref
 from toril._model.times import Millis
 from toril._store.protocol import Added
-from toril.errors import JobExists, ParentNotFound, StoreCorrupt, TorilError
+from toril.errors import JobExists, ParentNotFound, QueueFull, StoreCorrupt, TorilError
 
 from . import keys
 from .apart import group_error
@@ -62,14 +63,18 @@ def link_text(prefix: str, above: Ref, policy: ParentPolicy | None) -> str:
 class Call:
     """One call: its rows, and which groups each of its steps stands for."""
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, *, merge: bool = True) -> None:
         self._prefix = prefix
+        self._merge = merge
+        # Groups that were refused together because all of them had no room.
+        self.crowded: list[int] = []
         self._places: dict[str, int] = {}
         self._steps: list[list[Any]] = []
         self._plain: list[tuple[str, str, str]] = []
         self._jobs: list[tuple[Any, ...]] = []
         self._takers: list[list[tuple[int, Group]]] = []
         self._bytes = 0
+        self._rest: list[tuple[int, int]] = []
         self._hold: list[tuple[str, int]] = []
         self._free: list[tuple[str]] = []
         self._memo: tuple[JobOptions | None, str] = (None, "")
@@ -97,6 +102,11 @@ class Call:
         """
         self._hold += [(keys.job_key(self._prefix, ref), int(own)) for ref in parents]
 
+    def expect(self, rest: Group) -> None:
+        """Have the first jobs of a group refused unless there is room for those that follow."""
+        counts = Counter(job.queue for job in rest if _waits_to_run(job))
+        self._rest += [(self._place(queue), count) for queue, count in counts.items()]
+
     def free(self, parents: Iterable[Ref]) -> None:
         """Release parents that were held as soon as their children allow, maybe at once."""
         for ref in parents:
@@ -106,7 +116,8 @@ class Call:
     def _step(self, kind: str, queue: str, number: int, group: Group) -> None:
         place = self._place(queue)
         last = self._steps[-1] if self._steps else None
-        if kind == "plain" and last is not None and last[:2] == [kind, place]:
+        merges = self._merge and kind == "plain" and last is not None
+        if merges and last is not None and last[:2] == [kind, place]:
             last[2] += len(group)
             self._takers[-1].append((number, group))
         else:
@@ -186,6 +197,7 @@ class Call:
             "step": self._steps,
             "plain": self._plain,
             "job": self._jobs,
+            "rest": self._rest,
             "hold": self._hold,
             "free": self._free,
         }
@@ -202,12 +214,18 @@ class Call:
                 error = group_error(
                     server, "add", takers[0][1][0].queue, answer[0][0]
                 ) or self._refusal(*answer[0])
+                if isinstance(error, QueueFull) and len(takers) > 1:
+                    self.crowded += [number for number, _ in takers]
                 yield from ((number, error) for number, _ in takers)
             else:
                 pairs = zip(answer[::2], answer[1::2], strict=True)
                 yield takers[0][0], tuple([Added(id, word) for id, word in pairs])
 
-    def _refusal(self, word: str, key: str) -> TorilError:
+    def _refusal(self, word: str, key: str, *numbers: int) -> TorilError:
+        if word == "full":
+            queue = key.removeprefix(f"{self._prefix}:").removesuffix(":")
+            most, waiting, jobs = numbers
+            return QueueFull(queue=queue, limit=most, count=waiting, jobs=jobs)
         ref = keys.split_job(self._prefix, key)
         if word == "no-parent":
             return ParentNotFound(
@@ -225,6 +243,10 @@ class Call:
             f"the key {key!r} holds another kind of value than a queue has there: nothing was "
             "stored (move it away, or use another prefix)"
         )
+
+
+def _waits_to_run(job: NewJob) -> bool:
+    return not (job.expects_children or job.options.delay_ms or job.options.at_ms is not None)
 
 
 def _is_plain(options: JobOptions) -> bool:

@@ -42,6 +42,7 @@ def _arguments(patch: SettingsPatch) -> dict[str, Any]:
         "failed": _text(patch.keep_failed),
         "letters": _text(patch.dead_letter),
         "events": _text(patch.events_limit),
+        "most": _text(patch.max_waiting),
         "declared": "1" if patch.declared else _LEAVE,
     }
 

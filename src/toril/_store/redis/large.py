@@ -35,7 +35,13 @@ async def add(server: Server, group: Group, now: Millis | None) -> Answer:
             fresh = _not_below(part, stood)
             parents = _parents(fresh) - held
             held |= parents
-            answers = iter(await _store(server, fresh, (parents & own, parents - own), now))
+            call = Call(server.prefix)
+            call.hold(parents & own, own=True)
+            call.hold(parents - own, own=False)
+            if not added:
+                # Once for all: else jobs of a flow that does not fit would run before it is known.
+                call.expect(group[len(part) :])
+            answers = iter(await _store(server, call, fresh, now))
             kept = set(map(id, fresh))
             some = [next(answers) if id(job) in kept else _duplicate(job) for job in part]
             stood |= {
@@ -106,15 +112,9 @@ def _parents(part: Group) -> set[Ref]:
     return waiting | {job.parent for job in part if job.parent is not None}
 
 
-async def _store(
-    server: Server, part: Group, parents: tuple[set[Ref], set[Ref]], now: Millis | None
-) -> tuple[Added, ...]:
+async def _store(server: Server, call: Call, part: Group, now: Millis | None) -> tuple[Added, ...]:
     if not part:
         return ()
-    call = Call(server.prefix)
-    own, others = parents
-    call.hold(own, own=True)
-    call.hold(others, own=False)
     call.take(0, part)
     _, answers = await call.send(server, now)
     [(_, answer)] = answers

@@ -272,9 +272,8 @@ async def settings(server: Server, queues: Sequence[str]) -> list[QueueSettings]
 
 def settings_of(queue: str, row: Sequence[Any]) -> QueueSettings:
     """Make a queue's settings of what `rules.of` gives."""
-    paused, concurrency, most, window, until, completed, failed, letters, events, ids, declared = (
-        row
-    )
+    paused, concurrency, most, window, until, completed, failed, letters, events, *more = row
+    ids, declared, max_waiting = more
     return QueueSettings(
         queue=queue,
         paused=bool(paused),
@@ -286,6 +285,7 @@ def settings_of(queue: str, row: Sequence[Any]) -> QueueSettings:
         keep_failed=_keep(failed),
         dead_letter=letters or None,
         events_limit=_EVENTS if events is None else int(float(events)),
+        max_waiting=_whole(max_waiting),
         last_id=_whole(ids) or 0,
         declared=bool(declared),
     )

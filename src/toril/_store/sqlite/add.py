@@ -3,6 +3,7 @@
 A group is checked as a whole before anything of it is written. Never here: who may be claimed.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from toril.errors import JobExists, ParentNotFound, TorilError
 
 from . import family, removal
 from .places import delay_job
+from .room import take_room
 from .unit import QueueRow, Unit, to_json
 
 Answer = tuple[Added, ...] | TorilError
@@ -38,9 +40,20 @@ class Known(msgspec.Struct, array_like=True):
 
 def add(unit: Unit, groups: Sequence[Sequence[NewJob]], now: Millis) -> list[Answer]:
     """Carry out the verb add."""
+    return _add(unit, groups, now, bounded=_any_bounded(unit, groups))
+
+
+def put(unit: Unit, job: NewJob, now: Millis) -> None:
+    """Add a job that is accepted already: it finds its place however many wait."""
+    _add(unit, [[job]], now, bounded=False)
+
+
+def _add(
+    unit: Unit, groups: Sequence[Sequence[NewJob]], now: Millis, *, bounded: bool
+) -> list[Answer]:
     if all(_is_plain(job) for group in groups for job in group):
-        return _add_plain(unit, groups, now)
-    return _Adding(unit, groups, now).answers()
+        return _add_plain(unit, groups, now, bounded=bounded)
+    return _Adding(unit, groups, now, bounded=bounded).answers()
 
 
 def _is_plain(job: NewJob) -> bool:
@@ -61,10 +74,16 @@ def _is_plain(job: NewJob) -> bool:
     )
 
 
-def _add_plain(unit: Unit, groups: Sequence[Sequence[NewJob]], now: Millis) -> list[Answer]:
+def _add_plain(
+    unit: Unit, groups: Sequence[Sequence[NewJob]], now: Millis, *, bounded: bool
+) -> list[Answer]:
     rows: dict[str, list[Any]] = {}
     answers: list[Answer] = []
     for group in groups:
+        full = take_room(unit, Counter(job.queue for job in group)) if bounded else None
+        if full is not None:
+            answers.append(full)
+            continue
         added: list[Added] = []
         for job in group:
             queue = unit.queue(job.queue)
@@ -86,10 +105,17 @@ def _add_plain(unit: Unit, groups: Sequence[Sequence[NewJob]], now: Millis) -> l
     return answers
 
 
+def _any_bounded(unit: Unit, groups: Sequence[Sequence[NewJob]]) -> bool:
+    names = {job.queue for group in groups for job in group}
+    return any(unit.queue(name).max_waiting is not None for name in names)
+
+
 class _Adding:
     """The state of one call: what exists, what was planned and not yet written."""
 
-    def __init__(self, unit: Unit, groups: Sequence[Sequence[NewJob]], now: Millis) -> None:
+    def __init__(
+        self, unit: Unit, groups: Sequence[Sequence[NewJob]], now: Millis, *, bounded: bool
+    ) -> None:
         self.unit = unit
         self.groups = groups
         self.now = now
@@ -100,6 +126,7 @@ class _Adding:
         self.failed: list[tuple[int, str, str, str, str | None]] = []
         self.replaced: list[tuple[int, str, str]] = []
         self.known = self._look_up()
+        self.bounded = bounded
         self.key: int = unit.value("add.last_key") or 0
 
     def _look_up(self) -> dict[Ref, Known]:
@@ -123,11 +150,15 @@ class _Adding:
             # Below a parent that exists nothing is added: its tree is stored already.
             stored = self._stored_before(group)
             fresh = [job for job, known in zip(group, stored, strict=True) if not known]
-            answer = self._refuse(fresh) or tuple(
-                [
-                    Added(job.id or "", "duplicate") if known else self._place(job)
-                    for job, known in zip(group, stored, strict=True)
-                ]
+            answer = (
+                self._refuse(fresh)
+                or self._no_room(fresh)
+                or tuple(
+                    [
+                        Added(job.id or "", "duplicate") if known else self._place(job)
+                        for job, known in zip(group, stored, strict=True)
+                    ]
+                )
             )
             made.append(answer)
             if isinstance(answer, tuple) and (self.replaced or not all(a.created for a in answer)):
@@ -159,6 +190,40 @@ class _Adding:
             if job.id is not None:
                 planned[Ref(job.queue, job.id)] = job.parent
         return None
+
+    def _no_room(self, group: Sequence[NewJob]) -> TorilError | None:
+        return take_room(self.unit, self._new(group)) if self.bounded else None
+
+    def _new(self, group: Sequence[NewJob]) -> dict[str, int]:
+        """Count by queue the jobs of a group that are new, and of those the ones that wait."""
+        self._write()
+        seen: set[Ref | tuple[str, str]] = set()
+        new: dict[str, int] = {}
+        for job in group:
+            if self._stands_already(job, seen):
+                continue
+            created = self.now if job.options.created_ms is None else job.options.created_ms
+            later = job.expects_children or due(job.options, created, self.now) is not None
+            new[job.queue] = new.get(job.queue, 0) + (not later)
+        return new
+
+    def _stands_already(self, job: NewJob, seen: set[Ref | tuple[str, str]]) -> bool:
+        """Return whether another job stands for this one; note what this one would take."""
+        if job.id is not None:
+            ref = Ref(job.queue, job.id)
+            if ref in self.known or ref in seen:
+                return True
+        dedup = job.options.dedup
+        if dedup is not None:
+            word = (job.queue, dedup.key)
+            key = self.unit.queue(job.queue).key
+            held = self.unit.value("add.dedup_holder", (key, dedup.key, self.now))
+            if word in seen or (held is not None and not (held[1] is None and held[2] is None)):
+                return True
+            seen.add(word)
+        if job.id is not None:
+            seen.add(Ref(job.queue, job.id))
+        return False
 
     def _refuse_child(
         self, job: NewJob, parent: Ref, planned: Mapping[Ref, Ref | None]

@@ -26,6 +26,8 @@ def configure(unit: Unit, name: str, patch: SettingsPatch, now: Millis) -> Queue
             unit.queue(patch.dead_letter)  # its name is checked now, not when a job fails
     if not isinstance(patch.events_limit, Unset):
         queue.events_limit = patch.events_limit
+    if not isinstance(patch.max_waiting, Unset):
+        queue.max_waiting, queue.waiting = patch.max_waiting, None
     if patch.declared:
         queue.declared = 1
     unit.look.add(name)

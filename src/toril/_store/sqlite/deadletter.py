@@ -59,5 +59,5 @@ def dead_letter(
     # Letters stay until somebody deals with them.
     options = JobOptions(keep_completed=Keep(), keep_failed=Keep())
     job = NewJob(queue=target, name=LETTER_NAME, data=text, options=options)
-    add.add(unit, [[job]], now)
+    add.put(unit, job, now)
     unit.run("finish.link_letter", (key, unit.db.last_insert_rowid()))

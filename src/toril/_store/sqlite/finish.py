@@ -349,4 +349,4 @@ def free_dedup(
     # A parent that no longer waits was told that nothing holds it back.
     if job.parent is not None and not unit.value("finish.waits", (job.parent.queue, job.parent.id)):
         job = msgspec.structs.replace(job, parent=None)
-    add.add(unit, [[job]], now)
+    add.put(unit, job, now)

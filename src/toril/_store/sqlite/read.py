@@ -218,6 +218,7 @@ def settings_of(queue: QueueRow, now: Millis) -> QueueSettings:
         keep_failed=keep_from_text(queue.keep_failed),
         dead_letter=queue.dead_letter,
         events_limit=queue.events_limit,
+        max_waiting=queue.max_waiting,
         last_id=queue.ids,
         declared=bool(queue.declared),
     )

@@ -130,7 +130,7 @@ def _arm(unit: Unit, queue: QueueRow, info: ScheduleInfo, now: Millis) -> Schedu
         id=run_id(info.id, at),
         schedule=info.id,
     )
-    add.add(unit, [[job]], now)
+    add.put(unit, job, now)
     return _keep(unit, queue, replace(info, next_ms=at, count=info.count + 1))
 
 

@@ -53,6 +53,7 @@ _LOADED = (
     "key", "name", "ids", "positions", "events", "paused", "concurrency", "rate_max", "rate_ms",
     "window_used", "window_max", "window_end", "limited_until", "ever_completed", "ever_failed",
     "keep_completed", "keep_failed", "dead_letter", "events_limit", "declared",
+    "max_waiting",
     "next_due",
 )  # fmt: skip
 _SAVED = tuple(name for name in _LOADED if name not in ("name", "next_due"))
@@ -84,13 +85,16 @@ class QueueRow:
     dead_letter: str | None
     events_limit: int
     declared: int
+    max_waiting: int | None
     next_due: Millis | None
 
-    __slots__ = (*_LOADED, "runs", "saved")
+    __slots__ = (*_LOADED, "runs", "saved", "waiting")
 
     def __init__(self, row: Sequence[Any]) -> None:
         for name, value in zip(_LOADED, row, strict=True):
             setattr(self, name, value)
+        # How many jobs wait to run, once `room` has counted them for this transaction.
+        self.waiting: int | None = None
         # (time, events) in the order they happened
         self.runs: list[tuple[Millis, list[EventBody]]] = []
         self.saved = self.columns()

@@ -2,6 +2,7 @@
 --
 -- Parents in `hold` are not released, whatever becomes of their children, until they are in `free`:
 -- a flow that is too large for one call comes in several.
+-- `rest` says how many jobs of its one group come later, for the queues that must have room for them.
 -- A step is a run of `count` jobs of one queue from `plain`, or one group of `count` from `job`.
 --
 -- keys   queue...
@@ -9,17 +10,22 @@
 -- each   step: kind queue count
 -- each   plain: name data opts
 -- each   job: queue id name data opts timestamp delay at priority front waits parent link rjk deid mode ttl
+-- each   rest: queue count
 -- each   hold: parent own
 -- each   free: parent
--- use    adding alone clock enqueue event holding once opening wake
+-- use    adding alone clock enqueue event holding once opening room wake
 -- emits  added waiting delayed waiting-children duplicated deduplicated removed
--- wire   W-20 W-27 W-74 W-75
+-- wire   W-20 W-27 W-74 W-75 W-135
 -- reply  the queues that nobody had used before, and for each step: the first number of a run; ids
 --        and words by turns for a group; or, in a list, why not in a word and the key in the way
 local function run(step, first, now)
   local fault = opening.plain_fault(step.queue)
   if fault then
     return { { "misfit", fault } }
+  end
+  local full = opening.most(step.queue) and room.full(step.queue, step.count)
+  if full then
+    return { full }
   end
   return enqueue.run(step.queue, each.plain, first, step.count, now)
 end

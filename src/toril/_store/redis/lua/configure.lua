@@ -3,7 +3,7 @@
 -- An empty argument leaves a setting alone, "-" clears it.
 --
 -- keys   queue
--- args   caller number now paused concurrency max duration limit completed failed letters events declared
+-- args   caller number now paused concurrency max duration limit completed failed letters events most declared
 -- use    clock event once opening rules wake
 -- emits  paused resumed
 -- makes  marker limiter
@@ -88,6 +88,7 @@ local function main()
   put(q.settings, "keep_completed", arg.completed)
   put(q.settings, "keep_failed", arg.failed)
   put(q.settings, "dead_letter", arg.letters)
+  put(q.settings, "max_waiting", arg.most)
   put(q.settings, "declared", arg.declared)
   limit()
   if arg.paused ~= "" then

@@ -2,7 +2,7 @@
 SELECT
     key, name, ids, positions, events, paused, concurrency, rate_max, rate_ms, window_used,
     window_max, window_end, limited_until, ever_completed, ever_failed, keep_completed, keep_failed,
-    dead_letter, events_limit, declared,
+    dead_letter, events_limit, declared, max_waiting,
     (SELECT min(due_ms) FROM jobs WHERE queue = queues.key AND state = 'delayed')
 FROM queues
 WHERE name = ?1;
@@ -11,6 +11,11 @@ WHERE name = ?1;
 -- queues ended that were obliterated, so that who follows one hears it begin anew.
 INSERT INTO queues (name, events)
 VALUES (?1, max(?2, ifnull((SELECT events FROM obliterated), 0)));
+
+-- queue.waiting: How many jobs of a queue wait to run; counting ends at a number.
+SELECT count(*) FROM (
+    SELECT 1 FROM jobs WHERE queue = ?1 AND state IN ('waiting', 'prioritized') LIMIT ?2
+);
 
 -- queue.clash: A queue whose name is a leading segment of this one, or the other way round.
 SELECT name FROM queues
@@ -22,7 +27,7 @@ UPDATE queues SET
     ids = ?2, positions = ?3, events = ?4, paused = ?5, concurrency = ?6, rate_max = ?7,
     rate_ms = ?8, window_used = ?9, window_max = ?10, window_end = ?11, limited_until = ?12,
     ever_completed = ?13, ever_failed = ?14, keep_completed = ?15, keep_failed = ?16,
-    dead_letter = ?17, events_limit = ?18, declared = ?19
+    dead_letter = ?17, events_limit = ?18, declared = ?19, max_waiting = ?20
 WHERE key = ?1;
 
 -- queue.emit: A run of events, numbered first to last.

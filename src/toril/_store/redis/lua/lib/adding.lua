@@ -1,6 +1,6 @@
 -- Groups of jobs: store all of one, or nothing.
 --
--- use    admit duplicate enqueue event family
+-- use    admit duplicate enqueue event family opening room
 -- emits  duplicated
 -- wire   W-74 W-76
 local adding = {}
@@ -60,11 +60,25 @@ local function settle(rows, first, last, now)
   end
 end
 
+-- Say whether a queue of a group bounds how many jobs wait.
+local function bounded(rows, first, last)
+  for i = first, last do
+    if opening.most(rows[i].queue) then
+      return true
+    end
+  end
+  return false
+end
+
 -- Store a group; give ids and words by turns, or a word and a key when it is refused.
 function adding.group(rows, first, last, now)
   local word, key = admit.refuse(rows, first, last)
   if word then
     return { { word, key } }
+  end
+  local full = bounded(rows, first, last) and room.refuse(rows, first, last, now)
+  if full then
+    return { full }
   end
   local answer, whole = {}, true
   for i = first, last do

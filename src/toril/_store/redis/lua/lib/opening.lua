@@ -1,6 +1,6 @@
 -- The first job of a queue: see that its keys are what they should be, and mark it as toril's.
 --
--- wire   W-41 W-104
+-- wire   W-41 W-104 W-135
 local opening = {}
 
 local TYPES = {
@@ -53,6 +53,14 @@ function opening.fault(q)
     q.fault = misfit(q)
   end
   return q.fault
+end
+
+-- Return how many jobs may wait to run, or false where nothing bounds that; read once a call.
+function opening.most(q)
+  if q.most == nil then
+    q.most = tonumber(call("HGET", q.settings, "max_waiting") or "") or false
+  end
+  return q.most
 end
 
 -- Note, at the first job of a queue that nobody knows, that toril made it: its bounds hold there.
