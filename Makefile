@@ -9,6 +9,7 @@ CREATED := $(VENV)/.created
 INSTALLED := $(VENV)/.installed
 DEV := $(VENV)/.dev
 BENCH := $(VENV)/.bench
+SITE := $(VENV)/.site
 # What toril is measured beside on Redis: an environment each, with the versions that stand in
 # benchmarks/peers/requirements, and BullMQ's Node packages.
 RIVALS := $(patsubst benchmarks/peers/requirements/%.txt,$(VENV)/peers/%/.installed,\
@@ -61,10 +62,10 @@ bench: $(BENCH) peers ## measure adding, working, latency and isolation, on SQLi
 		$(BIN)/python benchmarks/redis_$$part.py $(ARGS) || exit 1; done
 	@$(BIN)/python benchmarks/isolation.py $(ARGS)
 
-docs: $(DEV) ## write docs/states.md anew from the table of states
-	@mkdir -p docs
+docs: $(DEV) $(SITE) ## generate docs/states.md, and build the site in build/site
 	@$(BIN)/python -c 'from toril._model.states import document; print(document(), end="")' > docs/states.md.new
 	@mv docs/states.md.new docs/states.md
+	@$(BIN)/zensical build --strict
 
 clean: ## remove .venv and everything that tools left behind
 	rm -rf $(VENV) tests/interop/node_modules benchmarks/peers/node_modules dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -94,6 +95,10 @@ $(DEV): $(INSTALLED)
 
 $(BENCH): $(INSTALLED)
 	@$(PIP) install --group bench
+	@touch $@
+
+$(SITE): $(INSTALLED)
+	@$(PIP) install --group docs
 	@touch $@
 
 $(RIVALS): $(VENV)/peers/%/.installed: benchmarks/peers/requirements/%.txt | $(CREATED)

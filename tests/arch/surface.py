@@ -3,7 +3,7 @@
 from types import FunctionType, ModuleType
 
 NAMES = 41
-README_LINES = 150
+README_LINES = 120
 
 
 def public_names(toril: ModuleType) -> list[str]:
