@@ -26,6 +26,7 @@ from toril.errors import (
     TorilError,
 )
 
+from . import scripts
 from .apart import apart, group_error
 from .overdue import candidate
 from .server import WORK_PATIENCE_S, Server, places
@@ -70,11 +71,15 @@ async def finish(
     decisions: Sequence[Decision],
     requests: Sequence[ClaimRequest],
     now: Millis | None,
-) -> Finished:
-    """Carry out the verb finish."""
+) -> tuple[Finished, list[str]]:
+    """Carry out the verb finish; return as well what could not be done beside it.
+
+    Shape    beside: faults of what jobs lead to, such as their parents; the jobs went their way.
+    """
     if not decisions and not requests:
-        return Finished(words=())
+        return Finished(words=()), []
     claimed: list[Claimed] = []
+    beside: list[str] = []
 
     async def send(numbers: Sequence[int]) -> Sequence[str]:
         some = [decisions[number] for number in numbers]
@@ -82,20 +87,16 @@ async def finish(
         asked = requests if len(some) == len(decisions) else ()
         rows = _Rows(asked, [decision.queue for decision in some])
         rows.each["decision"] = [_decision(rows.places, decision) for decision in some]
-        at, words, answers = await server.run(
-            "finish",
-            rows.queues,
-            rows.each,
-            now=now,
-            prefix=server.prefix,
-            patience=WORK_PATIENCE_S,
+        at, words, answers, faults = await server.run(
+            "finish", rows.queues, rows.each, now=now, patience=WORK_PATIENCE_S
         )
+        beside.extend(map(scripts.load("finish").explain, faults))
         claimed.extend(_claimed(server.prefix, asked, at, answers))
         return cast("list[str]", words)
 
     words = [word for part in _parts(decisions) for word in await apart(part, send)]
     answers = [_answer(server, d, word) for d, word in zip(decisions, words, strict=True)]
-    return Finished(words=tuple(answers), claimed=tuple(claimed))
+    return Finished(words=tuple(answers), claimed=tuple(claimed)), beside
 
 
 def _parts(decisions: Sequence[Decision]) -> Iterator[Sequence[int]]:

@@ -53,7 +53,7 @@ async def _cancel(
     async def send(places: Mapping[str, int], numbers: Sequence[int]) -> Sequence[str]:
         rows = [_wish_row(places, patches[number]) for number in numbers]
         words: list[str] = await server.run(
-            "cancel", list(places), {"wish": rows}, now=now, prefix=server.prefix
+            "cancel", list(places), {"wish": rows}, now=now
         )
         return words
 

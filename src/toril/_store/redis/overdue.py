@@ -39,7 +39,7 @@ async def end_overdue(server: Server, records: Sequence[Record], now: Millis | N
         left = [_row(call.places[records[n].queue], records[n]) for n in call.numbers]
         while left:
             looked: int = await server.run(
-                "expire", list(call.places), {"over": left}, now=now, prefix=server.prefix
+                "expire", list(call.places), {"over": left}, now=now
             )
             left = left[looked:]
 

@@ -61,6 +61,8 @@ class Server:
         Raises   StoreUnavailable · Unconfirmed · StoreFull · StoreError.
         """
         script = scripts.load(script_name)
+        if "prefix" in script.args:
+            args["prefix"] = self.prefix
         bases = [self.base(queue) for queue in queues]
         packed = script.pack(each or {}, **args)
         return await self.link.run(script, bases, packed, patience=patience, noted=self.noted)

@@ -97,7 +97,10 @@ class Site:
             self._damaged.discard(queue)
         elif queue not in self._damaged:
             self._damaged.add(queue)
-            keys = "wait, active, prioritized, delayed, marker, events, meta and limiter"
+            keys = (
+                "wait, active, prioritized, delayed, completed, failed, marker, events, meta, "
+                "limiter and toril:settings"
+            )
             self.note_damaged([queue], "is started", keys)
 
     def note_damaged(self, queues: Sequence[str], what: str, keys: str) -> None:
@@ -107,6 +110,15 @@ class Site:
                 "store.damaged",
                 f"no job of queue {queue!r} {what}, since a key of it holds another kind of "
                 f"value: look with TYPE at {self.server.base(queue)}{keys}",
+            )
+
+    def note_beside(self, faults: Sequence[str]) -> None:
+        """Tell of what jobs that ended lead to, and that could not be reached."""
+        for fault in faults:
+            self._notice(
+                "store.damaged",
+                "a job has ended, and its parent, dedup key, dead letter or bound could not be "
+                f"served: {fault}; look at the keys under {self.server.prefix}:",
             )
 
     async def wait(self, queues: Sequence[str], timeout_ms: Millis) -> frozenset[str]:

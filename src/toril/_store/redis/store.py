@@ -162,8 +162,9 @@ class RedisStore(Forkable):
     ) -> Finished:
         """Carry out decisions, then claim; see the protocol."""
         site = await self._site()
-        finished = await consume.finish(site.server, decisions, requests, now)
+        finished, beside = await consume.finish(site.server, decisions, requests, now)
         site.note(finished.claimed)
+        site.note_beside(beside)
         return finished
 
     async def recover(

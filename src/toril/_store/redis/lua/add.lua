@@ -6,7 +6,7 @@
 -- A step is a run of `count` jobs of one queue from `plain`, or one group of `count` from `job`.
 --
 -- keys   queue...
--- args   caller number now
+-- args   caller number now prefix
 -- each   step: kind queue count
 -- each   plain: name data opts
 -- each   job: queue id name data opts timestamp delay at priority front waits parent link rjk deid mode ttl

@@ -3,7 +3,7 @@
 -- keys   queue...
 -- args   caller number now prefix
 -- each   wish: queue id token reason
--- use    alone clock event finished once schedule settle wake where
+-- use    alone clock event finished job once schedule settle wake where
 -- emits  failed
 -- makes  the queues of parents and of dead letters
 -- wire   W-20 W-102 W-134
@@ -14,7 +14,7 @@ local ENDED = { completed = true, failed = true }
 
 local function refusal(q, wish, role)
   local key = q.base .. wish.id
-  if call("EXISTS", key) == 0 then
+  if not job.exists(key) then
     return "missing"
   elseif wish.token ~= "" and call("GET", key .. ":lock") ~= wish.token then
     return "lost"

@@ -1,11 +1,12 @@
 -- Take jobs under a lock, an answer for each request; delayed jobs that are due come first.
 --
 -- keys   queue...
--- args   caller number now
+-- args   caller number now prefix
 -- each   request: queue limit token lock worker max window
 -- each   skip: request name
 -- use    claiming clock event once wake
--- emits  waiting active
+-- emits  waiting active failed
+-- makes  the queues of parents and of dead letters
 -- wire   W-33 W-50 W-51
 -- reply  now, and for each request: jobs, time of the next look, what holds jobs back
 local function main()

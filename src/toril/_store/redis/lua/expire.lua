@@ -3,7 +3,7 @@
 -- keys   queue...
 -- args   caller number now prefix
 -- each   over: queue id run at reason try
--- use    clock event finished limits once settle wake where
+-- use    alone clock event finished limits once settle wake where
 -- emits  failed
 -- makes  the queues of parents and of dead letters
 -- wire   W-20 W-56 W-102
@@ -36,7 +36,7 @@ local function main()
   local now, looked = clock.now(arg.now), 0
   while looked < #each.over and where.looked < LOOKS_A_CALL do
     looked = looked + 1
-    expire(each.over[looked], now)
+    alone.run(expire, each.over[looked], now)
   end
   finished.close(now)
   wake.all()

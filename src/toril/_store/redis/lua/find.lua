@@ -45,8 +45,8 @@ end
 -- Look at one job: pass it over, or give it. An id without a job is no job.
 local function look(place, id)
   local key = q.base .. id
-  local name = call("HGET", key, "name")
-  if arg.name ~= "" and name ~= arg.name or not name and call("EXISTS", key) == 0 then
+  local name = job.read(key, "name")[1]
+  if arg.name ~= "" and name ~= arg.name or not name and not job.exists(key) then
     return
   elseif skip > 0 then
     skip = skip - 1

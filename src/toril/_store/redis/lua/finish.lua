@@ -9,7 +9,7 @@
 -- emits  completed failed retries-exhausted delayed waiting stalled waiting-children drained active added
 -- makes  the queues of parents and of dead letters
 -- wire   W-100 W-101 W-102 W-103 W-104 W-105 W-106 W-107 W-108
--- reply  now, words, and for each request as claim does
+-- reply  now, words, for each request as claim does, and what could not be done beside that
 -- Give who holds the locks, in one step.
 local function holders(decisions)
   local keys = {}
@@ -33,30 +33,12 @@ local function look_for_children(decisions)
   end
 end
 
--- Take jobs in hand again whose end could not be stored, and answer their decisions so.
-local function take_again(words)
-  for i = 1, #words do
-    local d = each.decision[i]
-    local ended = (d.queue.ended or {})[words[i]]
-    if ended and ended.fault then
-      words[i] = ended.fault
-      call("RPUSH", d.queue.active, d.id)
-      for at = #d.queue.settled.ids, 1, -1 do
-        if d.queue.settled.ids[at] == d.id then
-          table.remove(d.queue.settled.ids, at)
-          table.remove(d.queue.settled.locks, at)
-        end
-      end
-    end
-  end
-end
-
 -- Give the locks of settled jobs back.
 local function unlock()
   for _, q in pairs(known) do
     if q.settled and #q.settled.ids > 0 then
       call("DEL", unpack(q.settled.locks))
-      call("SREM", q.stalled, unpack(q.settled.ids))
+      alone.beside(call, "SREM", q.stalled, unpack(q.settled.ids))
     end
   end
 end
@@ -73,7 +55,7 @@ local function look_round(answers)
       local left = call("LLEN", q.wait) + call("ZCARD", q.prioritized)
       if left > 0 then
         wake.soon(q)
-      elseif q.ended and call("LLEN", q.active) == 0 then
+      elseif q.closed and call("LLEN", q.active) == 0 then
         event.emit(q, "drained")
       end
     end
@@ -90,18 +72,17 @@ local function main()
       words[i] = alone.run(settle.one, decisions[i], locks[i], now)
     end
     finished.close(now)
-    take_again(words)
     unlock()
   end
   local answers, kept = claiming.all(now)
   alone.run(look_round, answers)
   wake.all()
   event.trim()
-  return { now, words, answers }, { now, words, kept }
+  return { now, words, answers, alone.faults }, { now, words, kept }
 end
 
 local function again(kept)
-  return { kept[1], kept[2], claiming.again(kept[3]) }
+  return { kept[1], kept[2], claiming.again(kept[3]), {} }
 end
 
 return once.run(main, again)

@@ -5,6 +5,7 @@
 -- keys   queue
 -- args   name newest offset count
 -- each   list: place
+-- use    job
 -- wire   W-10 W-11 W-12
 -- reply  ids, and for each of them "1" if its job has another name than the one asked for
 local LISTS = { wait = true, paused = true, active = true }
@@ -33,7 +34,7 @@ for i = 1, #each.list do
   if many > 0 then
     for _, id in ipairs(range(place, offset, many)) do
       ids[#ids + 1] = id
-      others[#others + 1] = arg.name ~= "" and call("HGET", q.base .. id, "name") ~= arg.name
+      others[#others + 1] = arg.name ~= "" and job.read(q.base .. id, "name")[1] ~= arg.name
         and "1" or ""
     end
   end

@@ -3,12 +3,12 @@
 -- keys   queue...
 -- args   caller number now
 -- each   line: queue id text keep token
--- use    alone once
+-- use    alone job once
 -- wire   W-28 W-52
 -- reply  for each line: how many the log has now, or missing · lost · a fault
 local function append(line)
   local key = line.queue.base .. line.id
-  if call("EXISTS", key) == 0 then
+  if not job.exists(key) then
     return "missing"
   elseif line.token ~= "" and call("GET", key .. ":lock") ~= line.token then
     return "lost"

@@ -1,7 +1,7 @@
 -- Take a paused queue away, a bounded number of jobs a call, and with the last ones all its keys.
 --
 -- keys   queue
--- args   caller number now limit force
+-- args   caller number now prefix limit force
 -- use    clock event once removal schedule wake where
 -- emits  waiting delayed
 -- wire   W-116

@@ -59,21 +59,20 @@ local function charge(key, fields, how)
   return stalls, fatal
 end
 
--- Take a job back; give how often it crashed, and whether it is to fail; -1 if it is no hash.
+-- Take a job back; give how often it crashed, and whether it is to fail; -1 if it is no job.
 local function take_back(q, id, now)
   local key = q.base .. id
   local fields = redis.pcall("HMGET", key, "stc", "toril:alone", "ats", "pb", "processedOn", "name",
     "opts")
-  if fields.err then
-    return -1
-  end
   call("LREM", q.active, -1, id)
+  if fields[6] then
+    call("RPUSH", q.wait, id)
+  end
   call("DEL", key .. ":lock")
   call("SREM", q.stalled, id)
   if not fields[6] then
-    return
+    return fields.err and -1
   end
-  call("RPUSH", q.wait, id)
   wake.soon(q)
   local worker = fields[4] and cjson.encode(fields[4]) or "null"
   local how = died[fields[4] or ""] or string.format(arg.silent, fields[4] or "of another kind")

@@ -1,7 +1,7 @@
 -- Remove jobs, each with its children if so wanted: a whole tree, or nothing of it.
 --
 -- keys   queue
--- args   caller number now role before limit passed children
+-- args   caller number now prefix role before limit passed children
 -- each   job: id
 -- use    choice removal
 -- emits  removed waiting delayed

@@ -1,7 +1,7 @@
 -- Take jobs and schedules from another store, as they stood there, and note what came last.
 --
 -- keys   queue...
--- args   caller number now origin shipment receipt last_id
+-- args   caller number now prefix origin shipment receipt last_id
 -- each   job: queue id name created state at priority
 -- each   field: job name text
 -- each   line: job text

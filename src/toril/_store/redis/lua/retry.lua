@@ -1,9 +1,9 @@
 -- Let finished jobs run again, at the end of the queue; parents wait for them again.
 --
 -- keys   queue
--- args   caller number now role before limit passed reset
+-- args   caller number now prefix role before limit passed reset
 -- each   job: id
--- use    choice event family limits place where
+-- use    alone choice event family job limits place where
 -- emits  waiting
 -- wire   W-110 W-117
 -- reply  ids, refusals (missing, or the state it is in), dealt with or passed over, end
@@ -15,9 +15,9 @@ local function wants_front(opts)
   return fine and type(found) == "table" and found.lifo == true
 end
 
-local function again(q, id)
+local function again(q, id, _, now)
   local key = q.base .. id
-  local fields = call("HMGET", key, "name", "priority", "parentKey", "opts", "timestamp", "rjk")
+  local fields = job.read(key, "name", "priority", "parentKey", "opts", "timestamp", "rjk")
   if not fields[1] then
     where.take(q, id, ENDED)
     return "missing"
@@ -27,8 +27,7 @@ local function again(q, id)
   if not prev then
     return where.state(q, id)
   end
-  -- What may fail for another queue's keys comes before what moves the job.
-  family.rejoin(fields[3], key)
+  alone.beside(family.rejoin, fields[3], key, now)
   where.out(q, prev, id)
   call("HDEL", key, "finishedOn", "processedOn", "failedReason", "returnvalue", "defa",
     "toril:cancel")

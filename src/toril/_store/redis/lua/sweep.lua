@@ -1,7 +1,7 @@
 -- Drain or clean: take jobs of one role away, silently but for one `cleaned`.
 --
 -- keys   queue
--- args   caller number now role before limit passed tell
+-- args   caller number now prefix role before limit passed tell
 -- each   job: id
 -- use    choice event removal where
 -- emits  cleaned waiting delayed

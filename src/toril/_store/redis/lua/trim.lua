@@ -1,7 +1,7 @@
 -- Remove finished jobs that are over their queue's bounds, and old events.
 --
 -- keys   queue...
--- args   caller number now spare
+-- args   caller number now prefix spare
 -- each   look: queue
 -- use    apart clock event keep once wake
 -- wire   W-104 W-105

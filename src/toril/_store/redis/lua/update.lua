@@ -1,9 +1,9 @@
 -- Change jobs: data, progress, delay, priority; part one from its parent or its dedup key.
 --
 -- keys   queue...
--- args   caller number now
+-- args   caller number now prefix
 -- each   patch: queue id token data progress delay priority lifo parent dedup alone
--- use    alone clock dedup event family once place wake where
+-- use    alone clock dedup event family job once place wake where
 -- emits  progress delayed waiting
 -- wire   W-20 W-42 W-52 W-119
 -- reply  for each patch: done · missing · lost · a fault · the state that its delay cannot be changed in;
@@ -11,7 +11,7 @@
 local LOOKS_A_CALL = 200000
 
 local function refusal(q, patch, key)
-  if call("EXISTS", key) == 0 then
+  if not job.exists(key) then
     return "missing"
   elseif patch.token ~= "" and call("GET", key .. ":lock") ~= patch.token then
     return "lost"
@@ -55,11 +55,11 @@ local function let_go(q, patch, key, now)
   local fields = call("HMGET", key, "parentKey", "deid")
   if patch.parent == "1" and fields[1] then
     call("HDEL", key, "parentKey", "parent")
-    family.part(fields[1], key, now)
+    alone.beside(family.part, fields[1], key, now)
   end
   if patch.dedup == "1" and fields[2] then
     call("HDEL", key, "deid")
-    dedup.free(q, fields[2], patch.id, now)
+    alone.beside(dedup.free, q, fields[2], patch.id, now)
   end
 end
 

@@ -1,6 +1,6 @@
 -- Groups of jobs: store all of one, or nothing.
 --
--- use    admit duplicate enqueue event family opening room
+-- use    admit alone duplicate enqueue event family opening room
 -- emits  duplicated
 -- wire   W-74 W-76
 local adding = {}
@@ -11,7 +11,7 @@ local failed = {}
 
 -- Give a job that exists to another parent, with its result if it has one already.
 local function attach(row, key)
-  local nth = call("HINCRBY", row.parent, "toril:kids", 1)
+  local nth = enqueue.nth(row.parent)
   call("HSET", key, "parentKey", row.parent, "parent", row.link, "toril:nth", nth)
   if call("ZSCORE", row.queue.completed, row.id) then
     call("HSET", row.parent .. ":processed", key, call("HGET", key, "returnvalue") or "null")
@@ -55,7 +55,7 @@ local function settle(rows, first, last, now)
     local parent = rows[i].parent
     if parent ~= "" and not seen[parent] and not rows[i].skip then
       seen[parent] = true
-      family.release_settled(parent, now)
+      alone.beside(family.release_settled, parent, now)
     end
   end
 end
@@ -87,10 +87,10 @@ function adding.group(rows, first, last, now)
     answer[#answer + 1], answer[#answer + 2] = id, became
   end
   for _, child in ipairs(failed) do
-    family.fail(child[1], child[2], child[3], child[4], now)
+    alone.beside(family.fail, child[1], child[2], child[3], child[4], now)
   end
   for _, pair in ipairs(duplicate.replaced) do
-    family.part(pair[1], pair[2], now)
+    alone.beside(family.part, pair[1], pair[2], now)
   end
   failed, duplicate.replaced = {}, {}
   if not whole then

@@ -1,6 +1,6 @@
 -- What a group of jobs must find before anything of it is stored.
 --
--- use    dedup job opening
+-- use    dedup family job links opening
 -- wire   W-75 W-76
 local admit = {}
 
@@ -11,25 +11,25 @@ local function misfit(row)
     return fault
   end
   local owner, kept = dedup.owner(row.queue, row.deid), dedup.next(row.queue, row.deid)
+  if not opening.holds(row.queue.active, "list") then
+    return row.queue.active
+  end
   return not opening.holds(owner, "string") and owner or not opening.holds(kept, "hash") and kept
 end
 
 -- Say why a job cannot have the parent that it names; it may stand before it in its group.
 local function without_parent(row, planned, alive)
-  if planned[row.parent] then
-    return
-  end
-  row.known = row.id ~= ""
+  local is_new = planned[row.parent] ~= nil
+  row.known = not is_new and row.id ~= ""
   if alive[row.parent] then
     return
   end
-  local type = call("TYPE", row.parent).ok
+  local type = is_new and "hash" or call("TYPE", row.parent).ok
   if type == "none" then
     return "no-parent", row.parent
   end
-  local key = row.parent .. ":dependencies"
   local fault = type ~= "hash" and row.parent or opening.fault(job.split(row.parent))
-    or not opening.holds(key, "set") and key
+    or family.misfit(row.parent)
   if fault then
     return "misfit", fault
   end
@@ -44,7 +44,8 @@ local function is_above(key, parent, planned)
       return true
     end
     seen[at] = true
-    at = planned[at] and planned[at] ~= "" and planned[at] or call("HGET", at, "parentKey")
+    at = planned[at] and planned[at] ~= "" and planned[at]
+      or links.is_job(at) and job.read(at, "parentKey")[1]
   end
   return false
 end
@@ -59,8 +60,13 @@ local function taken(row, key, planned)
     end
     there = type == "hash"
     above = there and call("HGET", key, "parentKey") or ""
-    if above ~= "" and not planned[above] and call("EXISTS", above) == 0 then
+    if above ~= "" and not planned[above] and not (links.is_job(above) and call("EXISTS", above) == 1) then
       above = ""
+    end
+    for _, role in ipairs(there and row.parent ~= "" and { "completed", "failed" } or {}) do
+      if not opening.holds(row.queue[role], "zset") then
+        return "misfit", row.queue[role]
+      end
     end
   end
   if row.parent ~= "" and above ~= "" and above ~= row.parent then

@@ -7,19 +7,43 @@ local OF_ALL = {
   "BUSY", "Script killed", "UNKILLABLE",
 }
 
--- Run a function for one group; give what it gives, or "fault" and the text of its error.
-function alone.run(work, ...)
+-- What could not be done for others, such as a parent, while the job itself went its way.
+alone.faults = {}
+
+-- Run a function; return true and its answer, or false and the text of its error.
+local function try(work, ...)
   local done, answer = pcall(work, ...)
   if done then
-    return answer
+    return true, answer
   end
   local text = type(answer) == "table" and answer.err or tostring(answer)
+  -- What stands in parentheses may be the name of a key.
+  local words = text:gsub(" %(.*", "")
   for i = 1, #OF_ALL do
-    if text:find(OF_ALL[i], 1, true) then
+    if words:find(OF_ALL[i], 1, true) then
       error(answer, 0)
     end
   end
-  return "fault " .. text
+  return false, text
+end
+
+-- Run a function for one group; give what it gives, or "fault" and the text of its error.
+function alone.run(work, ...)
+  local done, answer = try(work, ...)
+  if done then
+    return answer
+  end
+  return "fault " .. answer
+end
+
+-- Run what a job leads to elsewhere: an error of it is noted, and does not hold the job back.
+function alone.beside(work, ...)
+  local done, answer = try(work, ...)
+  if not done then
+    alone.faults[#alone.faults + 1] = answer
+    return nil
+  end
+  return answer
 end
 
 return alone

@@ -1,11 +1,7 @@
 -- Work on queues one by one: one with a key of another kind is left, and the others are served.
+--
+-- use    sound
 local apart = {}
-
--- How a key is read that is of the right kind; one of another kind fails.
-local READ = {
-  active = "LLEN", wait = "LLEN", stalled = "SCARD", marker = "ZCARD", completed = "ZCARD",
-  failed = "ZCARD", events = "XLEN", meta = "HLEN", settings = "HLEN", limits = "ZCARD",
-}
 
 -- Work on the queue of each row; give the places of those that are damaged. Every key that the work
 -- writes to is in `roles`, and is read before; the work gives true where only a job is damaged.
@@ -14,9 +10,7 @@ function apart.each(rows, roles, work)
   for place = 1, #rows do
     local q = rows[place].queue
     local fine, fault = pcall(function()
-      for i = 1, #roles do
-        call(READ[roles[i]], q[roles[i]])
-      end
+      sound.check(q, roles)
       return work(q, place)
     end)
     if fine and fault then

@@ -4,7 +4,7 @@
 -- reply is: ids that were acted on; refusals (id, word, base and id of who is to blame); how many
 -- rows were dealt with, or ids of the role passed over; whether the role has no more.
 --
--- use    clock event once schedule wake where
+-- use    clock event job once schedule wake where
 -- wire   W-110
 local choice = {}
 
@@ -30,7 +30,7 @@ local function fits(q, id, before)
   if not before or arg.role == "completed" or arg.role == "failed" then
     return true
   end
-  local added = tonumber(call("HGET", q.base .. id, "timestamp") or 0)
+  local added = tonumber(job.read(q.base .. id, "timestamp")[1] or 0)
   return not added or added <= before
 end
 

@@ -1,6 +1,6 @@
 -- The requests of one call: carry them out, and keep what a repeated call needs.
 --
--- use    claims
+-- use    alone claims
 local claiming = {}
 
 -- Gather the names to skip by the request that says so.
@@ -18,7 +18,10 @@ end
 function claiming.all(now)
   local answers, kept, skip = {}, {}, skips()
   for i = 1, #each.request do
-    local answer = claims.take(each.request[i], skip[i], now)
+    local answer = alone.run(claims.take, each.request[i], skip[i], now)
+    if type(answer) == "string" then
+      answer = { {}, false, "damaged" }
+    end
     local ids = {}
     for j = 1, #answer[1] do
       ids[j] = answer[1][j][1]

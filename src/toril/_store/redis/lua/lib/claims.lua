@@ -1,12 +1,19 @@
 -- Take jobs of a queue under a lock.
 --
--- use    clock event job place wake
+-- Ids are looked at before they are taken: whatever cannot be read is found out before the first
+-- write, and concerns no other job.
+--
+-- use    clock event finished job numbers place settle sound text wake
 -- emits  waiting active
 -- wire   W-33 W-50 W-51
 local claims = {}
 
 local DUE_A_CALL = 250
+-- How many ids one claim looks at: those that it starts, those of names to skip, and all others,
+-- such as ids without a job.
 local LOOK_AHEAD = 64
+local A_LOOK = 250
+local LOOKS_A_CALL = 5000
 local NAME, RUNS, DEFERRED, STARTED, WORKER = 1, 8, 16, 20, 23
 
 -- Make delayed jobs ready whose time has come, a bounded number a call.
@@ -15,24 +22,36 @@ function claims.promote(q, now)
   if #due == 0 then
     return
   end
+  local found = {}
+  for i = 1, #due do
+    found[i] = job.read(q.base .. due[i], "name", "priority")
+  end
   call("ZREM", q.delayed, unpack(due))
   for i = 1, #due do
-    local key = q.base .. due[i]
-    local priority = call("HGET", key, "priority")
     -- An id without a job is only taken out.
-    if priority or call("EXISTS", key) == 1 then
-      place.ready(q, due[i], priority)
+    if found[i][1] or found[i][2] then
+      place.ready(q, due[i], found[i][2])
       event.emit(q, "waiting", "jobId", due[i], "prev", "delayed")
-      call("HSET", key, "delay", 0)
+      call("HSET", q.base .. due[i], "delay", 0)
     end
   end
 end
 
+-- Return what the queue's limiter has counted; one that is no number counts nothing.
+local function used(q)
+  local stored = call("GET", q.limiter)
+  local count = numbers.count(stored)
+  if stored and not count then
+    call("DEL", q.limiter)
+  end
+  return count or 0
+end
+
 -- Say how many of `limit` jobs the rate allows, and until when it allows none.
 local function within_rate(q, most, limit, now)
-  local used = tonumber(call("GET", q.limiter) or 0)
-  if used < BY_HAND and (not most or used < most) then
-    return most and math.min(limit, most - used) or limit
+  local count = used(q)
+  if count < BY_HAND and (not most or count < most) then
+    return most and math.min(limit, most - count) or limit
   end
   local left = call("PTTL", q.limiter)
   if left > 0 then
@@ -44,19 +63,31 @@ local function within_rate(q, most, limit, now)
   return most and math.min(limit, most) or limit
 end
 
+-- Read the limits of a queue, or those of the worker. What is no number limits nothing.
+local function limits_of(q, want)
+  local meta = call("HMGET", q.meta, "paused", "concurrency", "max", "duration")
+  local max, window = numbers.count(meta[3]), numbers.count(meta[4])
+  local own = not (max and window)
+  if own then
+    max, window = tonumber(want.max), want.window
+  end
+  return {
+    paused = meta[1], concurrency = numbers.count(meta[2]), max = max, window = window, own = own,
+  }
+end
+
 -- Say how many jobs may start now, what holds others back, and until when.
-local function room(q, want, meta, now)
-  if meta[1] then
+local function room(q, want, rules, now)
+  if rules.paused then
     return 0, "paused"
   end
-  local limit, held = within_rate(q, tonumber(meta[3] or want.max), tonumber(want.limit), now)
+  local limit, held = within_rate(q, rules.max, tonumber(want.limit), now)
   if held then
     -- A limit that only this worker has holds back nobody else.
-    local own = not meta[3] and tonumber(call("GET", q.limiter) or 0) < BY_HAND
-    return 0, "rate", held, own
+    return 0, "rate", held, rules.own and used(q) < BY_HAND
   end
-  if meta[2] then
-    limit = math.min(limit, tonumber(meta[2]) - call("LLEN", q.active))
+  if rules.concurrency then
+    limit = math.min(limit, rules.concurrency - call("LLEN", q.active))
     if limit <= 0 then
       return 0, "concurrency"
     end
@@ -64,60 +95,85 @@ local function room(q, want, meta, now)
   return limit, ""
 end
 
--- Take ids off the front: those that wait from the right, then those with a priority.
-local function take_off(q, limit)
-  local ids = call("RPOP", q.wait, limit) or {}
-  if #ids < limit then
-    local more = call("ZPOPMIN", q.prioritized, limit - #ids)
-    for i = 1, #more, 2 do
-      ids[#ids + 1] = more[i]
-    end
-    if #more == 0 then
-      call("DEL", q.pc)
-    end
+-- Read ids of a place in the order in which they would run, after those passed over.
+local function ahead(q, role, passed, count)
+  if role == "prioritized" then
+    return call("ZRANGE", q.prioritized, passed, passed + count - 1)
+  end
+  local found, ids = call("LRANGE", q.wait, -passed - count, -passed - 1), {}
+  for i = #found, 1, -1 do
+    ids[#ids + 1] = found[i]
   end
   return ids
 end
 
--- Take an id out of its place.
-local function take_out(q, id)
-  if call("LREM", q.wait, -1, id) == 0 then
-    call("ZREM", q.prioritized, id)
+-- Take ids out of a place: all of its front, or, where some stay, one by one.
+local function take_out(q, role, ids, stayed)
+  local waits = role == "wait"
+  if #ids > 0 and stayed == 0 then
+    call(waits and "LTRIM" or "ZREMRANGEBYRANK", q[role], 0, waits and -#ids - 1 or #ids - 1)
+    return
   end
-end
-
--- Look at the ids in front, in the order in which they would run, without taking them.
-local function in_front(q)
-  local waiting = call("LRANGE", q.wait, -LOOK_AHEAD, -1)
-  local ids = {}
-  for i = #waiting, 1, -1 do
-    ids[#ids + 1] = waiting[i]
-  end
-  if #ids < LOOK_AHEAD then
-    local more = call("ZRANGE", q.prioritized, 0, LOOK_AHEAD - #ids - 1)
-    for i = 1, #more do
-      ids[#ids + 1] = more[i]
-    end
-  end
-  return ids
-end
-
--- Choose jobs and take them out of their places; pass over names in `skip`.
-local function choose(q, limit, skip)
-  local found = {}
-  local ids = skip and in_front(q) or take_off(q, limit)
   for i = 1, #ids do
-    local fields = call("HMGET", q.base .. ids[i], unpack(job.FIELDS))
-    local wanted = fields[NAME] and #found < limit and not (skip and skip[fields[NAME]])
-    if wanted then
-      found[#found + 1] = { ids[i], fields }
-    end
-    -- An id without a job goes too, or it would stand in front for ever.
-    if skip and (wanted or not fields[NAME]) then
-      take_out(q, ids[i])
+    if waits then
+      call("LREM", q.wait, -1, ids[i])
+    else
+      call("ZREM", q.prioritized, ids[i])
     end
   end
-  return found
+end
+
+-- Look at one id: note its job if it may start, or that its id cannot be read; say whether it stays.
+local function stays(q, id, chosen)
+  -- A key of another kind gives an error, which has no name either.
+  local fields = redis.pcall("HMGET", q.base .. id, unpack(job.FIELDS))
+  local name = fields[NAME]
+  if name and chosen.skip and chosen.skip[name] then
+    return true
+  elseif name and text.is_utf8(id) then
+    table.insert(chosen.jobs, { id, fields })
+  elseif name then
+    table.insert(chosen.unreadable, id)
+  end
+  return false
+end
+
+-- Choose jobs of a place and take their ids out. Ids without a job go too, or they would stand in
+-- front for ever.
+local function choose(q, role, chosen)
+  local out, stayed = {}, 0
+  local count = chosen.skip and LOOK_AHEAD or chosen.limit - #chosen.jobs
+  repeat
+    local ids, at = ahead(q, role, #out + stayed, count), 1
+    while at <= #ids and #chosen.jobs < chosen.limit and stayed < LOOK_AHEAD do
+      if stays(q, ids[at], chosen) then
+        stayed = stayed + 1
+      else
+        out[#out + 1] = ids[at]
+      end
+      at = at + 1
+    end
+    chosen.looked = chosen.looked + #ids
+    local ended = at <= #ids or #ids < count or #chosen.jobs == chosen.limit
+    count = A_LOOK
+  until ended or chosen.looked >= LOOKS_A_CALL
+  take_out(q, role, out, stayed)
+end
+
+-- Choose jobs that may start: those that wait come first, then those with a priority.
+local function choose_all(q, limit, skip)
+  local chosen = { limit = limit, skip = skip, jobs = {}, unreadable = {}, looked = 0 }
+  if limit > 0 then
+    choose(q, "wait", chosen)
+    if #chosen.jobs < limit and chosen.looked < LOOKS_A_CALL then
+      if call("ZCARD", q.prioritized) > 0 then
+        choose(q, "prioritized", chosen)
+      else
+        call("DEL", q.pc)
+      end
+    end
+  end
+  return chosen
 end
 
 -- Lock a job for a worker, and say so.
@@ -136,59 +192,67 @@ local function hold(q, want, found, now)
   event.emit(q, "active", "jobId", id, "prev", "waiting")
 end
 
+-- Put jobs among the active ones and lock them; those whose ids no client can read fail instead.
+local function start(q, want, chosen, now)
+  local ids = {}
+  for i = 1, #chosen.jobs do
+    ids[i] = chosen.jobs[i][1]
+  end
+  if #ids > 0 then
+    call("LPUSH", q.active, unpack(ids))
+  end
+  for i = 1, #chosen.jobs do
+    hold(q, want, chosen.jobs[i], now)
+  end
+  for i = 1, #chosen.unreadable do
+    settle.unreadable(q, chosen.unreadable[i], now)
+  end
+  if #chosen.unreadable > 0 then
+    finished.close(now)
+  end
+end
+
 -- Count started jobs in the window of the rate limit, which the first of them opens.
 local function count(q, found, window)
   local started = 0
   for i = 1, #found do
     started = started + (found[i][2][DEFERRED] and 0 or 1)
   end
-  if started > 0 and call("INCRBY", q.limiter, started) == started then
+  if started == 0 then
+    return
+  end
+  local counted = redis.pcall("INCRBY", q.limiter, started)
+  if type(counted) == "table" then
+    call("SET", q.limiter, started)
+  end
+  if type(counted) == "table" or counted == started then
     call("PEXPIRE", q.limiter, window)
   end
-end
-
--- Read every key that is written to below: this fails where one holds another kind of value.
-local function touch(q)
-  call("LLEN", q.wait)
-  call("LLEN", q.active)
-  call("ZCARD", q.prioritized)
-  call("ZCARD", q.delayed)
-  call("ZCARD", q.marker)
-  call("XLEN", q.events)
-  call("HLEN", q.meta)
-  call("GET", q.limiter)
 end
 
 -- Take up to so many jobs; give them, the time of the next look (or nil), and what holds back.
 -- Nothing is taken from a damaged queue: an id that left one key might not arrive in the next.
 function claims.take(want, skip, now)
   local q = want.queue
-  if not pcall(touch, q) then
+  if sound.fault(q) then
     return { {}, false, "damaged" }
   end
   claims.promote(q, now)
-  local meta = call("HMGET", q.meta, "paused", "concurrency", "max", "duration")
-  local limit, blocked, held, own = room(q, want, meta, now)
-  local found = limit > 0 and choose(q, limit, skip) or {}
-  local ids = {}
-  for i = 1, #found do
-    ids[i] = found[i][1]
-    hold(q, want, found[i], now)
-  end
-  if #ids > 0 then
-    call("LPUSH", q.active, unpack(ids))
-    if meta[3] or want.max ~= "" then
-      count(q, found, meta[3] and meta[4] or want.window)
-    end
+  local rules = limits_of(q, want)
+  local limit, blocked, held, own = room(q, want, rules, now)
+  local chosen = choose_all(q, limit, skip)
+  start(q, want, chosen, now)
+  if rules.max and #chosen.jobs > 0 then
+    count(q, chosen.jobs, rules.window)
   end
   -- What is left behind is told of; a marker for nothing would only send somebody to look.
   q.woken = (blocked == "" or own) and call("LLEN", q.wait) + call("ZCARD", q.prioritized) > 0
   if not q.woken then
     call("ZREM", q.marker, "0")
   end
-  local due = wake.next_due(q)
+  local due = numbers.count(wake.next_due(q))
   local next_look = held and due and math.min(held, due) or held or due
-  return { found, next_look and math.floor(next_look) or false, blocked }
+  return { chosen.jobs, next_look and math.floor(next_look) or false, blocked }
 end
 
 -- Read jobs again that were taken by a call whose reply was lost; those still held are given.

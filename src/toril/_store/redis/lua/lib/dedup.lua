@@ -1,6 +1,6 @@
 -- At most one job a key: hold a dedup key, give it back, and add the job that was kept for then.
 --
--- use    enqueue event job
+-- use    enqueue event job links numbers
 -- emits  duplicated
 -- wire   W-80 W-84 W-86 W-87
 local dedup = {}
@@ -17,9 +17,9 @@ end
 
 -- Let a job hold a key, for a time or until it has finished.
 function dedup.hold(key, id, ttl)
-  ttl = tonumber(ttl) or 0
+  ttl = numbers.count(ttl) or 0
   if ttl > 0 then
-    call("SET", key, id, "PX", ttl)
+    call("SET", key, id, "PX", string.format("%.0f", ttl))
   else
     call("SET", key, id)
   end
@@ -32,7 +32,7 @@ local function options_of(text)
 end
 
 local function number(value)
-  return math.max(math.floor(tonumber(value) or 0), 0)
+  return numbers.count(value) or 0
 end
 
 -- Store a job that was kept, as its options say, with the key that it was kept for.
@@ -40,7 +40,7 @@ local function store(q, deid, id, kept, now)
   local options = options_of(kept[3])
   local own = type(options.de) == "table" and options.de or {}
   -- A parent that no longer waits was told that nothing holds it back.
-  local parent = kept[5]
+  local parent = links.is_job(kept[5]) and kept[5]
   if parent then
     local above, name = job.split(parent)
     parent = call("ZSCORE", above.waiting_children, name)
@@ -64,7 +64,7 @@ local function requeue(q, deid, now)
   end
   local id = enqueue.number(q, kept[4])
   -- Somebody else may have taken its id meanwhile.
-  if call("EXISTS", q.base .. id) == 1 then
+  if call("EXISTS", q.base .. id) == 1 or not job.is_id(id) then
     event.emit(q, "duplicated", "jobId", id)
   else
     store(q, deid, id, kept, now)

@@ -19,7 +19,7 @@ end
 -- Put a job in the place of a delayed one, which is out of there already.
 local function replace(q, new, id, old, extend)
   local key, child = dedup.owner(q, new.deid), q.base .. old
-  local parent = call("HGET", child, "parentKey")
+  local parent = job.read(child, "parentKey")[1]
   if parent then
     duplicate.replaced[#duplicate.replaced + 1] = { parent, child }
   end
@@ -54,7 +54,7 @@ end
 
 -- Move a delayed job to the delay that another one would have had.
 local function reschedule(q, new, holder, now)
-  if not call("ZSCORE", q.delayed, holder) then
+  if not call("ZSCORE", q.delayed, holder) or not job.read(q.base .. holder, "name")[1] then
     return
   end
   local created = tonumber(new.timestamp) or now

@@ -35,13 +35,23 @@ function enqueue.due(job, created, now)
   return at, delay
 end
 
+-- Count a child of a parent. The count only orders its children: one that is no number begins again.
+function enqueue.nth(parent)
+  local nth = redis.pcall("HINCRBY", parent, "toril:kids", 1)
+  if type(nth) == "table" then
+    call("HSET", parent, "toril:kids", 1)
+    return 1
+  end
+  return nth
+end
+
 -- Write the hash of a job.
 local function write(q, id, job, created, delay)
   local row = { "name", job.name, "data", given(job.data) or "{}", "opts", given(job.opts) or "{}",
     "timestamp", created, "delay", delay, "priority", given(job.priority) or 0 }
   if given(job.parent) then
     -- The place among its siblings, to list them in the order in which they were added.
-    local nth = call("HINCRBY", job.parent, "toril:kids", 1)
+    local nth = enqueue.nth(job.parent)
     local n = #row
     row[n + 1], row[n + 2], row[n + 3], row[n + 4] = "parentKey", job.parent, "parent", job.link
     row[n + 5], row[n + 6] = "toril:nth", nth
@@ -111,8 +121,8 @@ function enqueue.run(q, rows, first, count, now)
     local row, id = rows[first + i - 1], tostring(before + i)
     call("HSET", base .. id, "name", row.name, "data", row.data, "opts", row.opts,
       "timestamp", now, "delay", "0", "priority", "0")
-    call("XADD", events, stamp, "event", "added", "jobId", id, "name", row.name)
-    call("XADD", events, stamp, "event", "waiting", "jobId", id)
+    redis.pcall("XADD", events, stamp, "event", "added", "jobId", id, "name", row.name)
+    redis.pcall("XADD", events, stamp, "event", "waiting", "jobId", id)
     ids[i] = id
   end
   call("LPUSH", q.wait, unpack(ids))

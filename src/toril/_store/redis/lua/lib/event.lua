@@ -1,6 +1,6 @@
 -- The stream in which a queue tells what happens.
 --
--- use    alone clock
+-- use    alone clock numbers
 -- wire   W-40 W-41
 local event = {}
 
@@ -8,9 +8,9 @@ local DEFAULT_LIMIT = "10000"
 -- A queue that is in use keeps as many, whatever its bound: results of unkept jobs are read here.
 event.LEAST = 1000
 
--- Append one event: its kind, then names and values.
+-- Append one event: its kind, then names and values. A stream that takes no more costs no job.
 function event.emit(q, kind, ...)
-  call("XADD", q.events, clock.id(), "event", kind, ...)
+  redis.pcall("XADD", q.events, clock.id(), "event", kind, ...)
   q.told = true
 end
 
@@ -20,7 +20,8 @@ local function trim(q)
     limit = DEFAULT_LIMIT
     call("HSET", q.meta, "opts.maxLenEvents", limit)
   end
-  call("XTRIM", q.events, "MAXLEN", "~", math.max(limit, event.LEAST))
+  limit = numbers.count(limit) or tonumber(DEFAULT_LIMIT)
+  call("XTRIM", q.events, "MAXLEN", "~", string.format("%.0f", math.max(limit, event.LEAST)))
 end
 
 -- Cut the streams that were written to at about their bound, once a call.

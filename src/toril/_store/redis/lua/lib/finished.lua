@@ -71,11 +71,6 @@ local function measure(q, state, count, now)
   call("HSET", key, "prevTS", now, "prevCount", before)
 end
 
-local function store(q, state, ended)
-  call("ZADD", q[state], unpack(ended))
-  return "done"
-end
-
 local function bound(q, state, ended, now)
   for _, own in pairs(ended.rules) do
     keep.apply(q, state, own, now)
@@ -85,18 +80,18 @@ local function bound(q, state, ended, now)
   end
 end
 
--- Store what has ended in this call, and let go what is over the bounds. A queue whose key cannot
--- hold its ended jobs has a `fault` for that state; the others go on.
+-- Store what has ended since the last time, and let go what is over the bounds: then it is
+-- `closed`. Whoever ends a job has seen that its queue's keys are sound.
 function finished.close(now)
   for _, q in pairs(known) do
-    alone.run(limits.forget, q, q.over or {})
-    for state, ended in pairs(q.ended or {}) do
-      local word = #ended > 0 and alone.run(store, q, state, ended) or "done"
-      if word == "done" then
-        alone.run(bound, q, state, ended, now)
-      else
-        ended.fault = word
+    local over, found = q.over or {}, q.ended or {}
+    q.closed, q.over, q.ended = q.ended or q.closed, nil, nil
+    limits.forget(q, over)
+    for state, ended in pairs(found) do
+      if #ended > 0 then
+        call("ZADD", q[state], unpack(ended))
       end
+      alone.beside(bound, q, state, ended, now)
     end
   end
 end

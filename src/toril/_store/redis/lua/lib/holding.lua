@@ -1,6 +1,6 @@
 -- Parents of a flow that comes in several calls: none is released before all of it is there.
 --
--- use    family job
+-- use    alone family job
 -- wire   W-77
 local holding = {}
 
@@ -30,7 +30,7 @@ function holding.stop(answers, now)
   for i = 1, #each.free do
     local parent = each.free[i].parent
     call("SREM", parent .. ":dependencies", mark(parent))
-    family.release_settled(parent, now)
+    alone.beside(family.release_settled, parent, now)
   end
 end
 

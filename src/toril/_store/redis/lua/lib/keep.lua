@@ -1,7 +1,7 @@
 -- How long finished jobs stay: the job's own rule, else the queue's, else the default of queues
 -- that toril made; other queues keep all.
 --
--- use    family job
+-- use    alone family job
 -- wire   W-104 W-105
 local keep = {}
 
@@ -52,7 +52,7 @@ end
 local function without_own(q, state, ids)
   local found = {}
   for i = 1, #ids do
-    local opts = call("HGET", q.base .. ids[i], "opts")
+    local opts = job.read(q.base .. ids[i], "opts")[1]
     if not (opts and opts:find(OPTIONS[state], 1, true)) then
       found[#found + 1] = ids[i]
     end
@@ -69,7 +69,7 @@ local function let_go(q, state, ids, own, now)
   call("ZREM", q[state], unpack(ids))
   for i = 1, state == "failed" and #ids or 0 do
     local key = q.base .. ids[i]
-    family.part(call("HGET", key, "parentKey"), key, now)
+    alone.beside(family.part, job.read(key, "parentKey")[1], key, now)
   end
   job.forget(q, ids)
   return #ids
@@ -96,7 +96,7 @@ end
 function keep.outlived(q, state, now)
   local found, old = call("ZRANGE", q[state], 0, A_CALL - 1, "WITHSCORES"), {}
   for i = 1, #found, 2 do
-    local opts = call("HGET", q.base .. found[i], "opts")
+    local opts = job.read(q.base .. found[i], "opts")[1]
     local read, options = pcall(cjson.decode, opts or "{}")
     local rule = read and type(options) == "table" and options[OPTIONS[state]]
     local age = type(rule) == "table" and tonumber(rule.age)

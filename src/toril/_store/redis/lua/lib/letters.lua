@@ -1,18 +1,33 @@
 -- Dead letters: a copy of a job that failed for good, as a job of another queue.
 --
--- use    enqueue event job keep where
+-- use    enqueue event job keep links where
 -- emits  added waiting removed
 -- wire   W-107
 local letters = {}
 
+-- Return the name of a queue.
+function letters.name(q)
+  return q.base:sub(#arg.prefix + 2, -2)
+end
+
 local OPTIONS = '{"attempts":1,"removeOnComplete":false,"removeOnFail":false}'
 
+-- Return whether a job is the letter of this one. Its field may name any job.
+local function is_of(q, id, key)
+  local fields = links.is_job(key) and job.read(key, "name", "data") or {}
+  local fine, found = pcall(cjson.decode, fields[1] == "failed-job" and fields[2] or "null")
+  local original = fine and type(found) == "table" and found.originalJob
+  return type(original) == "table" and original.id == id and original.queue == letters.name(q)
+end
+
 -- Take a letter back whose job completed after all, or failed anew; not one that is being read.
-function letters.withdraw(letter, prefix)
-  if not letter then
+function letters.withdraw(q, job_id, letter)
+  local key = arg.prefix .. ":" .. (letter or "")
+  if not letter or not is_of(q, job_id, key) then
     return
   end
-  local target, id = job.split(prefix .. ":" .. letter)
+  local target, id = job.split(key)
+  where.check(target)
   local role = where.role(target, id)
   if role and role ~= "active" then
     where.out(target, role, id)
@@ -53,9 +68,9 @@ end
 
 -- Add the letter of a job that has just failed, and note it in the job. A letter of a letter goes
 -- on, but never back to a queue that it came through.
-function letters.send(decision, name, prefix, now)
+function letters.send(decision, name, now)
   local q, target = decision.queue, keep.letters(decision.queue)
-  local from = q.base:sub(#prefix + 2, -2)
+  local from = letters.name(q)
   if not target or target == "" or target == from then
     return
   end
@@ -69,7 +84,9 @@ function letters.send(decision, name, prefix, now)
     .. '},"error":{"message":' .. cjson.encode(decision.reason)
     .. ',"stack":' .. (decision.text ~= "" and cjson.encode(decision.text) or "null")
     .. '},"failedAt":"' .. iso(now) .. '"}'
-  local id = enqueue.put(queue_of(prefix .. ":" .. target .. ":"), {
+  local to = queue_of(arg.prefix .. ":" .. target .. ":")
+  where.check(to)
+  local id = enqueue.put(to, {
     name = "failed-job", data = data, opts = OPTIONS,
   }, now)
   call("HSET", q.base .. decision.id, "toril:letter", target .. ":" .. id)

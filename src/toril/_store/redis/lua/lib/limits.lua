@@ -3,6 +3,7 @@
 -- It may name jobs that have ended since, or have gone, for BullMQ does not know it: whoever comes
 -- to a time looks at the job.
 --
+-- use    numbers text
 -- wire   W-56
 local limits = {}
 
@@ -14,7 +15,7 @@ local function shortest(opts)
   local fine, options = pcall(cjson.decode, opts)
   local own = fine and type(options) == "table" and options.toril
   if type(own) == "table" then
-    local deadline, expires = tonumber(own.deadline), tonumber(own.expires)
+    local deadline, expires = numbers.finite(own.deadline), numbers.finite(own.expires)
     return deadline and expires and math.min(deadline, expires) or deadline or expires
   end
 end
@@ -22,10 +23,10 @@ end
 -- Note when a job that waits is over, if its stored options bound that.
 function limits.note(q, id, opts, created)
   if opts and opts:find('"toril"', 1, true) then
-    local first = shortest(opts)
-    if first then
+    local first, added = shortest(opts), numbers.finite(created)
+    if first and added then
       q.limited = true
-      call("ZADD", q.limits, created + first, id)
+      call("ZADD", q.limits, added + first, id)
     end
   end
 end
@@ -36,7 +37,8 @@ function limits.forget(q, ids)
     q.limited = call("EXISTS", q.limits) == 1
   end
   if q.limited and #ids > 0 then
-    call("ZREM", q.limits, unpack(ids))
+    -- A key of another kind limits nothing.
+    redis.pcall("ZREM", q.limits, unpack(ids))
   end
 end
 
@@ -44,7 +46,13 @@ end
 function limits.overdue(q, place, now, found)
   local ids = call("ZRANGEBYSCORE", q.limits, "-inf", now, "LIMIT", 0, A_CALL - #found)
   for i = 1, #ids do
-    found[#found + 1] = { place, ids[i], unpack(call("HMGET", q.base .. ids[i], unpack(FIELDS))) }
+    local fields = redis.pcall("HMGET", q.base .. ids[i], unpack(FIELDS))
+    if fields.err or not text.is_utf8(ids[i]) then
+      -- It is no job, or none that a client can name.
+      call("ZREM", q.limits, ids[i])
+    else
+      found[#found + 1] = { place, ids[i], unpack(fields) }
+    end
   end
 end
 

@@ -6,7 +6,7 @@ local opening = {}
 local TYPES = {
   wait = "list", prioritized = "zset", delayed = "zset", waiting_children = "zset",
   events = "stream", marker = "zset", meta = "hash", settings = "hash", id = "string",
-  pc = "string",
+  pc = "string", limits = "zset",
 }
 -- What jobs that just wait need of it: to look at more would cost most of what adding one does.
 local PLAIN = { "wait", "events", "marker", "meta", "id" }

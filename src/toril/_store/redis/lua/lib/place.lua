@@ -1,6 +1,6 @@
 -- Where a job of a queue stands: waiting, prioritized or delayed, and where in there.
 --
--- use    wake
+-- use    numbers wake
 -- wire   W-10 W-11 W-12
 local place = {}
 
@@ -15,14 +15,20 @@ end
 
 -- Put an id at the end of its class of priority, or in front of it.
 function place.prioritize(q, id, priority, front)
-  local turn = front and 0 or call("INCR", q.pc) % CLASS
+  local turn = front and 0 or redis.pcall("INCR", q.pc)
+  if type(turn) == "table" then
+    -- It only keeps the order within a class: one that cannot be used begins again.
+    call("DEL", q.pc)
+    turn = call("INCR", q.pc)
+  end
+  turn = turn % CLASS
   call("ZADD", q.prioritized, priority * CLASS + turn, id)
   wake.soon(q)
 end
 
 -- Make a job ready to be claimed; give the name of its state.
 function place.ready(q, id, priority, front)
-  priority = tonumber(priority) or 0
+  priority = numbers.finite(priority) or 0
   if priority == 0 then
     place.wait(q, id, front)
     return "waiting"
@@ -33,7 +39,7 @@ end
 
 -- Put an id among the delayed ones, behind those that are due in the same millisecond.
 function place.delay(q, id, due)
-  local low = due * DUE
+  local low = (numbers.finite(due) or numbers.MOST) * DUE
   local last = call("ZREVRANGEBYSCORE", q.delayed, low + DUE - 1, low, "WITHSCORES", "LIMIT", 0, 1)
   local score = low
   if last[2] then

@@ -1,39 +1,38 @@
 -- Taking jobs away: one silently, or one with all that hang below it.
 --
--- use    dedup event family job schedule where
+-- use    alone dedup event family job links schedule where
 -- emits  removed
 -- wire   W-25 W-111 W-112 W-113
 local removal = {}
 
 -- Take away a job that stands nowhere any more, with all that is kept beside it.
 local function forget(q, id, key, parent)
-  local owner = call("HGET", key, "deid")
+  local owner = job.read(key, "deid")[1]
   if owner then
-    dedup.drop(q, owner, id)
+    alone.beside(dedup.drop, q, owner, id)
   end
-  -- Of a child that had ended its parent goes on to tell.
-  if parent and call("SISMEMBER", parent .. ":dependencies", key) == 0 then
-    family.outlive(parent, key)
-  end
+  alone.beside(family.outlive_ended, parent, key)
   job.forget(q, { id })
 end
 
 -- Take a job away silently that stands nowhere any more; its parent may then run.
 function removal.drop(q, id, now)
   local key = q.base .. id
-  local parent = call("HGET", key, "parentKey")
+  local parent = job.read(key, "parentKey")[1]
   forget(q, id, key, parent)
-  family.part(parent, key, now)
+  alone.beside(family.part, parent, key, now)
 end
 
 -- Name the children of a job, however they ended.
 local function children_of(key)
-  local found = call("HKEYS", key .. ":processed")
+  local found = {}
   for _, more in ipairs({
-    call("HKEYS", key .. ":failed"),
-    call("ZRANGE", key .. ":unsuccessful", 0, -1),
-    call("SMEMBERS", key .. ":dependencies"),
+    redis.pcall("HKEYS", key .. ":processed"),
+    redis.pcall("HKEYS", key .. ":failed"),
+    redis.pcall("ZRANGE", key .. ":unsuccessful", 0, -1),
+    redis.pcall("SMEMBERS", key .. ":dependencies"),
   }) do
+    -- One of another kind is an error, which has no entries.
     for i = 1, #more do
       found[#found + 1] = more[i]
     end
@@ -61,8 +60,9 @@ local function gather(q, id, deep)
     end
     for _, key in ipairs(deep and children_of(node.key) or {}) do
       -- A later job may have been given the id of a child that is gone.
-      if not seen[key] and call("HGET", key, "parentKey") == node.key then
+      if not seen[key] and links.is_job(key) and job.read(key, "parentKey")[1] == node.key then
         local of, name = job.split(key)
+        where.check(of)
         tree[#tree + 1] = { q = of, id = name, key = key }
       end
       seen[key] = true
@@ -76,7 +76,7 @@ end
 -- The number of jobs that went is the fourth. `passed`, with a role, is where it was found.
 function removal.remove(q, id, deep, now, role, passed)
   local key = q.base .. id
-  if call("EXISTS", key) == 0 then
+  if not job.is_id(id) or call("EXISTS", key) == 0 then
     where.anywhere(q, id)
     return "missing", q, id, 0
   end
@@ -84,7 +84,7 @@ function removal.remove(q, id, deep, now, role, passed)
   if not tree then
     return word, who.q, who.id, 0
   end
-  local parent = call("HGET", key, "parentKey")
+  local parent = job.read(key, "parentKey")[1]
   for i = #tree, 1, -1 do
     local of, name = tree[i].q, tree[i].id
     local from = i == 1 and passed and where.out(q, role, id, passed) and role
@@ -92,7 +92,7 @@ function removal.remove(q, id, deep, now, role, passed)
     tree[i].prev = from and of[from]:sub(#of.base + 1) or "unknown"
     forget(of, name, tree[i].key, i == 1 and parent)
   end
-  family.part(parent, key, now)
+  alone.beside(family.part, parent, key, now)
   for i = #tree, 1, -1 do
     event.emit(tree[i].q, "removed", "jobId", tree[i].id, "prev", tree[i].prev)
   end

@@ -1,12 +1,13 @@
 -- What holds for a whole queue, as it is told to readers.
 --
+-- use    numbers
 -- wire   W-05 W-51 W-130
 local rules = {}
 
 -- Say until when nobody may start a job of this queue, or false. Where only workers have a limit,
 -- the server does not know how high it is: an open window counts.
 local function limited_until(q, most, now)
-  local used = tonumber(call("GET", q.limiter) or 0)
+  local used = tonumber(call("GET", q.limiter) or 0) or 0
   if used >= BY_HAND or used >= (most or 1) then
     local left = call("PTTL", q.limiter)
     return left > 0 and now + left
@@ -22,7 +23,7 @@ function rules.of(q, now)
   -- A queue that toril did not make keeps all, unless somebody said otherwise.
   local usual = not own[4] and call("EXISTS", q.meta) == 1 and ":"
   return {
-    meta[1] and 1 or 0, meta[2], meta[3], meta[4], limited_until(q, tonumber(meta[3]), now),
+    meta[1] and 1 or 0, meta[2], meta[3], meta[4], limited_until(q, numbers.count(meta[3]), now),
     own[1] or usual, own[2] or usual, own[3], meta[5], call("GET", q.id),
     own[5], own[6],
   }

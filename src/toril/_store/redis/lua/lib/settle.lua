@@ -1,6 +1,6 @@
 -- Carry out one decision on an active job.
 --
--- use    alone clock dedup event family finished keep letters place tries
+-- use    alone clock dedup event family finished job keep letters place sound tries
 -- emits  completed failed retries-exhausted delayed waiting stalled waiting-children
 -- wire   W-100 W-101 W-102 W-103 W-134
 local settle = {}
@@ -10,6 +10,7 @@ local FIELDS = {
 }
 local NAME, MADE, RUN, PARENT, LINK, DEDUP, PRIORITY, LETTER, DEFERRED = 1, 2, 3, 4, 5, 6, 7, 8, 9
 local WISHES_MS = 604800000
+local UNREADABLE = "its id is not valid UTF-8, so no worker can run it"
 
 -- Note that somebody wants an active job to end: whatever becomes of its try, it does not run again.
 function settle.ask(q, id, reason)
@@ -64,10 +65,10 @@ end
 local function complete(d, fields, now)
   local q, key = d.queue, d.queue.base .. d.id
   if fields[DEDUP] then
-    dedup.finish(q, fields[DEDUP], d.id, now)
+    alone.beside(dedup.finish, q, fields[DEDUP], d.id, now)
   end
   if fields[PARENT] then
-    family.complete(fields[PARENT], key, d.result, now)
+    alone.beside(family.complete, fields[PARENT], key, d.result, now)
   end
   if fields[DEFERRED] then
     call("HDEL", key, "defa", "toril:cancel")
@@ -76,12 +77,12 @@ local function complete(d, fields, now)
     call("HSET", key, "atm", (tonumber(fields[MADE]) or 0) + 1, "returnvalue", d.result,
       "finishedOn", clock.text)
   else
-    family.outlive(fields[PARENT], key)
+    alone.beside(family.outlive, fields[PARENT], key)
     job.forget(q, { d.id })
   end
   event.emit(q, "completed", "jobId", d.id, "returnvalue", d.result, "prev", "active")
   if fields[LETTER] then
-    letters.withdraw(fields[LETTER], arg.prefix)
+    alone.beside(letters.withdraw, q, d.id, fields[LETTER])
     call("HDEL", key, "toril:letter")
   end
   return "completed"
@@ -92,10 +93,10 @@ local function fail(d, fields, now)
   local made = (tonumber(fields[MADE]) or 0) + (d.counted == "1" and 1 or 0)
   call("HDEL", key, "defa")
   if fields[DEDUP] then
-    dedup.finish(q, fields[DEDUP], d.id, now)
+    alone.beside(dedup.finish, q, fields[DEDUP], d.id, now)
   end
   if fields[PARENT] then
-    family.fail(fields[PARENT], fields[LINK], key, d.reason, now)
+    alone.beside(family.fail, fields[PARENT], fields[LINK], key, d.reason, now)
   end
   call("HSET", key, "atm", made, "failedReason", d.reason, "finishedOn", now)
   local kept = finished.add(q, "failed", d.id, d.keep)
@@ -104,12 +105,12 @@ local function fail(d, fields, now)
     event.emit(q, "retries-exhausted", "jobId", d.id, "attemptsMade", made)
   end
   if keep.letters(q) then
-    letters.withdraw(fields[LETTER], arg.prefix)
-    letters.send(d, fields[NAME], arg.prefix, now)
+    alone.beside(letters.withdraw, q, d.id, fields[LETTER])
+    alone.beside(letters.send, d, fields[NAME], now)
   end
   if not kept then
-    family.part(fields[PARENT], key, now)
-    family.outlive(fields[PARENT], key)
+    alone.beside(family.part, fields[PARENT], key, now)
+    alone.beside(family.outlive, fields[PARENT], key)
     job.forget(q, { d.id })
   end
   return "failed"
@@ -124,6 +125,11 @@ local function end_waiting(row, prev, now)
     queue = q, id = row.id, reason = row.reason, keep = own, prev = prev, counted = "0",
     exhausted = "0", text = "",
   }, fields, now)
+end
+
+-- Fail a job whose id no client can read, and that stands nowhere any more.
+function settle.unreadable(q, id, now)
+  end_waiting({ queue = q, id = id, reason = UNREADABLE }, "waiting", now)
 end
 
 -- Fail a job that waits because somebody wants it to end.
@@ -230,7 +236,10 @@ function settle.one(d, lock, now)
   if q.settled.marks[d.id] then
     return q.settled.marks[d.id] == mark and q.settled.words[d.id] or "lost"
   end
-  local fields = call("HMGET", key, unpack(FIELDS))
+  if sound.fault(q) then
+    return "fault " .. sound.fault(q)
+  end
+  local fields = job.read(key, unpack(FIELDS))
   local word = refusal(d, fields, lock)
   if not word and call("LREM", q.active, -1, d.id) == 0 then
     word = before(d, fields)

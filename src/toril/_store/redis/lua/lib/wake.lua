@@ -1,6 +1,6 @@
 -- The marker of a queue: what blocked workers wait for. Written once a call, at its end.
 --
--- use    alone
+-- use    alone numbers
 -- wire   W-30 W-31 W-32
 local wake = {}
 
@@ -20,7 +20,8 @@ function wake.blocked(q)
   if meta[1] then
     return true
   end
-  return meta[2] and call("LLEN", q.active) >= tonumber(meta[2])
+  local most = numbers.count(meta[2])
+  return most and call("LLEN", q.active) >= most
 end
 
 -- Give the time at which the next delayed job is due, in ms, or nil.

@@ -1,6 +1,6 @@
 -- The places of a queue by their roles: which one holds a job, taking ids out, looking through.
 --
--- use    opening
+-- use    sound
 -- wire   W-02 W-04 W-10 W-13
 local where = {}
 
@@ -16,9 +16,9 @@ where.looked = 0
 
 -- Fail, before anything was written, when a key of the queue holds another kind of value.
 function where.check(q)
-  local key = opening.fault(q)
-  if key then
-    call(call("TYPE", key).ok == "list" and "XLEN" or "LLEN", key)
+  if not q.checked then
+    sound.check(q, sound.ALL)
+    q.checked = true
   end
 end
 
