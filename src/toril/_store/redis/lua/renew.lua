@@ -1,4 +1,4 @@
--- Extend locks.
+-- Extend locks, each by itself.
 --
 -- keys   queue...
 -- args   lock
@@ -9,10 +9,11 @@ local answers = {}
 for i = 1, #each.held do
   local held = each.held[i]
   local lock = held.queue.base .. held.id .. ":lock"
-  local mine = call("GET", lock) == held.token
+  -- What is not a lock is an error, which is no token either.
+  local mine = redis.pcall("GET", lock) == held.token
   if mine then
     call("PEXPIRE", lock, arg.lock)
-    call("SREM", held.queue.stalled, held.id)
+    redis.pcall("SREM", held.queue.stalled, held.id)
   end
   answers[i] = mine and 1 or 0
 end
