@@ -30,6 +30,7 @@ from . import scripts
 from .apart import apart, group_error
 from .overdue import candidate
 from .server import WORK_PATIENCE_S, Server, places
+from .strays import LONGEST_OF_A_ROUND, pattern
 from .wire import read_record
 
 _REFUSED: dict[str, tuple[type[JobError], str]] = {
@@ -113,35 +114,68 @@ def _parts(decisions: Sequence[Decision]) -> Iterator[Sequence[int]]:
     yield part
 
 
+class Rescue(NamedTuple):
+    """What a call of recover has found.
+
+    Shape    damaged: queues with a key of another kind. late: jobs whose time may be over. strays:
+             jobs that stood in no list, by queue and id. cursor: where the next search goes on.
+    """
+
+    taken: list[Recovered]
+    damaged: list[str]
+    late: list[Record]
+    strays: list[tuple[str, str]]
+    cursor: str
+
+
+class Recovery(NamedTuple):
+    """What a call of recover goes by; without a cursor it does not search for strays."""
+
+    max_stalls: int
+    dead: Mapping[str, str]
+    cursor: str
+
+
 async def recover(
-    server: Server,
-    queues: Sequence[str],
-    max_stalls: int,
-    dead: Mapping[str, str],
-    now: Millis | None,
-) -> tuple[list[Recovered], list[str], list[Record]]:
-    """Take jobs back; name the damaged queues as well, and jobs whose time may be over."""
+    server: Server, queues: Sequence[str], how: Recovery, now: Millis | None
+) -> Rescue:
+    """Take jobs back, and put those back that stand in no list."""
     if not queues:
-        return [], [], []
+        return Rescue([], [], [], [], how.cursor)
     numbers = places(queues)
     each: dict[str, list[Any]] = {
         "look": [(number,) for number in numbers.values()],
-        "dead": list(dead.items()),
-        "blame": list(blames(max_stalls)),
+        "dead": list(how.dead.items()),
+        "blame": list(blames(how.max_stalls)),
     }
     names = list(numbers)
     taken: list[tuple[int, str, int, int]]
     damaged: list[int]
     overdue: list[tuple[int, str, *tuple[Any, ...]]]
-    taken, damaged, overdue = await server.run(
-        "recover", names, each, now=now, reason=STALLED_REASON, silent=SILENT
+    strays: list[tuple[int, str]]
+    taken, damaged, overdue, strays, cursor = await server.run(
+        "recover",
+        names,
+        each,
+        now=now,
+        reason=STALLED_REASON,
+        silent=SILENT,
+        cursor=how.cursor,
+        pattern=pattern(server.prefix),
+        longest=LONGEST_OF_A_ROUND,
     )
     found = [
         Recovered(queue=names[place - 1], id=id, stalls=stalls, fatal=bool(fatal))
         for place, id, stalls, fatal in taken
     ]
     late = [candidate(server.prefix, names[place - 1], id, given) for place, id, *given in overdue]
-    return found, [names[place - 1] for place in damaged], late
+    return Rescue(
+        found,
+        [names[place - 1] for place in damaged],
+        late,
+        [(names[place - 1], id) for place, id in strays],
+        cursor,
+    )
 
 
 async def peek(server: Server, queues: Sequence[str]) -> frozenset[str]:

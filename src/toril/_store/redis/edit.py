@@ -52,9 +52,7 @@ async def _cancel(
 ) -> list[TorilError | None]:
     async def send(places: Mapping[str, int], numbers: Sequence[int]) -> Sequence[str]:
         rows = [_wish_row(places, patches[number]) for number in numbers]
-        words: list[str] = await server.run(
-            "cancel", list(places), {"wish": rows}, now=now
-        )
+        words: list[str] = await server.run("cancel", list(places), {"wish": rows}, now=now)
         return words
 
     return await _each(server, patches, send)

@@ -10,7 +10,7 @@ from toril._model.finding import ERROR, OK, WARN, Finding, unlocked
 from toril._model.times import describe
 from toril.errors import ConfigError
 
-from . import read
+from . import read, strays
 from .checks import inspect, read_info
 from .server import Server
 
@@ -34,7 +34,7 @@ async def examine(server: Server) -> list[Finding]:
     if "store.unchecked" not in named:
         info = read_info(str(await server.link.read("INFO")))
         found += [*_settings(info, named), *_memory(info), *_disk(info), *_role(info)]
-    return [*found, await _clock(server), *await _unlocked(server)]
+    return [*found, await _clock(server), *await _unlocked(server), *await _strays(server)]
 
 
 def _settings(info: Mapping[str, str], named: set[str]) -> list[Finding]:
@@ -139,3 +139,25 @@ async def _unlocked(server: Server) -> list[Finding]:
         if bare:
             found.append(unlocked(queue, len(bare), bare[0]))
     return found
+
+
+async def _strays(server: Server) -> list[Finding]:
+    jobs: dict[str, list[str]] = {}
+    for queue, job_id in await strays.find(server, await read.queues(server)):
+        jobs.setdefault(queue, []).append(job_id)
+    return [
+        Finding(
+            name="job.stray",
+            level=WARN,
+            queue=queue,
+            message=f"{_count(ids)} in no list of the queue (such as {ids[0]!r}): no worker finds "
+            "them there",
+            hint="a worker of this queue puts them back, 500 keys of the server a round; start one "
+            "if none runs",
+        )
+        for queue, ids in jobs.items()
+    ]
+
+
+def _count(ids: list[str]) -> str:
+    return "1 job is" if len(ids) == 1 else f"{len(ids):,} jobs are"

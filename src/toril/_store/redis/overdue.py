@@ -38,9 +38,7 @@ async def end_overdue(server: Server, records: Sequence[Record], now: Millis | N
     for call in calls(server, [record.queue for record in records]):
         left = [_row(call.places[records[n].queue], records[n]) for n in call.numbers]
         while left:
-            looked: int = await server.run(
-                "expire", list(call.places), {"over": left}, now=now
-            )
+            looked: int = await server.run("expire", list(call.places), {"over": left}, now=now)
             left = left[looked:]
 
 

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from toril._model.times import Millis
 from toril._store.protocol import Claimed
 
+from . import strays
 from .address import Address
 from .checks import inspect
 from .cluster import ClusterLink
@@ -38,6 +39,8 @@ class Site:
         self.server = server
         self._notice = notice
         self._damaged: set[str] = set()
+        # Where the search for jobs that stand in no list goes on.
+        self.cursor = strays.START
         self._ahead = 0.0
         self._heard = 0.0
         self.readers = Readers(server.link)
@@ -110,6 +113,16 @@ class Site:
                 "store.damaged",
                 f"no job of queue {queue!r} {what}, since a key of it holds another kind of "
                 f"value: look with TYPE at {self.server.base(queue)}{keys}",
+            )
+
+    def note_strays(self, found: Sequence[tuple[str, str]], cursor: str) -> None:
+        """Tell of jobs that were put back, and note where the search for more goes on."""
+        self.cursor = cursor or self.cursor
+        for queue, job_id in found:
+            self._notice(
+                "store.stray",
+                f"job {job_id!r} of queue {queue!r} was in no list of its queue, where no worker "
+                "would have found it: it was put back",
             )
 
     def note_beside(self, faults: Sequence[str]) -> None:

@@ -180,12 +180,17 @@ class RedisStore(Forkable):
         names = queues or await read.queues(site.server)
         found: list[Recovered] = []
         damaged: list[str] = []
+        cursor = "" if dead else site.cursor
         for _ in range(overdue.MOST_LOOKS):
-            some, damaged, late = await consume.recover(site.server, names, max_stalls, dead, now)
-            found += some
-            await overdue.end_overdue(site.server, late, now)
-            if len(late) < overdue.A_LOOK:
+            how = consume.Recovery(max_stalls, dead, cursor)
+            rescue = await consume.recover(site.server, names, how, now)
+            found += rescue.taken
+            damaged = rescue.damaged
+            site.note_strays(rescue.strays, rescue.cursor)
+            await overdue.end_overdue(site.server, rescue.late, now)
+            if len(rescue.late) < overdue.A_LOOK:
                 break
+            cursor = ""
         site.note_damaged(damaged, "is taken back", "active, wait, stalled, marker, events, meta")
         if dead:
             await presence.forget(site.server, dead)

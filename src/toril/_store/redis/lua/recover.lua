@@ -1,16 +1,17 @@
 -- Take jobs back whose lock is gone, or whose worker is dead; they are next, the stall is counted.
 --
 -- keys   queue...
--- args   caller number now reason silent
+-- args   caller number now reason silent cursor pattern longest
 -- each   look: queue
 -- each   dead: worker how
 -- each   blame: below over
--- use    apart clock event limits once tries wake
--- emits  waiting stalled
--- wire   W-54
+-- use    apart clock event limits once stray tries wake
+-- emits  waiting stalled delayed
+-- wire   W-54 W-57
 -- reply  for each job: place of its queue, id, stalls, whether its next claim fails it; the places
 --        of queues with a key of another kind, of which no job is taken back; and jobs that wait
---        although their time may be over
+--        although their time may be over; jobs that stood nowhere, as place of the queue and id, and the
+--        cursor from which the search for them goes on (without one there is none)
 local A_CALL = 250
 local RUN_ONCE = '"on_crash":"fail"'
 local WRITTEN = { "active", "wait", "stalled", "marker", "events", "meta", "limits" }
@@ -99,9 +100,16 @@ local function main()
     limits.overdue(q, place, now, overdue)
     return damaged
   end)
+  local strays, cursor = {}, arg.cursor
+  if cursor ~= "" then
+    strays, cursor = stray.find(each.look, cursor, arg.pattern, tonumber(arg.longest))
+  end
+  for i = 1, #strays do
+    stray.put_back(each.look[strays[i][1]].queue, strays[i][2], now)
+  end
   wake.all()
   event.trim()
-  return { taken, damaged, overdue }
+  return { taken, damaged, overdue, strays, cursor }
 end
 
 return once.run(main)
