@@ -66,6 +66,14 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
 
 
+@pytest.fixture(autouse=True)
+def same_folder() -> Iterator[None]:
+    """Fail a test that leaves the tests after it in another folder, where programs do not start."""
+    folder = os.getcwd()
+    yield
+    assert os.getcwd() == folder
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> RedisServer:
     """Give this process's server: it is shared, so break nothing and keep to a fresh prefix."""

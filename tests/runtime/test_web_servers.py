@@ -11,6 +11,7 @@ import pytest
 
 from toril import Toril
 
+ROOT = Path(__file__).parents[2]
 SERVERS = {"uvicorn": ["uvicorn", "--port=0", "--log-level=warning", "tests.runtime.web:app"]}
 
 
@@ -31,7 +32,7 @@ async def test_a_second_signal_puts_back_what_runs(
         environment["JOBS"] = url
     server = await asyncio.create_subprocess_exec(
         sys.executable, "-m", *SERVERS["uvicorn"],
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=environment,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=environment, cwd=ROOT,
     )  # fmt: skip
     try:
         assert server.stdout is not None
