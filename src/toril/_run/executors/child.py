@@ -12,10 +12,12 @@ import inspect
 import logging
 import os
 import queue
+import select
 import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -49,7 +51,6 @@ from toril.errors import ConfigError, TaskError
 from . import memory
 from .forks import flush, leave_fork
 from .frames import (
-    MARK,
     Broken,
     Cancel,
     Done,
@@ -59,6 +60,7 @@ from .frames import (
     Run,
     Stuck,
     ToChild,
+    mark,
     read_order,
 )
 from .link import Link, LinkStore
@@ -70,7 +72,6 @@ WATCH_S = 0.5
 # After the pipe has closed an idle child may end in an orderly way, but not for ever.
 END_S = 2.0
 CLOSE_S = 1.0
-MAX_LABEL = 300
 _PR_SET_PDEATHSIG = 1
 MAIN_THREAD = threading.main_thread().ident or 0
 
@@ -80,6 +81,7 @@ Find = Callable[[str], Handler]
 def main() -> None:
     """Run jobs until the worker wants the end, or is gone."""
     link, hello = _open_pipes()
+    marks = Marks(hello.secret)
     HERE.child = True
     settings.hush()
     for url, prefix, *there in hello.moves:
@@ -95,7 +97,7 @@ def main() -> None:
         handlers = _import(hello, runner, link)
         if handlers is not None:
             _show_logs(hello.log_level)
-            Child(link, handlers.find, runner).live(watch=hello.watch)
+            Child(link, handlers.find, runner, marks).live(watch=hello.watch)
             handlers.close()
 
 
@@ -283,11 +285,41 @@ class ChildJob(Job[Any]):
         return super()._send_over(send)
 
 
+class Marks:
+    """Tell the worker which job begins, between the lines that jobs print.
+
+    The descriptor is a copy: a handler may close or replace the error output.
+    """
+
+    def __init__(self, secret: str) -> None:
+        self._descriptor = os.dup(2)
+        self._mark = mark(secret)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._close)
+
+    def begin(self, number: int) -> None:
+        """Write a mark; one of this size is written whole or not at all."""
+        with suppress(OSError):
+            while True:
+                try:
+                    os.write(self._descriptor, self._mark + b"%d\n" % number)
+                except BlockingIOError:
+                    # A handler has made the pipe non-blocking, and it is full.
+                    select.select([], [self._descriptor], [])
+                else:
+                    return
+
+    def _close(self) -> None:
+        with suppress(OSError):
+            os.close(self._descriptor)
+
+
 class Child:
     """Run the jobs that the worker sends, one after another."""
 
-    def __init__(self, link: Link, handlers: Find, runner: asyncio.Runner) -> None:
+    def __init__(self, link: Link, handlers: Find, runner: asyncio.Runner, marks: Marks) -> None:
         self._link = link
+        self._marks = marks
         self._handlers = handlers
         self._runner = runner
         self._loop = runner.get_loop()
@@ -312,11 +344,8 @@ class Child:
         self._over.set()
 
     def _run(self, order: Run) -> None:
-        record = order.record
-        label = f"{record.queue}:{record.id}"[:MAX_LABEL]
-        shown = label if label.isprintable() else ascii(label)
-        os.write(2, MARK + f"{order.number} {shown}\n".encode(errors="replace"))
-        job = ChildJob(self._context, Claim(record, order.token, 0))
+        self._marks.begin(order.number)
+        job = ChildJob(self._context, Claim(order.record, order.token, 0))
         self._job, self._number = job, order.number
         ended = contextvars.copy_context().run(self._attempt, job, order.soft_ms)
         self._job, self._task, self._soft = None, None, None
@@ -368,11 +397,16 @@ class Child:
     # In the thread that listens.
 
     def _listen(self) -> None:
-        while (frame := self._read()) is not None:
-            if isinstance(frame, Run):
-                self._orders.put(frame)
-            elif isinstance(frame, Cancel):
-                self._cancel(frame)
+        try:
+            while (frame := self._read()) is not None:
+                if isinstance(frame, Run):
+                    self._orders.put(frame)
+                elif isinstance(frame, Cancel):
+                    self._cancel(frame)
+        except BaseException:
+            # A child that does not hear its worker would stand still.
+            traceback.print_exc()
+            os._exit(1)
         if self._job is not None:
             # The worker is gone: whatever this job does now, somebody else will do again.
             os._exit(1)

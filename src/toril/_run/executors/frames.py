@@ -15,8 +15,8 @@ from toril._run.isolation import Main, Target
 from toril.errors import JobError, TorilError
 
 NULL = msgspec.Raw(b"null")
-# What a child writes into its output before each job, so that lines are told apart by job.
-MARK = b"\x1e"
+# What a child writes into its output before each job begins with this.
+_MARK = b"\x1e"
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +34,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     """The first thing a child hears: what it is for, and where it is found.
 
-    Shape    path, argv: the parent's. watch: tell what memory is used, for the parent cannot see.
+    Shape    path, argv: the parent's. secret: of its marks. watch: tell what memory is used, for the parent cannot see.
              log_level: from which on the parent writes log lines; None: nobody told it to.
              moves: which apps the parent has moved: from URL and prefix to URL and prefix.
     """
@@ -43,6 +43,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     path: list[str]
     argv: list[str]
     target: Target
+    secret: str
     init: Target | None = None
     main: Main | None = None
     watch: bool = False
@@ -130,6 +131,14 @@ ToParent = Ready | Broken | Ask | Done | Stuck | Grown
 read_order = msgspec.json.Decoder(ToChild).decode
 read_report = msgspec.json.Decoder(ToParent).decode
 _encode = msgspec.json.Encoder().encode
+
+
+def mark(secret: str) -> bytes:
+    """Return what the marks of a child begin with; the number of a job and a line end follow.
+
+    The secret is the child's own, so that nothing that a handler prints can be taken for a mark.
+    """
+    return _MARK + secret.encode() + b" "
 
 
 def line(frame: ToChild | ToParent) -> bytes:

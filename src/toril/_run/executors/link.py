@@ -62,8 +62,9 @@ class Link:
         return None
 
     def _answered(self, reply: Reply) -> None:
-        future = self._open.pop(reply.number)
-        if not future.set_running_or_notify_cancel():
+        future = self._open.pop(reply.number, None)
+        # Nobody waits for the answer to a question that the handler wrote into the pipe itself.
+        if future is None or not future.set_running_or_notify_cancel():
             return
         if reply.fault is None:
             future.set_result(reply.value)

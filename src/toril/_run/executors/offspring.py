@@ -14,8 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from toril._model.crashes import CHILD_DIED
 from toril._model.decide import End, Outcome
 from toril._model.times import Millis
@@ -107,6 +105,7 @@ class Child:
         self._number += 1
         self._job, self._stack = job, None
         self._end = self._loop.create_future()
+        self._output.expect(self._number, f"{job.queue}:{job.id}")
         token = job.token or ""
         self._send(Run(number=self._number, record=job.record, token=token, soft_ms=soft_ms))
         return self._end
@@ -237,13 +236,13 @@ class Child:
             self._process = process
             if self._unwanted:
                 process.kill()
-        output = threading.Thread(target=self._output.follow, args=(process.output,), daemon=True)
+        output = threading.Thread(target=self._read_output, args=(process.output,), daemon=True)
         output.start()
         try:
-            process.write(_hello(self.isolation))
+            process.write(_hello(self.isolation, self._output.secret))
             for frame in process.reports():
                 self._post(self._hear, frame)
-        except (msgspec.DecodeError, TypeError, ValueError):
+        except Exception:
             # Somebody else wrote into the pipe: nothing that follows can be trusted.
             process.kill()
         self._output.hurry.set()
@@ -253,6 +252,14 @@ class Child:
         if read:
             process.release()
         return death, read
+
+    def _read_output(self, descriptor: int) -> None:
+        """Pass on what it prints; a child whose output nobody reads would stand still, so end it."""
+        try:
+            self._output.follow(descriptor)
+        except BaseException as error:
+            why = f"what it prints cannot be passed on: {type(error).__name__}: {error}"
+            self._post(self.kill, why)
 
     def _post(self, call: Callable[..., None], *args: object) -> None:
         # A closed loop has nobody left to tell.
@@ -306,7 +313,7 @@ def _told(outcome: Outcome, job: Job[Any]) -> Ended:
     )
 
 
-def _hello(isolation: Isolation) -> ToChild:
+def _hello(isolation: Isolation, secret: str) -> ToChild:
     target = isolation.target
     watched = isolation.max_rss is not None
     return Hello(
@@ -314,6 +321,7 @@ def _hello(isolation: Isolation) -> ToChild:
         path=list(sys.path),
         argv=list(sys.argv),
         target=target,
+        secret=secret,
         init=isolation.init,
         main=find_main()
         if MAIN in (target.module, isolation.init and isolation.init.module)
