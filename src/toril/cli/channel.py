@@ -4,16 +4,19 @@ Never here: what a message means.
 """
 
 import json
+import logging
 import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 Message = dict[str, Any]
 # What may wait to be sent to somebody who does not read; more is left out.
 BACKLOG = 1 << 20
 LONGEST_LINE = 1 << 22
+
+log = logging.getLogger("toril.fleet")
 
 
 def encode(message: Message) -> bytes:
@@ -22,9 +25,14 @@ def encode(message: Message) -> bytes:
 
 
 def decode(line: bytes) -> Message:
-    """Read a message that was sent."""
-    message: Message = json.loads(line)
-    return message
+    """Read a message that was sent.
+
+    Raises   ValueError: it is none.
+    """
+    message: object = json.loads(line)
+    if not isinstance(message, dict):
+        raise ValueError("it is not an object")  # noqa: TRY004  # of what was read, not of an argument
+    return cast("Message", message)
 
 
 class Channel:
@@ -41,18 +49,24 @@ class Channel:
 
     def read(self) -> Message | None:
         """Wait for the next message; None when the supervisor is gone."""
-        with suppress(OSError, ValueError):
-            line = self._input.readline(LONGEST_LINE)
-            return decode(line) if line else None
+        with suppress(OSError):
+            while line := self._input.readline(LONGEST_LINE):
+                try:
+                    return decode(line)
+                except (ValueError, RecursionError):
+                    log.warning("worker.odd_line: a line of the supervisor was passed over")
         return None
 
     def listen(self, hear: Callable[[Message], None], lost: Callable[[], None]) -> None:
         """Hand over every message from now on, in a thread, until the supervisor is gone."""
 
         def main() -> None:
-            while (message := self.read()) is not None:
-                hear(message)
-            lost()
+            try:
+                while (message := self.read()) is not None:
+                    hear(message)
+            finally:
+                # Also by a mistake: a process that does not hear its supervisor must end.
+                lost()
 
         threading.Thread(target=main, name="toril-supervisor", daemon=True).start()
 

@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
@@ -24,6 +24,8 @@ from .channel import Message
 from .health import Address, Verdict, probes
 from .process import Process
 from .reload import changes, files_below
+from .safe import LINE, safe
+from .said import Beat, Buried, Ended, Files, Said, Up
 from .worker import Asked, say_health
 
 # How long a process may take to come up.
@@ -38,6 +40,8 @@ MISUSED = 2
 LATE_S = 3.0
 # A process that has said nothing for so long does not run its event loop.
 SILENT_S = 30.0
+# After watching the files has failed, it is tried again so much later.
+WATCH_AGAIN_S = 1.0
 # Deaths of which no process could be told; each names one worker.
 MOST_WORDS = 1_000
 SIGNALS = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "SIGINT"}
@@ -269,8 +273,14 @@ class Fleet:
 
     async def _replace_on_change(self) -> None:
         folder = self.plan.watch
-        if folder is None:
-            return
+        while folder is not None:
+            try:
+                await self._follow_changes(folder)
+            except Exception as error:
+                self._say("fleet.watch_failed", f"{type(error).__name__}: {error}; trying again")
+                await asyncio.sleep(WATCH_AGAIN_S)
+
+    async def _follow_changes(self, folder: Path) -> None:
         async for changed in changes(lambda: {*files_below(folder), *self._files}):
             names = ", ".join(Path(name).name for name in changed[:3])
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
@@ -299,24 +309,25 @@ class Fleet:
 
     # What processes say, and how they die.
 
-    def _heard(self, process: Process, message: Message) -> None:
-        match message.get("say"):
-            case "ended":
+    def _heard(self, process: Process, message: Said | Ended) -> None:
+        match message:
+            case Ended():
                 self._bereaved(process)
-            case "up":
-                self._show(message["lines"])
+            case Up():
+                self._show(message.lines)
                 self._spread()
-            case "files":
-                self._files.update(message["files"])
-            case "buried":
-                for worker in message["workers"]:
+            case Files():
+                self._files.update(message.files)
+            case Buried():
+                for worker in message.workers:
                     self._words.pop(worker, None)
                 self._tell_siblings()
-            case _:
+            case Beat():
                 pass
 
-    def _show(self, lines: list[str]) -> None:
+    def _show(self, told: Sequence[str]) -> None:
         """Say what is served, once for all processes; again where that has changed."""
+        lines = [safe(line, LINE) for line in told]
         facts = [line for line in lines[1:] if not line.startswith("schedule:")]
         if facts == self._shown:
             return
@@ -395,7 +406,9 @@ class Fleet:
             _, late = await asyncio.wait(ends, timeout=patience)
             for process in tuple(self._alive) if late else ():
                 process.kill()
-            await asyncio.gather(*ends)
+            if late:
+                # The system may keep one that waits for a disk; nobody has to wait for it here.
+                await asyncio.wait(late, timeout=LATE_S)
 
     def _say(self, event: str, text: str, *, level: int = logging.ERROR) -> None:
         log.log(level, "%s %s", event, text, extra={"event": event})
@@ -418,7 +431,7 @@ def _facts(process: Process) -> dict[str, object]:
         "place": process.place,
         "pid": process.pid,
         "worker": process.worker,
-        "running": said.get("running", 0),
+        "running": said.running,
         "live": _stuck(process) is None,
         "ready": _unready(process) is None,
     }
@@ -429,8 +442,8 @@ def _stuck(process: Process) -> str | None:
     silent = loop.time() - process.said_at
     if silent > SILENT_S:
         return f"its event loop stood still for {silent:.0f} s"
-    if not process.said.get("live", True):
-        return str(process.said.get("reason"))
+    if not process.said.live:
+        return process.said.reason or "it is stuck"
     return None
 
 
@@ -440,4 +453,4 @@ def _unready(process: Process | None) -> str | None:
     stuck = _stuck(process)
     if stuck is not None:
         return stuck
-    return None if process.said.get("ready") else str(process.said.get("reason", "it just started"))
+    return None if process.said.ready else process.said.reason or "it just started"

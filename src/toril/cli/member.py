@@ -81,7 +81,12 @@ class Member:
         elif message["do"] == "bury" and self._worker is not None:
             task = asyncio.ensure_future(self._bury(self._worker, message["dead"]))
             self._burials.add(task)
-            task.add_done_callback(self._burials.discard)
+            task.add_done_callback(self._buried)
+
+    def _buried(self, task: "asyncio.Task[None]") -> None:
+        self._burials.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("worker.bury_failed: the locks have to pass first", exc_info=error)
 
     # Working.
 
@@ -126,10 +131,19 @@ class Member:
         for message in early:
             self._note(message)
         beating = loop.create_task(self._beat(worker))
+        beating.add_done_callback(partial(self._beaten, ending))
         try:
             yield
         finally:
             beating.cancel()
+
+    def _beaten(self, ending: Ending, task: "asyncio.Task[None]") -> None:
+        """End where the supervisor would wait in vain for a word of how this process is."""
+        if not task.cancelled():
+            log.error(
+                "worker.silent: it cannot tell how it is, and ends", exc_info=task.exception()
+            )
+            ending.ask()
 
     async def _beat(self, worker: Worker) -> None:
         while True:

@@ -4,6 +4,7 @@ Never here: whether it is replaced.
 """
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -12,13 +13,23 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
-from .channel import LONGEST_LINE, Message, decode, encode
+from .channel import LONGEST_LINE, Message, encode
+from .safe import safe
+from .said import Beat, Ended, Said, Up, read_said
 
 MODULE = "toril.cli.member"
-# What is heard of a process last of all; it does not say it itself.
-ENDED = "ended"
+# How long a process whose line is gone may take to end, which it does when it notices.
+ALONE_S = 5.0
+# What it said last is read by then, unless something that it started holds the line.
+LAST_WORDS_S = 0.2
+# So many odd lines of one process are reported.
+MOST_ODD = 10
+LONGEST_SHOWN = 200
+
+Heard = Callable[["Process", Said | Ended], None]
+
+log = logging.getLogger("toril.fleet")
 
 
 @dataclass(slots=True, eq=False)
@@ -32,16 +43,17 @@ class Process:
 
     place: int
     pid: int
-    heard: Callable[["Process", Message], None]
+    heard: Heard
     worker: str | None = None
     queues: tuple[str, ...] = ()
-    said: Message = field(default_factory=dict[str, Any])
+    said: Beat = field(default_factory=Beat)
     said_at: float = 0.0
     code: int | None = None
     leaving: bool = False
     up: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     began: float = field(default_factory=time.monotonic)
+    _odd_lines: int = 0
     _process: asyncio.subprocess.Process | None = None
     _writer: asyncio.StreamWriter | None = None
     _task: asyncio.Task[None] | None = None
@@ -51,7 +63,7 @@ class Process:
         cls,
         place: int,
         orders: Message,
-        heard: Callable[["Process", Message], None],
+        heard: Heard,
         environment: Mapping[str, str],
     ) -> "Process":
         """Start one: a new interpreter, never a fork of this one."""
@@ -106,31 +118,69 @@ class Process:
         return f"was killed by signal {-code}"
 
     async def _attend(self, reader: asyncio.StreamReader) -> None:
-        """Hear what it says, and see its end."""
+        """Hear what it says, and see its end, whatever it says."""
         if self._process is None or self._writer is None:
             return
         waiting = asyncio.create_task(self._process.wait())
         # What it started may still hold the line when it has ended: its end counts, not the line's.
         listening = asyncio.create_task(self._listen(reader))
-        self.code = await waiting
-        with suppress(TimeoutError):
-            await asyncio.wait_for(listening, 0.2)
-        self._writer.close()
-        self.ended.set()
-        self.heard(self, {"say": ENDED})
+        try:
+            await asyncio.wait((waiting, listening), return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                await self._end_unheard(waiting)
+            self.code = await waiting
+            await asyncio.wait((listening,), timeout=LAST_WORDS_S)
+        finally:
+            listening.cancel()
+            self._writer.close()
+            self.ended.set()
+            self.heard(self, Ended())
+
+    async def _end_unheard(self, waiting: "asyncio.Task[int]") -> None:
+        """End a process that cannot be heard or told anything any more."""
+        await asyncio.wait((waiting,), timeout=ALONE_S)
+        if not waiting.done() and self._process is not None:
+            log.error("fleet.line_lost place=%d pid=%d: it is told to end", self.place, self.pid)
+            with suppress(ProcessLookupError):
+                self._process.terminate()
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
-        with suppress(OSError, ValueError):
-            while line := await reader.readline():
-                self._hear(decode(line))
+        """Hear it until its line ends; an odd line is reported, and passed over."""
+        while True:
+            try:
+                line = await reader.readline()
+            except ValueError:
+                self._odd(f"a line of more than {LONGEST_LINE:,} bytes")
+                continue
+            except OSError:
+                return
+            if not line:
+                return
+            try:
+                self._hear(read_said(line))
+            except Exception as error:
+                shown = line[: LONGEST_SHOWN + 1].decode(errors="replace").rstrip()
+                self._odd(f"{type(error).__name__}: {error}: {safe(shown, LONGEST_SHOWN)}")
+            # Others have their turn, however much it says.
+            await asyncio.sleep(0)
 
-    def _hear(self, message: Message) -> None:
-        match message.get("say"):
-            case "up":
-                self.worker, self.queues = message["worker"], tuple(message["queues"])
+    def _odd(self, what: str) -> None:
+        self._odd_lines += 1
+        if self._odd_lines > MOST_ODD:
+            return
+        last = "; no more are reported" if self._odd_lines == MOST_ODD else ""
+        text = "fleet.odd_line place=%d pid=%d: passed over: %s%s"
+        log.warning(text, self.place, self.pid, what, last)
+
+    def _hear(self, message: Said) -> None:
+        match message:
+            case Up():
+                if self.up.is_set():
+                    raise ValueError("it has come up before")
+                self.worker, self.queues = message.worker, message.queues
                 self.said_at = time.monotonic()
                 self.up.set()
-            case "beat":
+            case Beat():
                 self.said, self.said_at = message, time.monotonic()
             case _:
                 pass

@@ -59,8 +59,9 @@ async def changes(watched: Callable[[], Iterable[str]]) -> AsyncGenerator[list[s
 def _look(watched: Callable[[], Iterable[str]]) -> Stamps:
     stamps: Stamps = {}
     for name in watched():
-        # A file that an editor is just replacing is there at the next look.
-        with suppress(OSError):
+        # A file that an editor is just replacing is there at the next look. A name with a NUL
+        # is no name of a file.
+        with suppress(OSError, ValueError):
             found = os.stat(name)
             stamps[name] = (found.st_mtime_ns, found.st_size)
     return stamps
