@@ -5,6 +5,7 @@
 
 import asyncio
 import json
+import logging
 import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -12,12 +13,21 @@ from typing import NamedTuple
 
 from toril.errors import ConfigError
 
-MOST_AT_ONCE = 32
+# So many connections may be open whose request has not come yet, in all and of one address: for
+# one more the oldest of them is hung up on, so that a probe never waits behind idle ones.
+MOST_SILENT = 64
+MOST_OF_ONE = 16
+# So many may wait to be accepted, while the loop does something else.
+BACKLOG = 512
 LONGEST_HEAD = 8_192
-PATIENCE_S = 5.0
+# How long a request may take to come, and its answer to leave.
+HEAD_S = 1.0
+ANSWER_S = 1.0
 PATHS = ("/live", "/ready")
 _WORDS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}
-_WORDS[503] = "Service Unavailable"
+_WORDS |= {500: "Internal Server Error", 503: "Service Unavailable"}
+
+log = logging.getLogger("toril.health")
 
 
 class Verdict(NamedTuple):
@@ -61,7 +71,7 @@ async def probes(
     answering = _Answering(look)
     try:
         server = await asyncio.start_server(
-            answering.meet, address.host, address.port, limit=LONGEST_HEAD
+            answering.meet, address.host, address.port, limit=LONGEST_HEAD, backlog=BACKLOG
         )
     except OSError as error:
         # What asyncio says of it names the address once more.
@@ -82,29 +92,49 @@ async def probes(
 
 
 class _Answering:
-    """Answers one request a connection; whoever is slow, long or one too many is hung up on."""
+    """Answer one request a connection; hang up on whoever is slow, long or the oldest of too many.
+
+    `_silent` has the connections whose request has not come yet, the oldest first.
+    """
 
     def __init__(self, look: Callable[[str], Verdict]) -> None:
         self._look = look
-        self._open = 0
+        self._silent: dict[asyncio.StreamWriter, str] = {}
 
     async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open += 1
+        peer = writer.get_extra_info("peername")
+        address = str(peer[0]) if peer else ""
+        self._make_room(address)
+        self._silent[writer] = address
         # A caller that hangs up, or says nothing, is nobody's trouble.
         try:
             with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
-                async with asyncio.timeout(PATIENCE_S):
-                    if self._open <= MOST_AT_ONCE:
-                        writer.write(await self._answer(reader))
-                        await writer.drain()
+                async with asyncio.timeout(HEAD_S):
+                    head = await _read_head(reader)
+                del self._silent[writer]
+                writer.write(self._answer(head))
+                async with asyncio.timeout(ANSWER_S):
+                    await writer.drain()
         finally:
-            self._open -= 1
-            writer.close()
+            if self._silent.pop(writer, None) is None:
+                writer.close()
+            else:
+                writer.transport.abort()
 
-    async def _answer(self, reader: asyncio.StreamReader) -> bytes:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.LimitOverrunError:
+    def _make_room(self, address: str) -> None:
+        silent = self._silent
+        mine = [writer for writer, other in silent.items() if other == address]
+        if len(mine) >= MOST_OF_ONE:
+            self._hang_up(mine[0])
+        elif len(silent) >= MOST_SILENT:
+            self._hang_up(next(iter(silent)))
+
+    def _hang_up(self, writer: asyncio.StreamWriter) -> None:
+        del self._silent[writer]
+        writer.transport.abort()
+
+    def _answer(self, head: bytes | None) -> bytes:
+        if head is None:
             return _response(400, {"reason": f"a request has at most {LONGEST_HEAD} bytes"})
         method, _, rest = head.decode("latin-1").partition(" ")
         path = rest.partition(" ")[0].partition("?")[0]
@@ -112,9 +142,25 @@ class _Answering:
             return _response(404, {"reason": f"there are {' and '.join(PATHS)}"})
         if method not in ("GET", "HEAD"):
             return _response(405, {"reason": "only GET and HEAD are answered"})
-        verdict = self._look(path)
-        response = _response(200 if verdict.well else 503, verdict.facts)
+        response = self._examined(path)
         return response.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if method == "HEAD" else response
+
+    def _examined(self, path: str) -> bytes:
+        try:
+            verdict = self._look(path)
+            return _response(200 if verdict.well else 503, verdict.facts)
+        except Exception as error:
+            log.exception("health.failed path=%s", path)
+            reason = f"finding out failed: {type(error).__name__}"
+            return _response(500, {"ok": False, "reason": reason})
+
+
+async def _read_head(reader: asyncio.StreamReader) -> bytes | None:
+    """Read a request up to its empty line; None: it is too long."""
+    try:
+        return await reader.readuntil(b"\r\n\r\n")
+    except asyncio.LimitOverrunError:
+        return None
 
 
 def _response(status: int, facts: dict[str, object]) -> bytes:
