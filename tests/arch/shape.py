@@ -31,6 +31,10 @@ CATCHES_ALL = {
     "toril._run.reasons": "an error's own text may raise anything; its type is named instead",
     "toril._run.same": "a value's own comparison may raise anything; it then says nothing",
     "toril.cli.load": "importing a user's module may raise anything; it becomes one line",
+    "toril.cli.fleet": "watching files goes on, whatever one look raised; it is reported",
+    "toril.cli.health": "whatever finding out raises, a probe is answered",
+    "toril.cli.output": "every error about what was typed loses its passwords, and is raised again",
+    "toril.cli.process": "whatever a process says, the supervisor goes on listening; it is reported",
     "toril._store.sqlite.db": "the writer thread hands every fault to the caller that waits",
 }
 RUNS_CODE = {"eval", "exec", "__import__"}

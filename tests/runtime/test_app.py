@@ -195,7 +195,7 @@ def test_the_code_overrules_the_environment_and_says_so(
     assert (app.url, app.prefix) == (":memory:", "ours")
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 2
-    assert "TORIL_URL=redis://me:***@elsewhere:6379/0 is not used" in lines[0]
+    assert "TORIL_URL=redis://***@elsewhere:6379/0 is not used" in lines[0]
     assert "TORIL_PREFIX=theirs is not used" in lines[1]
     assert "secret" not in caplog.text
 

@@ -16,7 +16,7 @@ from toril._model.options import NAMES, JobOptions, Keep, Options, merge, unknow
 from toril._model.record import check_queue_name
 from toril._model.report import SettingsPatch, WorkerInfo
 from toril._model.times import Duration, parse_rate
-from toril._store.connect import backup, connect, is_kept, is_there
+from toril._store.connect import backup, check_url, connect, is_kept, is_there
 from toril.errors import ConfigError
 
 from .adding import Adder
@@ -108,10 +108,8 @@ class Toril:
         max_payload: Size = DEFAULT_PAYLOAD,
         **defaults: Unpack[Options],
     ) -> None:
-        hint = "pass a URL or a path as text: str(path)"
         settings = choose(
-            check_text(url, "url", hint=hint) if url else None,
-            check_text(prefix, "prefix") if prefix else None,
+            check_url(url) if url else None, check_text(prefix, "prefix") if prefix else None
         )
         self.url, self.prefix = settings.url, settings.prefix
         limits = Limits(parse_size(max_payload))
@@ -129,6 +127,10 @@ class Toril:
         self._declared: dict[str, tuple[QueueOptions, Place | None]] = {}
         self._workers: WeakSet[Worker] = WeakSet()
         self.task = TaskMaker(self._make_task)
+
+    def __repr__(self) -> str:
+        # The store's URL is without its password, unlike `url`.
+        return f"<Toril {self.context.store.url} prefix={self.prefix!r}>"
 
     async def __aenter__(self) -> Self:
         await self.open()

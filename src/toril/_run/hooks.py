@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
+from toril._model.printable import safe_lines
 from toril._store.forks import keep
 from toril.errors import ConfigError, TorilError
 
@@ -40,6 +41,8 @@ L = TypeVar("L", bound=Listener)
 
 # How much of one fact a line of the log shows; `extra` has it whole.
 MAX_SHOWN = 500
+# The longest line of a stack that is shown.
+MAX_LINE = 2_000
 
 log = logging.getLogger("toril.worker")
 
@@ -430,7 +433,8 @@ class LogHook:
             f"{key}={_short(value)}" for key, value in facts.items() if value is not None
         )
         if stack and level >= logging.ERROR:
-            text = f"{text}\n{stack.rstrip()}"
+            # A child process tells it, which has text of others in it.
+            text = "\n".join((text, *safe_lines(stack.rstrip().expandtabs(), MAX_LINE)))
         # What toril raises says in its message what to do; the rest needs its traceback.
         trace = None if isinstance(error, TorilError) else error
         log.log(level, f"{name} %s", text, extra=facts, exc_info=trace)  # noqa: G004

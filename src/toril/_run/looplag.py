@@ -14,6 +14,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
+from toril._model.urls import hide_line
+
 from .hooks import LoopBlocked
 
 # What lasts this many times the limit is told while it still lasts.
@@ -103,7 +105,8 @@ def _culprit(frame: FrameType) -> tuple[str, str]:
         found = found.f_back
     shown = found or frame
     path, line = shown.f_code.co_filename, shown.f_lineno
-    return f"{path}:{line}", linecache.getline(path, line, shown.f_globals).strip()
+    source = linecache.getline(path, line, shown.f_globals).strip()
+    return f"{path}:{line}", hide_line(source)
 
 
 def _is_users(path: str) -> bool:

@@ -91,12 +91,16 @@ class Move:
         self._moved: dict[str, Moved] = {}
         if (self.source.url, prefixes[0]) == (self.target.url, prefixes[1]):
             raise ConfigError(
-                f"{self.source.url} cannot be moved to itself", field="target", value=target
+                f"{self.source.url} cannot be moved to itself",
+                field="target",
+                value=self.target.url,
             )
         for name, store in (("source", self.source), ("target", self.target)):
             if not is_kept(store):
                 raise ConfigError(
-                    f"{name}: a store in memory is gone with its process", field=name, value=store
+                    f"{name}: a store in memory is gone with its process",
+                    field=name,
+                    value=store.url,
                 )
 
     async def __aenter__(self) -> "Move":

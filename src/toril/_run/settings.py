@@ -7,11 +7,13 @@ same holds for the prefix. Never here: what a URL means.
 import difflib
 import logging
 import os
-import re
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from toril._model.urls import hide
+from toril._store.connect import show_url
 
 DEFAULT_URL = "sqlite:///toril.db"
 DEFAULT_PREFIX = "bull"
@@ -29,7 +31,7 @@ log = logging.getLogger("toril.settings")
 class Settings:
     """What holds where the code does not say otherwise."""
 
-    url: str = DEFAULT_URL
+    url: str = field(default=DEFAULT_URL, repr=False)
     prefix: str = DEFAULT_PREFIX
 
 
@@ -64,26 +66,17 @@ def _warn_overruled(variable: str, name: str, value: str, given: str) -> None:
     if not _said.isdisjoint((key, EVERYTHING)):
         return
     _said.add(key)
+    show = show_url if name == "url" else hide
     log.warning(
         "settings.overruled %s=%s is not used: the code gives %s=%r; leave it out in Toril(...), or "
         "use toril worker --%s",
         variable,
-        shown(value),
+        show(value),
         name,
-        shown(given),
+        show(given),
         name,
         extra={"variable": variable},
     )
-
-
-def shown(url: str) -> str:
-    """Return a URL without its password."""
-    return re.sub(r"(?<=//)([^/@]*@)", _masked, url)
-
-
-def _masked(found: "re.Match[str]") -> str:
-    user, colon, _ = found[1][:-1].partition(":")
-    return f"{user}:***@" if colon else f"{user}@"
 
 
 def move(old: tuple[str, str], new: tuple[str, str]) -> None:

@@ -7,9 +7,11 @@ import difflib
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
+from toril._model.checks import MAX_TEXT
 from toril._model.finding import Finding
+from toril._model.urls import hide, is_like_server, scheme_of
 from toril.errors import ConfigError
 
 from .protocol import Store
@@ -40,17 +42,38 @@ def connect(url: str, prefix: str = DEFAULT_PREFIX) -> Store:
     check_prefix(prefix)
     if url == MEMORY:
         return SQLiteStore(MEMORY)
-    if "://" not in url:
-        if url.endswith((".db", ".sqlite", ".sqlite3")):
+    scheme = scheme_of(url)
+    if scheme is None:
+        if url.endswith((".db", ".sqlite", ".sqlite3")) and not is_like_server(url):
             return SQLiteStore(_own_file(url, prefix))
-        raise _refused(url, "it names no store")
-    scheme = url.partition("://")[0].lower()
+        raise _refused(url, _why_unreadable(url))
     if scheme == "sqlite":
         return _sqlite(url, prefix)
     if scheme.partition("+")[0] in _SERVERS:
         return _redis(url, prefix)
     guess = difflib.get_close_matches(scheme, _KNOWN, n=1)
     raise _refused(url, f"no store is called {scheme!r}", guess[0] if guess else None)
+
+
+def _why_unreadable(url: str) -> str:
+    if url[:1] in ("'", '"') or url[-1:] in ("'", '"'):
+        return "there are quotes around it"
+    if url != url.strip():
+        return "there are blanks around it"
+    if is_like_server(url):
+        return "it does not begin with a scheme and ://, as in redis://"
+    return "it names no store"
+
+
+def show_url(url: str) -> str:
+    """Return a URL as it may be shown, whether it names a store or not: without its password."""
+    if url == MEMORY:
+        return url
+    try:
+        # What a store shows of itself holds no secret. Making one touches nothing.
+        return connect(url).url
+    except ConfigError:
+        return hide(url)
 
 
 def is_kept(store: Store) -> bool:
@@ -97,9 +120,9 @@ def _redis(url: str, prefix: str) -> Store:
         if error.name not in ("redis", "hiredis"):
             raise
         raise ConfigError(
-            f"url={_hidden(url)!r} needs a driver that is not installed",
+            f"url={hide(url)!r} needs a driver that is not installed",
             field="url",
-            value=_hidden(url),
+            value=hide(url),
             hint="pip install 'toril[redis]'",
         ) from error
     return RedisStore(Address.of(url), prefix)
@@ -107,6 +130,8 @@ def _redis(url: str, prefix: str) -> Store:
 
 def _sqlite(url: str, prefix: str) -> Store:
     rest, _, query = url.partition("://")[2].partition("?")
+    if is_like_server(rest.lstrip("/")) or "@" in query:
+        raise _refused(url, "it looks like the URL of a server")
     if rest in (MEMORY, f"/{MEMORY}", ""):
         if not rest:
             raise _refused(url, "it names no file")
@@ -126,16 +151,37 @@ def _own_file(path: str, prefix: str) -> str:
     return str(file.with_name(f"{file.stem}-{prefix}{file.suffix}"))
 
 
+def check_url(url: object) -> str:
+    """Return a URL that is text.
+
+    Raises   ConfigError: it is not, which names its type alone, for it may hold a password.
+    """
+    if not isinstance(url, str):
+        raise ConfigError(
+            f"url must be text, not {type(url).__name__}",
+            field="url",
+            value=type(url).__name__,
+            hint="pass a URL or a path as text: str(path)",
+        )
+    text = str.__str__(url)
+    if len(text) > MAX_TEXT:
+        raise _refused(text, f"it has more than {MAX_TEXT:,} characters")
+    if text.encode(errors="replace").decode() != text:
+        raise _refused(text, "it is not valid Unicode text")
+    return text
+
+
 def check_prefix(prefix: str) -> None:
     """Check that a prefix can stand before the names of queues.
 
     Raises   ConfigError: it is empty, or has a character other than letters, digits, . _ - { }.
     """
     if not _PREFIX.fullmatch(prefix):
+        shown = hide(prefix)
         raise ConfigError(
-            f"prefix={prefix!r} cannot stand before the names of queues",
+            f"prefix={shown!r} cannot stand before the names of queues",
             field="prefix",
-            value=prefix,
+            value=shown,
             hint='use letters, digits, ".", "_" and "-", such as "flash-cards"',
         )
 
@@ -152,17 +198,8 @@ def _options(url: str, query: str) -> dict[str, str]:
 def _refused(url: str, reason: str, nearest: str | None = None) -> ConfigError:
     meant = f"did you mean {nearest!r}? " if nearest else ""
     return ConfigError(
-        f"url={_hidden(url)!r}: {reason}",
+        f"url={hide(url)!r}: {reason}",
         field="url",
-        value=_hidden(url),
+        value=hide(url),
         hint=f"{meant}accepted: {_FORMS}",
     )
-
-
-def _hidden(url: str) -> str:
-    """Give the URL without what stands between `//` and `@`: it may be a password."""
-    try:
-        user = urlsplit(url).netloc.rpartition("@")[0]
-    except ValueError:
-        return "(unreadable)"
-    return url.replace(f"{user}@", "***@", 1) if user else url

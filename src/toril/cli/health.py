@@ -24,8 +24,14 @@ LONGEST_HEAD = 8_192
 HEAD_S = 1.0
 ANSWER_S = 1.0
 PATHS = ("/live", "/ready")
-_WORDS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}
-_WORDS |= {500: "Internal Server Error", 503: "Service Unavailable"}
+_WORDS = {
+    200: "OK",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
 
 log = logging.getLogger("toril.health")
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
+from toril._model.urls import hide, hide_line, is_like_server
 from toril._run.app import Toril
 from toril.errors import ConfigError, TorilError
 
@@ -24,6 +25,8 @@ def load_app(target: str) -> Toril:
              only one app.
     Raises   ConfigError: no such module or file, it cannot be imported, no app, or several.
     """
+    if is_like_server(target):
+        raise _refused("it is the URL of a server, not an app", hide(target), "is --url missing?")
     place, _, name = _split(target)
     module = _import(_module_name(place), place)
     _check_is_it(module, place)
@@ -136,7 +139,9 @@ def _where(error: BaseException) -> str:
     if not theirs:
         return ""
     last = theirs[-1]
-    return f" at {_short(last.filename)}:{last.lineno}" + (f": {last.line}" if last.line else "")
+    return f" at {_short(last.filename)}:{last.lineno}" + (
+        f": {hide_line(last.line)}" if last.line else ""
+    )
 
 
 def _is_theirs(file: str) -> bool:

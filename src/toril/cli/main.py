@@ -20,7 +20,7 @@ from .backup import BackupWords, backup
 from .commands import command
 from .doctor import DoctorWords, doctor
 from .move import MoveWords, move
-from .output import show_error
+from .output import Commands, show_error
 from .place import StoreWords
 from .serve import DevWords, WorkerWords, dev, worker
 from .streams import open_standard_streams
@@ -32,6 +32,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 INTERRUPTED = 130
 
 cli = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -7,7 +7,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
 import msgspec
@@ -27,8 +27,10 @@ class MoveWords:
 
     source: Annotated[
         str, typer.Argument(metavar="SRC", help="Where the jobs are: a URL as in TORIL_URL.")
-    ]
-    target: Annotated[str, typer.Argument(metavar="DST", help="Where they shall be.")]
+    ] = field(repr=False)
+    target: Annotated[str, typer.Argument(metavar="DST", help="Where they shall be.")] = field(
+        repr=False
+    )
     queues: Annotated[str, typer.Option(help="Queues to move, as in a,b; all if not given.")] = ""
     prefix: Annotated[
         str, typer.Option(help="The prefix of the queues; that of TORIL_PREFIX if not given.")

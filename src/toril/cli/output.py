@@ -4,16 +4,22 @@ Never here: when.
 """
 
 import logging
+import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
+from toril._model.urls import hide, hide_words
 from toril.errors import ConfigError
 
-from .safe import coloured, safe
+from .safe import coloured, safe, safe_lines
 
 LONGEST = 2_000
+LONGEST_LOGGED = 20_000
 LEVELS = ("debug", "info", "warning", "error")
 PLAIN = "%(asctime)s %(levelname)-8s %(message)s"
 # The friendly log begins with this letter.
@@ -30,7 +36,39 @@ _GLYPHS = {
 
 def show_error(error: BaseException) -> None:
     """Write an error as one line."""
-    typer.echo(f"error: {safe(' '.join(str(error).split()), LONGEST)}", err=True)
+    text = hide_words(str(error), typed())
+    typer.echo(f"error: {safe(' '.join(text.split()), LONGEST)}", err=True)
+
+
+def typed() -> list[str]:
+    """Return what was typed, and what the environment says: errors may repeat such words."""
+    return [*sys.argv[1:], os.environ.get("TORIL_URL", "")]
+
+
+class Commands(TyperGroup):
+    """The commands; an error about what was typed repeats no password."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words before a command."""
+        with _passwords_hidden():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the words of a command, and run it."""
+        with _passwords_hidden():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _passwords_hidden() -> Generator[None]:
+    try:
+        yield
+    except Exception as error:
+        # Typer may bring a click of its own, whose errors have no public name.
+        message = getattr(error, "message", None)
+        if isinstance(message, str):
+            setattr(error, "message", hide_words(message, typed()))  # noqa: B010  # it is final
+        raise
 
 
 def log_as(how: str) -> None:
@@ -41,15 +79,26 @@ def log_as(how: str) -> None:
     style, _, level = how.rpartition(":")
     if level.lower() not in LEVELS:
         raise ConfigError(
-            f"log-level={level!r} is no level",
+            f"log-level={hide(level)!r} is no level",
             field="log-level",
-            value=level,
+            value=hide(level),
             hint=f"one of: {', '.join(LEVELS)}",
         )
     handler = logging.StreamHandler(sys.stderr)
     friendly = style == FRIENDLY
-    handler.setFormatter(Friendly(coloured(sys.stderr)) if friendly else logging.Formatter(PLAIN))
+    handler.setFormatter(Friendly(coloured(sys.stderr)) if friendly else Plain())
     logging.basicConfig(level=level.upper(), handlers=[handler])
+
+
+class Plain(logging.Formatter):
+    """Writes every line, and makes what others said in it safe for a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__(PLAIN)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one line, and what follows it."""
+        return _safe_text(super().format(record))
 
 
 class Friendly(logging.Formatter):
@@ -65,7 +114,7 @@ class Friendly(logging.Formatter):
         time = self._painted(self.formatTime(record, "%H:%M:%S"), "bright_black")
         glyph, colour = _GLYPHS.get(event, ("", ""))
         if not glyph:
-            return f"{time}   {super().format(record)}"
+            return f"{time}   {_safe_text(super().format(record))}"
         return f"{time} {self._painted(glyph, colour)} {self._sentence(vars(record))}"
 
     def _sentence(self, facts: dict[str, Any]) -> str:
@@ -82,3 +131,7 @@ class Friendly(logging.Formatter):
 
     def _painted(self, text: str, colour: str) -> str:
         return typer.style(text, fg=colour) if self._colour else text
+
+
+def _safe_text(text: str) -> str:
+    return "\n".join(safe_lines(text.expandtabs(), LONGEST_LOGGED))

@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 
@@ -37,7 +37,7 @@ class StoreWords:
 
     url: Annotated[
         str, typer.Option(help="Where the jobs are; $TORIL_URL, else ./toril.db, if not given.")
-    ] = ""
+    ] = field(default="", repr=False)
     prefix: Annotated[
         str, typer.Option(help="The prefix of the queues; $TORIL_PREFIX if not given.")
     ] = ""

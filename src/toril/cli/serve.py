@@ -5,7 +5,7 @@ Never here: working (worker), and keeping processes going (fleet).
 
 import asyncio
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +37,7 @@ class WorkerWords:
 
     target: Annotated[str, _TARGET]
     queues: Annotated[str, _QUEUES] = ""
-    url: Annotated[str, _URL] = ""
+    url: Annotated[str, _URL] = field(default="", repr=False)
     prefix: Annotated[str, _PREFIX] = ""
     concurrency: Annotated[
         int | None,
@@ -89,7 +89,7 @@ class DevWords:
 
     target: Annotated[str, _TARGET]
     queues: Annotated[str, _QUEUES] = ""
-    url: Annotated[str, _URL] = ""
+    url: Annotated[str, _URL] = field(default="", repr=False)
     prefix: Annotated[str, _PREFIX] = ""
     log_level: Annotated[str, _LOG_LEVEL] = "info"
 

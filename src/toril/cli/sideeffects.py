@@ -13,6 +13,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
+from toril._model.urls import hide_line
 from toril._run.inside import HERE, nothing
 from toril._run.user_code import is_own
 
@@ -60,5 +61,5 @@ def _line_of(thread: int) -> tuple[str, str]:
     bodies = [frame for frame in own if frame.f_code.co_name == "<module>"]
     for frame in (*bodies, *own):
         file, line = frame.f_code.co_filename, frame.f_lineno
-        return f"{file}:{line}", linecache.getline(file, line).strip()
+        return f"{file}:{line}", hide_line(linecache.getline(file, line).strip())
     return "an unknown line", ""

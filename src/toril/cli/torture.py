@@ -57,7 +57,7 @@ class TortureWords:
     url: Annotated[
         str | None,
         typer.Option(help="The store; left out, a new SQLite file. A prefix of its own is used."),
-    ] = None
+    ] = field(default=None, repr=False)
     kills: Annotated[int, typer.Option(min=1, help="How many workers are killed.")] = 40
     seed: Annotated[int | None, typer.Option(help="Repeat a run's choices.")] = None
 
@@ -218,7 +218,7 @@ class Fleet:
 
     async def start(self) -> None:
         """Start one more worker."""
-        place = (self._app.url, self._app.prefix, str(self.ledger.path))
+        place = (self._app.prefix, str(self.ledger.path))
         self._started += 1
         said = self._folder / f"errors-{self._started}"
         with said.open("wb") as errors:
@@ -227,6 +227,8 @@ class Fleet:
                 stdin=PIPE,  # which ends with this process, and the worker with that
                 stdout=DEVNULL,
                 stderr=errors,
+                # Not among the words, which others on this machine can read.
+                env={**os.environ, "TORIL_URL": self._app.url},
             )
         self._workers[process] = said
 
@@ -345,11 +347,11 @@ def _read(ledger: Ledger) -> Facts:
     return added, starts, ended, settled, killed
 
 
-async def _work(url: str, prefix: str, path: str) -> None:
+async def _work(prefix: str, path: str) -> None:
     """Be one of the workers that are killed."""
     ledger = Ledger(Path(path))
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    async with Toril(url, prefix=prefix) as app:
+    async with Toril(os.environ["TORIL_URL"], prefix=prefix) as app:
 
         async def run(job: Job[Any]) -> None:
             ledger.note("start", job.id)
@@ -373,4 +375,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_work(*sys.argv[1:4]))
+    asyncio.run(_work(*sys.argv[1:3]))

@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -77,7 +77,7 @@ class Asked:
     lock: str = ""
     stalled_interval: str = ""
     max_stalls: int | None = None
-    url: str = ""
+    url: str = field(default="", repr=False)
     prefix: str = ""
 
     def __post_init__(self) -> None:

@@ -74,9 +74,10 @@ async def _demo(
 ) -> int:
     url, deadline_s = terms
     plans = await asyncio.to_thread(make_plans, photos, folder)
-    title = f"{len(plans)} cards, {JOBS_A_CARD} jobs each, in {url}"
     with closing(Cards(folder / "cards.db")) as cards:
-        stage = Stage(console, make_app(url, _workshop(folder), cards), cards, title)
+        app = make_app(url, _workshop(folder), cards)
+        title = f"{len(plans)} cards, {JOBS_A_CARD} jobs each, in {app.context.store.url}"
+        stage = Stage(console, app, cards, title)
         async with stage.app:
             await _add_cards(stage, plans)
             in_time = await _work(stage, deadline_s)

@@ -9,6 +9,7 @@ import ssl
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
 
+from toril._model.urls import scheme_of
 from toril.errors import ConfigError
 
 PORT = 6379
@@ -30,7 +31,7 @@ _FORMS = (
     "redis+sentinel://host:26379,host2:26379/service/0, redis+cluster://host:6379,host2:6379"
 )
 _ENCODE = "in a user name or password write @ : / ? # and % as %40 %3A %2F %3F %23 and %25"
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:]*)(?::(.*))?")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:\s\"'`<>\\\\]*)(?::(.*))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +104,14 @@ class Address:
         """Say who we are to the server."""
         return self.username or "default"
 
+    def scrub(self, text: str) -> str:
+        """Return a text without the passwords: a server may repeat a command it does not know."""
+        for secret in (self.password, self.sentinel_password):
+            if secret:
+                # It cuts what it repeats, and changes line ends.
+                text = text.partition(", with args beginning with")[0].replace(secret, "***")
+        return text
+
     @property
     def shown(self) -> str:
         """Give the URL without secrets, for people to read."""
@@ -127,15 +136,18 @@ class _Parts:
         self._scheme, _, rest = url.partition("://")
         self._scheme = self._scheme.lower()
         if self._scheme not in _KNOWN:
+            if scheme_of(url) is None:
+                self._scheme = "…"
             guess = difflib.get_close_matches(self._scheme, _KNOWN, n=1)
             raise self._refused(f"no server is named by {self._scheme!r}", guess)
         self._colour, _, self._kind = self._scheme.partition("+")
         rest, _, query = rest.partition("?")
         self._users, _, rest = rest.rpartition("@")
         self._place, _, self._path = rest.partition("/")
-        torn = "@" in query and not self._users
-        if torn or any(each in self._users for each in "/#"):
-            raise self._refused("the user name or password cannot be read", hint=_ENCODE)
+        # A password that was not encoded may have been torn at its question mark.
+        self._torn = "@" in query
+        if (self._torn and not self._users) or any(each in self._users for each in "/#"):
+            raise self._unreadable_user()
         self._settings = self._read_settings(query)
 
     def address(self) -> Address:
@@ -170,6 +182,8 @@ class _Parts:
         for name in settings:
             if name in allowed:
                 continue
+            if self._torn:
+                raise self._unreadable_user()
             if name in _TLS_SETTINGS:
                 raise self._refused(f"{name} needs TLS", hint="write rediss:// or valkeys://")
             guess = difflib.get_close_matches(name, allowed, n=1)
@@ -245,13 +259,15 @@ class _Parts:
         except ValueError:
             seconds = 0.0
         if not 0 < seconds < float("inf"):
-            raise self._refused(f"socket_timeout={text!r} is not a number of seconds above 0")
+            raise self._refused(
+                f"socket_timeout={self._value(text)} is not a number of seconds above 0"
+            )
         return seconds
 
     def _tls(self) -> Tls:
         needs = self._settings.get("ssl_cert_reqs", "required")
         if needs not in ("required", "none"):
-            raise self._refused(f"ssl_cert_reqs={needs!r} is not one of required, none")
+            raise self._refused(f"ssl_cert_reqs={self._value(needs)} is not one of required, none")
         if "ssl_keyfile" in self._settings and "ssl_certfile" not in self._settings:
             raise self._refused("ssl_keyfile needs ssl_certfile beside it")
         return Tls(
@@ -265,8 +281,15 @@ class _Parts:
     def _yes(self, name: str) -> bool:
         text = self._settings.get(name, "true").lower()
         if text not in ("true", "false", "1", "0", "yes", "no"):
-            raise self._refused(f"{name}={text!r} is not true or false")
+            raise self._refused(f"{name}={self._value(text)} is not true or false")
         return text in ("true", "1", "yes")
+
+    def _unreadable_user(self) -> ConfigError:
+        return self._refused("the user name or password cannot be read", hint=_ENCODE)
+
+    def _value(self, text: str) -> str:
+        """Return the value of a setting as errors show it: not where it may be of a password."""
+        return "…" if self._torn else repr(text)
 
     def _refused(
         self, reason: str, guess: list[str] | None = None, hint: str | None = None

@@ -15,7 +15,7 @@ from toril._store.threads import in_thread, original
 from toril.errors import ConfigError
 
 from .address import Address, Tls, shown_host
-from .faults import Kind, as_error, judge
+from .faults import Fault, Kind, as_error, judge
 from .resp import Connection, ConnectionLost, ErrorReply, Reply, Word
 
 # A server that does not answer by then is not there.
@@ -66,18 +66,21 @@ async def _find(address: Address, node: tuple[str, int] | None) -> Place:
 async def _ask_sentinel(address: Address, sentinel: tuple[str, int]) -> Place:
     """Ask a Sentinel which server is the primary now."""
     connection = await _open(address, sentinel, _SENTINEL_S)
+    fault: Fault | None = None
     try:
         if address.sentinel_password is not None:
             name = () if address.sentinel_username is None else (address.sentinel_username,)
             await connection.ask("AUTH", *name, address.sentinel_password)
         found = await connection.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.service or "")
     except ErrorReply as error:
-        fault = judge(error)
-        if fault.kind is Kind.CONFIG:
-            raise as_error(fault, address, "asking the Sentinels") from error
-        raise ConnectionLost(fault.told) from error
+        fault, found = judge(error), None
     finally:
         await connection.closed()
+    if fault is not None:
+        # Not as the cause: a server may repeat the password in it.
+        if fault.kind is Kind.CONFIG:
+            raise as_error(fault, address, "asking the Sentinels")
+        raise ConnectionLost(address.scrub(fault.told))
     if found is None:
         raise ConnectionLost(f"{shown_host(*sentinel)} knows no service {address.service!r}")
     return str(found[0]), int(found[1])
@@ -108,12 +111,12 @@ async def _open(address: Address, place: Place, deadline: float) -> Connection:
             with suppress(OSError):
                 return await connect(host)
         return await connect(last)
-    except UnicodeError as error:
+    except UnicodeError:
         raise ConfigError(
-            f"{address.shown}: {place[0]!r} cannot be the name of a host",
+            f"{address.shown}: this cannot be the name of a host",
             field="url",
             value=address.shown,
-        ) from error
+        ) from None
     except OSError as error:
         await asyncio.sleep(0)  # in which the transport of a failed handshake ends
         if isinstance(error, ssl.SSLCertVerificationError):
@@ -187,7 +190,7 @@ def _accept(command: str, reply: Reply, address: Address) -> None:
     if isinstance(reply, Exception):
         fault = judge(reply)
         if fault.passes:
-            raise ConnectionLost(fault.told)
+            raise ConnectionLost(address.scrub(fault.told))
         if command != "CLIENT" or fault.text.startswith(("NOAUTH", "DENIED")):
             raise as_error(fault, address, "connecting")
     elif command == "ROLE" and reply[0] != "master":

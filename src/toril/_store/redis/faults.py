@@ -5,7 +5,7 @@ Never here: doing it.
 
 import re
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import hiredis
@@ -183,6 +183,7 @@ def as_error(fault: Fault, address: Address, what: str, keys: str = "") -> Store
     Shape    what: the verb or command; keys: those that it was given, where that helps.
     """
     where = address.shown
+    fault = replace(fault, text=address.scrub(fault.text))
     if fault.kind is Kind.FULL:
         return StoreFull(f"{where}: {what}: {fault.told}")
     if fault.kind is Kind.DAMAGE:

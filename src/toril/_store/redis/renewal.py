@@ -128,7 +128,7 @@ class RedisRenewer(Forkable):
             return self._connected().execute_command("EVALSHA", script.sha, *rest)
         except ERRORS as error:
             if judge(error).kind is not Kind.NO_SCRIPT:
-                raise self._failed(judge(error)) from error
+                raise self._failed(judge(error)) from None
         return self._send(("EVAL", script.text, *rest))
 
     def _call(self, commands: Sequence[Command]) -> None:
@@ -139,7 +139,8 @@ class RedisRenewer(Forkable):
         try:
             return self._connected().execute_command(*command)
         except ERRORS as error:
-            raise self._failed(judge(error)) from error
+            # Not as the cause: where it connects, a server may repeat the password in it.
+            raise self._failed(judge(error)) from None
 
     def _connected(self) -> Any:
         self._client = self._client or blocking_client(self._address, self._timeout_s)
