@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -49,16 +50,16 @@ def left_by(desk: Desk) -> list[str]:
     return [each.name for each in desk.folder.iterdir() if each.suffix != ".bell"]
 
 
-def workers_of(url: str) -> list[int]:
-    """Give the processes of workers at a store that are not over."""
-    found: list[int] = []
-    for line in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = line.read_bytes().split(b"\0")
-        except OSError:  # it has ended meanwhile
-            continue
-        if b"toril.cli.torture" in words and url.encode() in words:
-            found.append(int(line.parent.name))
+def workers_of(url: str) -> list[str]:
+    """List the worker processes of a store, whose URL stands in no command line."""
+    found: list[str] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (process / "cmdline").read_bytes().decode().split("\0")
+            variables = (process / "environ").read_bytes().decode(errors="replace").split("\0")
+            if "toril.cli.torture" in words and f"TORIL_URL={url}" in variables:
+                assert url not in words
+                found.append(process.name)
     return found
 
 
