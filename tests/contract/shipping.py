@@ -3,11 +3,12 @@
 from typing import Any
 
 from tests.contract.helpers import KIDS, QUEUE, SECOND, T0, Kit
-from toril._model.options import JobOptions, to_text
+from toril._model.options import JobOptions
 from toril._model.parcel import Parcel, Receipt, Shipment
 from toril._model.record import Record, Ref
 from toril._model.report import Child, Selected, Selection
 from toril._model.states import State
+from toril._model.stored_options import to_text
 
 ORIGIN = "sqlite:///elsewhere.db bull"
 _PARTS = ("lines", "children", "hold", "armed")

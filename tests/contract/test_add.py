@@ -1,9 +1,10 @@
 """add: what is stored, what is answered, and how groups stand beside each other."""
 
 from tests.contract.helpers import QUEUE, SECOND, T0, Kit, ids, new
-from toril._model.options import MAX_PRIORITY, JobOptions, to_text
+from toril._model.options import MAX_PRIORITY, JobOptions
 from toril._model.record import NewJob, Ref
 from toril._model.states import State
+from toril._model.stored_options import to_text
 from toril._store.protocol import Added
 from toril.errors import ParentNotFound
 from toril.events import Added as AddedEvent

@@ -7,9 +7,10 @@ import pytest
 
 from toril._model.backoff import Fixed
 from toril._model.decide import Action, Decision, End, Outcome, decide, too_late
-from toril._model.options import JobOptions, Options, from_text, merge, to_text
+from toril._model.options import JobOptions, Options, merge
 from toril._model.record import Claim, Record
 from toril._model.states import State
+from toril._model.stored_options import from_text, to_text
 from toril.errors import ConfigError
 
 T0 = 1_800_000_000_000

@@ -122,7 +122,7 @@ def from_wire(value: object) -> Backoff:
     if isinstance(value, int | float):
         return Fixed(_wire_ms(value, "backoff"))
     if not isinstance(value, dict):
-        message = f"backoff={value!r} is neither a number nor an object with a type"
+        message = f"backoff={shown(value)} is neither a number nor an object with a type"
         raise ConfigError(message, field="backoff", value=value)
     # Checked item by item below: JSON gives no more than `object`.
     fields: dict[object, object] = value  # pyright: ignore[reportUnknownVariableType]
@@ -160,7 +160,7 @@ def _share(jitter: object) -> float:
     if isinstance(jitter, int | float) and not isinstance(jitter, bool) and 0 <= jitter <= 1:
         return float(jitter)
     raise ConfigError(
-        f"jitter={jitter!r} is not a share from 0 to 1",
+        f"jitter={shown(jitter)} is not a share from 0 to 1",
         field="jitter",
         value=jitter,
         hint="0 leaves nothing to chance, 0.5 half of the wait, 1 all of it",
@@ -184,5 +184,5 @@ def _wire_ms(value: object, field: str) -> Duration:
         return 0
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_MS:
         return f"{value if isinstance(value, int) else math.floor(value + 0.5)}ms"
-    message = f"{field}={value!r} is no number of milliseconds"
+    message = f"{field}={shown(value)} is no number of milliseconds"
     raise ConfigError(message, field=field, value=value, hint="0 or more")

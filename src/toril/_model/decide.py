@@ -12,6 +12,7 @@ import msgspec
 from .backoff import Custom, delay
 from .crashes import charge, stalled_reason
 from .record import Claim, Record, cancel_reason
+from .stored import whole
 from .times import Millis, describe
 
 UNKNOWN_FIRST_MS = 5_000
@@ -127,8 +128,7 @@ def begins(record: Record) -> Millis:
     """
     if record.schedule is not None:
         due = record.id.rpartition(":")[2]
-        if due.isdigit():
-            return max(record.created_ms, int(due))
+        return max(record.created_ms, whole(due))
     return record.created_ms
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from toril.errors import ConfigError
 
 from .checks import MAX_WHOLE, check_flag, check_text
+from .stored import whole
 from .times import Duration, Millis, to_ms
 
 
@@ -58,7 +59,7 @@ def from_wire(value: dict[str, Any]) -> Dedup:
     ttl = value.get("ttl")
     return Dedup(
         str(value["id"]),
-        ttl=None if ttl is None else f"{int(ttl)}ms",
+        ttl=None if ttl is None else f"{whole(ttl, None)}ms",
         extend=bool(value.get("extend")),
         replace=bool(value.get("replace")),
         reschedule=bool(value.get("reschedule")),

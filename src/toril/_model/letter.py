@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from .stored import Unreadable, reader
+
 LETTER_NAME = "failed-job"
 
 
@@ -31,7 +33,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     failed_at: str
 
 
-_read = msgspec.json.Decoder(Letter).decode
+_read = reader(Letter)
 
 
 def read_letter(name: str, data: str) -> Letter | None:
@@ -40,7 +42,7 @@ def read_letter(name: str, data: str) -> Letter | None:
         return None
     try:
         return _read(data)
-    except msgspec.DecodeError:
+    except Unreadable:
         return None
 
 

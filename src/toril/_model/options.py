@@ -1,21 +1,16 @@
-"""Options of a job: validated when made, frozen, and their stored form.
+"""Options of a job: validated when made, and frozen.
 
-The stored form is BullMQ's (short keys where it has them), plus toril's own keys under `toril`,
-so that both sides can read a job that the other one added. Never here: defaults of a queue.
+Never here: how they are stored (`stored_options`), or defaults of a queue.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Literal, TypedDict, cast, get_args
-
-import msgspec
 
 from toril.errors import ConfigError
 
-from . import dedup
-from .backoff import Backoff, Custom, Exponential, Fixed, from_wire, to_wire
+from .backoff import Backoff, Custom, Exponential, Fixed, from_wire
 from .checks import MAX_WHOLE, check_flag, check_text, check_whole, shown
 from .dedup import Dedup as Dedup
 from .elsewhere import nearest
@@ -31,7 +26,6 @@ CRASH_POLICIES: tuple[str, ...] = get_args(CrashPolicy)
 Durability = Literal["replica", "aof"]
 DURABILITIES: tuple[str, ...] = get_args(Durability)
 DEFAULT_MAX_RUNS = 100_000
-_FLAGS = {"fail": "fpof", "continue": "cpof", "ignore": "idof", "remove": "rdof"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,114 +365,6 @@ def check_soft(soft_ms: Millis | None, hard_ms: Millis | None) -> None:
             value=soft_ms,
             hint="the time between the two is what the handler has to clean up",
         )
-
-
-def _keep_to_wire(keep: Keep) -> object:
-    if keep.age_ms is not None:
-        # BullMQ's age is in seconds; a fraction is read back by us and rounded down by nobody.
-        age = keep.age_ms / 1000
-        count = {} if keep.count is None else {"count": keep.count}
-        return {"age": int(age) if age.is_integer() else age} | count
-    return False if keep.count is None else (True if keep.count == 0 else keep.count)
-
-
-def _keep_from_wire(value: object) -> Keep | None:
-    match value:
-        case None:
-            return None
-        case bool():
-            return Keep(count=0) if value else Keep()
-        case int():
-            return Keep(count=value) if value >= 0 else Keep()
-        case dict():
-            stored = cast("dict[str, Any]", value)
-            count, age = stored.get("count"), stored.get("age")
-            return Keep(
-                count=count if isinstance(count, int) and count >= 0 else None,
-                age_ms=round(age * 1000) if isinstance(age, int | float) else None,
-            )
-        case _:
-            return None
-
-
-@lru_cache(maxsize=1024)
-def to_text(options: JobOptions) -> str:
-    """Write options as the JSON object that is stored with the job."""
-    made: dict[str, object] = {"attempts": options.attempts}
-    switches = {
-        "delay": options.delay_ms,
-        "priority": options.priority,
-        "lifo": options.lifo,
-    }
-    made |= {key: value for key, value in switches.items() if value}
-    numbers = {
-        "kl": options.keep_logs,
-        "stackTraceLimit": options.keep_stack,
-        "sizeLimit": options.max_size,
-        "timestamp": options.created_ms,
-    }
-    made |= {key: number for key, number in numbers.items() if number is not None}
-    if options.backoff is not None:
-        made["backoff"] = to_wire(options.backoff)
-    if options.keep_completed is not None:
-        made["removeOnComplete"] = _keep_to_wire(options.keep_completed)
-    if options.keep_failed is not None:
-        made["removeOnFail"] = _keep_to_wire(options.keep_failed)
-    if options.dedup is not None:
-        made["de"] = dedup.to_wire(options.dedup)
-    if options.parent_on_fail in _FLAGS:
-        made[_FLAGS[options.parent_on_fail]] = True
-    limits: dict[str, object] = {name: getattr(options, f"{name}_ms") for name in _LIMITS}
-    limits["at"] = options.at_ms
-    own = {name: limit for name, limit in limits.items() if limit is not None}
-    if options.on_crash != "retry":
-        own["on_crash"] = options.on_crash
-    if options.max_runs is not None:
-        own["max_runs"] = options.max_runs
-    if own:
-        made["toril"] = own
-    return msgspec.json.encode(made).decode()
-
-
-def _policy(raw: dict[str, Any]) -> ParentPolicy | None:
-    policies: tuple[ParentPolicy, ...] = ("fail", "continue", "ignore", "remove")
-    return next((name for name in policies if raw.get(_FLAGS[name])), None)
-
-
-@lru_cache(maxsize=1024)
-def from_text(text: str) -> JobOptions:
-    """Read stored options; unknown keys are passed over, missing ones have their defaults.
-
-    Raises   ConfigError: the text is not a JSON object, or a value in it cannot hold.
-    """
-    try:
-        raw: dict[str, Any] = msgspec.json.decode(text or "{}", type=dict[str, Any])
-    except msgspec.DecodeError as error:
-        raise ConfigError(f"stored options are not JSON: {error}", field="opts") from error
-    own: dict[str, Any] = raw.get("toril") or {}
-    backoff = raw.get("backoff")
-    return JobOptions(
-        attempts=max(int(raw.get("attempts") or 1), 1),
-        backoff=None if backoff is None else from_wire(backoff),
-        delay_ms=0 if own.get("at") else int(raw.get("delay") or 0),
-        at_ms=own.get("at"),
-        priority=int(raw.get("priority") or 0),
-        lifo=bool(raw.get("lifo")),
-        timeout_ms=own.get("timeout"),
-        soft_timeout_ms=own.get("soft_timeout"),
-        deadline_ms=own.get("deadline"),
-        expires_ms=own.get("expires"),
-        max_runs=own.get("max_runs"),
-        keep_completed=_keep_from_wire(raw.get("removeOnComplete")),
-        keep_failed=_keep_from_wire(raw.get("removeOnFail")),
-        dedup=dedup.from_wire(raw["de"]) if raw.get("de") else None,
-        parent_on_fail=_policy(raw),
-        on_crash="fail" if own.get("on_crash") == "fail" else "retry",
-        keep_logs=raw.get("kl"),
-        keep_stack=raw.get("stackTraceLimit"),
-        max_size=raw.get("sizeLimit"),
-        created_ms=raw.get("timestamp"),
-    )
 
 
 FIELDS = frozenset(field.name for field in fields(JobOptions))

@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from toril.errors import StoreCorrupt
+
 from .record import NewJob, Record, Ref
 from .report import Child, ScheduleInfo
+from .stored import Unreadable, reader
 from .times import Millis
 
 
@@ -99,11 +102,23 @@ class Receipt:
     last: bool = field(default=True)
 
 
+_receipt = reader(Receipt)
+
+
 def to_text(receipt: Receipt) -> str:
     """Write a receipt as it is stored."""
     return msgspec.json.encode(receipt).decode()
 
 
 def from_text(text: str | None) -> Receipt:
-    """Read a stored receipt; None is the one of a queue that took nothing."""
-    return Receipt() if text is None else msgspec.json.decode(text, type=Receipt)
+    """Read a stored receipt; None is the one of a queue that took nothing.
+
+    Raises   StoreCorrupt: it is no receipt.
+    """
+    try:
+        return Receipt() if text is None else _receipt(text)
+    except Unreadable as error:
+        raise StoreCorrupt(
+            f"what a queue took from another store last cannot be read: {error} (move it to an "
+            "empty store, or delete that note if no move of it was cut off)"
+        ) from error

@@ -16,8 +16,9 @@ from toril.errors import ConfigError
 
 from .checks import check_text
 from .crashes import STALLED_REASON
-from .options import Durability, JobOptions, from_text
+from .options import Durability, JobOptions
 from .states import State
+from .stored_options import from_text
 from .times import Millis
 
 # Names that BullMQ gives to keys of a queue: a job id or a queue segment must not be one.

@@ -9,7 +9,7 @@ from .options import Keep
 from .record import Record, check_queue_name
 from .schedule import Rule
 from .states import State
-from .times import Millis
+from .times import MAX_MS, Millis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,6 +269,10 @@ class WorkerInfo:
     declares: tuple[str, ...] | None = None
 
 
+# Stands where a stored rule cannot be read.
+_NEVER = Rule(every_ms=MAX_MS)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleInfo:
     """A stored schedule: its rule, its template, and where it stands.
@@ -276,6 +280,7 @@ class ScheduleInfo:
     Shape    data and opts are JSON text. job_id is the job of the run at `next_ms`.
              count is how many runs were made so far, the armed one included. owner: of the
              app whose code declares it; None: it was put at run time, or by another program.
+             fault: why it cannot be followed; it has no run then, and its rule says nothing.
     """
 
     queue: str
@@ -288,3 +293,11 @@ class ScheduleInfo:
     next_ms: Millis | None = None
     job_id: str | None = None
     owner: str | None = None
+    fault: str | None = None
+
+    @classmethod
+    def unreadable(
+        cls, queue: str, id: str, fault: str, *, name: str = "", owner: str | None = None
+    ) -> "ScheduleInfo":
+        """Return a schedule that is stored and cannot be followed."""
+        return cls(queue=queue, id=id, name=name, rule=_NEVER, owner=owner, fault=fault)

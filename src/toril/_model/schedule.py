@@ -62,13 +62,15 @@ _VALUES: Final = {
     for index, word in enumerate(words)
 }
 _STEPPED: Final = re.compile(r"(?<![^,])([0-9A-Z]+)-([0-9A-Z]+)/0*[1-9][0-9]*(?![^,])")
-_MAX_TEXT: Final = 256
+MAX_TEXT: Final = 256
+"""The longest cron text or name of a zone that is read at all."""
 
 _EPOCH: Final = datetime(1970, 1, 1)
 _DAY_SECONDS: Final = 86_400
 _NEAR_SECONDS: Final = 2 * _DAY_SECONDS
 # Cron looks up to 50 years ahead, and a datetime must be able to hold what it finds.
-_LAST_MS: Final[Millis] = int((datetime(9000, 1, 1) - _EPOCH).total_seconds()) * 1000
+LAST_MS: Final[Millis] = int((datetime(9000, 1, 1) - _EPOCH).total_seconds()) * 1000
+"""The latest time of a run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +99,8 @@ class Rule:
             message = f"a schedule needs exactly one of cron and every: {given} was given"
             raise ConfigError(message, field="cron", value=self.cron)
         _check_whole("every", self.every_ms, 1, MAX_MS)
-        _check_whole("start", self.start_ms, 0, _LAST_MS)
-        _check_whole("end", self.end_ms, 0, _LAST_MS)
+        _check_whole("start", self.start_ms, 0, LAST_MS)
+        _check_whole("end", self.end_ms, 0, LAST_MS)
         _check_whole("limit", self.limit, 1, MAX_MS)
         _check_combination(self)
         _zone(_check_text("tz", self.tz))
@@ -128,7 +130,7 @@ def within(rule: Rule, at: Millis | None, count: int) -> Millis | None:
     """Give the moment of a run if the rule still allows one, after `count` that were made."""
     if rule.limit is not None and count >= rule.limit:
         return None
-    last = _LAST_MS if rule.end_ms is None else rule.end_ms
+    last = LAST_MS if rule.end_ms is None else rule.end_ms
     return None if at is None or at > last else at
 
 
@@ -184,7 +186,7 @@ def _next_slot(rule: Rule, every: Millis, now: Millis, previous: Millis | None) 
 def _next_cron(rule: Rule, after: Millis) -> Millis | None:
     # One less, so that a run exactly at the start is kept.
     after = max(after, 0 if rule.start_ms is None else rule.start_ms - 1, -1)
-    if after >= _LAST_MS:
+    if after >= LAST_MS:
         return None
     text, zone = plain(rule.cron or ""), _zone(rule.tz)
     find = _next_fixed if _is_fixed(text) else _next_real
@@ -327,9 +329,9 @@ def _check_combination(rule: Rule) -> None:
 
 
 def _check_text(field: str, value: object) -> str:
-    if isinstance(value, str) and len(value) <= _MAX_TEXT:
+    if isinstance(value, str) and len(value) <= MAX_TEXT:
         return value
-    message = f"{field}={value!r:.80} is no text of at most {_MAX_TEXT} characters"
+    message = f"{field}={value!r:.80} is no text of at most {MAX_TEXT} characters"
     raise ConfigError(message, field=field, value=value)
 
 

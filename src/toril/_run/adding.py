@@ -13,10 +13,11 @@ from itertools import chain
 from typing import Any
 
 from toril._model.backoff import Backoff
-from toril._model.options import JobOptions, Options, due, merge, to_text
+from toril._model.options import JobOptions, Options, due, merge
 from toril._model.record import NewJob, Record, check_queue_name, is_durable
 from toril._model.report import SettingsPatch
 from toril._model.states import State
+from toril._model.stored_options import to_text
 from toril._store.loops import PerLoop
 from toril._store.protocol import Added
 from toril.errors import ConfigError, DurabilityNotConfirmed, PartlyAdded, QueueFull, TorilError

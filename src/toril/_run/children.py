@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from toril._model.record import Ref
 from toril._model.report import Child, Children
 from toril._store.protocol import Store
 
 from .listing import walk
+from .payload import decode
 
 PAGE = 1000
 
@@ -107,4 +106,6 @@ async def read_children(store: Store, parent: Ref) -> ChildrenView:
 
 
 def _value(child: Child) -> Any:
-    return None if child.value is None else msgspec.json.decode(child.value)
+    return (
+        None if child.value is None else decode(child.value, "result", Ref(child.queue, child.id))
+    )

@@ -194,6 +194,7 @@ async def _schedules(
     store: Store, schedules: Sequence[ScheduleInfo], views: dict[str, QueueView]
 ) -> list[Finding]:
     now = now_ms()
+    unreadable = [_unreadable(each) for each in schedules if each.fault is not None]
     late = [(each, now - each.next_ms) for each in schedules if each.next_ms is not None]
     stuck = [(each, by) for each, by in late if by > LATE_MS[0]]
     refs = [Ref(each.queue, each.job_id or "") for each, _ in stuck]
@@ -202,11 +203,22 @@ async def _schedules(
         _late(each, by, views.get(each.queue), there=job is not None)
         for (each, by), job in zip(stuck, jobs, strict=True)
     ]
-    if schedules and not found:
-        count = len(schedules)
+    count = len(schedules) - len(unreadable)
+    if count and not found:
         text = "1 schedule is" if count == 1 else f"{count} schedules are"
         found.append(Finding(name="schedule", level=OK, message=f"{text} on time"))
-    return found
+    return unreadable + found
+
+
+def _unreadable(each: ScheduleInfo) -> Finding:
+    return Finding(
+        name="schedule.unreadable",
+        level=ERROR,
+        queue=each.queue,
+        message=f"schedule {each.id!r} cannot be followed and makes no jobs: {each.fault}",
+        hint="store it again (restart a worker that declares it, or app.schedules.put), or drop it "
+        "with app.schedules.drop",
+    )
 
 
 def _late(each: ScheduleInfo, by: Millis, view: QueueView | None, *, there: bool) -> Finding:

@@ -30,7 +30,7 @@ from .context import Context
 from .events import After, Events
 from .limits import log_line
 from .overdue import end_if_overdue
-from .payload import encode
+from .payload import decode, encode
 from .portal import run
 from .sent import Sent
 
@@ -117,7 +117,7 @@ class Job(Generic[R]):
         try:
             return self._data
         except AttributeError:
-            self._data: Any = msgspec.json.decode(self.record.data)
+            self._data: Any = decode(self.record.data, "data", self.ref)
             return self._data
 
     @property
@@ -151,7 +151,7 @@ class Job(Generic[R]):
     def last_progress(self) -> Any:
         """Give the progress last reported, None when there was none."""
         text = self.record.progress
-        return None if text is None else msgspec.json.decode(text)
+        return None if text is None else decode(text, "progress", self.ref)
 
     @property
     def created_at(self) -> datetime:
@@ -221,7 +221,10 @@ class Job(Generic[R]):
             )
         if settled.value is None:
             raise self._not_found()
-        return (self._decode or msgspec.json.decode)(settled.value)
+        if self._decode is not None:
+            return self._decode(settled.value)
+        result: R = decode(settled.value, "result", self.ref)
+        return result
 
     async def logs(self, *, offset: int = 0, limit: int = 1000, newest_first: bool = False) -> Logs:
         """Read a page of the job's log."""

@@ -330,6 +330,9 @@ class Move:
     async def _carry_schedules(self, queue: str) -> None:
         moved = self._moved[queue]
         for info in await self.source.schedules(queue):
+            if info.fault is not None:
+                moved.problems.append(f"schedule {info.id!r} stays: {info.fault}")
+                continue
             try:
                 await self._ship(queue, schedules=(info,))
             except ConfigError as error:

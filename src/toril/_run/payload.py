@@ -10,7 +10,9 @@ from typing import Any, NoReturn, cast
 
 import msgspec
 
-from toril.errors import ConfigError
+from toril._model.record import Ref
+from toril._model.stored import Unreadable, reader
+from toril.errors import ConfigError, JobError
 
 from .same import field_names, is_model
 
@@ -136,6 +138,24 @@ def _why_not(value: Any) -> str:
 
 _encode = msgspec.json.Encoder(enc_hook=_foreign).encode
 _decode = msgspec.json.Decoder().decode
+
+
+_read = reader()
+
+
+def decode(text: str, what: str, job: Ref) -> Any:
+    """Return a stored JSON value of a job; `what` names it in the error.
+
+    Raises   JobError: it is not JSON, or is nested too deeply.
+    """
+    try:
+        return _read(text)
+    except Unreadable as error:
+        raise JobError(
+            f"the {what} of job {job.id!r} of queue {job.queue!r} cannot be read: {error}",
+            queue=job.queue,
+            job_id=job.id,
+        ) from error
 
 
 def encode(value: object, *, where: str, max_size: int | None = None) -> str:

@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from toril._model.letter import Original, read_letter
-from toril._model.options import from_text
 from toril._model.record import NewJob, Record, Ref
 from toril._model.report import Query, Selection
 from toril._model.states import READY, State
+from toril._model.stored_options import from_text
 from toril._store.protocol import Store
-from toril.errors import JobError, JobLocked, JobNotFound, TorilError, WrongState
+from toril.errors import ConfigError, JobError, JobLocked, JobNotFound, TorilError, WrongState
 
 from .context import Context
 from .job import Job
@@ -105,8 +105,14 @@ async def _add(store: Store, letters: Sequence[Found]) -> Done:
     added: list[Ref] = []
     read: dict[str, list[str]] = {}
     refused: list[Exception] = []
-    answers = await store.add([[_anew(found)] for found in letters]) if letters else []
-    for found, answer in zip(letters, answers, strict=True):
+    anew: list[tuple[Found, NewJob]] = []
+    for found in letters:
+        try:
+            anew.append((found, _anew(found)))
+        except ConfigError as error:
+            refused.append(_refusal(found.letter, str(error)))
+    answers = await store.add([[job] for _, job in anew]) if anew else []
+    for (found, _), answer in zip(anew, answers, strict=True):
         if isinstance(answer, TorilError):
             refused.append(answer)
         elif not answer[0].created:

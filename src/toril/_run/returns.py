@@ -68,7 +68,8 @@ class Returns:
             return self._read(text)
         except Unreadable:
             return msgspec.json.decode(text)
-        except (msgspec.ValidationError, Refused) as error:
+        # ValueError: what is stored is no JSON at all.
+        except (ValueError, RecursionError, Refused) as error:
             raise TaskError(
                 f"{self._title} did not return what it is annotated with: {error}"
             ) from error

@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import Any, TypedDict, Unpack, cast
 
 from toril._model.checks import check_flag, check_kind, check_text
-from toril._model.options import NAMES, Options, to_text, unknown_option
+from toril._model.options import NAMES, Options, unknown_option
 from toril._model.record import check_queue_name
 from toril._model.report import ScheduleInfo
 from toril._model.schedule import Rule, next_run, preview
+from toril._model.stored_options import to_text
 from toril._model.times import Duration, at_ms, moment, to_ms
 from toril._store.protocol import ScheduleDraft
 from toril.errors import ConfigError

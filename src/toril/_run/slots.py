@@ -99,7 +99,7 @@ class Slots:
             outcome = Outcome(end=End.FAILED, reason=record.deferred)
             why = record.cancelled
             self._pass_over(slot, outcome if why is None else cancelled(why))
-        elif self._readable(slot):
+        else:
             late = too_late(record, now_ms)
             if late is None:
                 self._admit(slot)
@@ -139,18 +139,6 @@ class Slots:
     def _fail_crashed(self, slot: Slot, how: str | None) -> None:
         """Fail a job that its handler must not run again after a crash, and say how that was."""
         self._pass_over(slot, Outcome(end=End.FAILED, reason=stalled_reason(how)))
-
-    def _readable(self, slot: Slot) -> bool:
-        """Check the stored options once, so that nothing later stumbles over them."""
-        record = slot.claim.record
-        try:
-            _ = record.options
-        except ConfigError as error:
-            sound = msgspec.structs.replace(record, opts="{}")
-            slot.claim = msgspec.structs.replace(slot.claim, record=sound)
-            self._settle(slot, slot.failure(Outcome(end=End.FAILED, reason=reason_of(error))))
-            return False
-        return True
 
     def _admit(self, slot: Slot) -> None:
         record = slot.claim.record

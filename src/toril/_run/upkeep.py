@@ -12,7 +12,7 @@ from toril._model.schedule import next_run
 from toril._model.states import State
 from toril._model.times import Millis, rate_text
 from toril._store.protocol import Store
-from toril.errors import TorilError
+from toril.errors import StoreCorrupt, StoreUnavailable
 
 from .hooks import RatesDiffer
 from .telling import Telling
@@ -78,6 +78,7 @@ class Rearming:
         self._queues = queues
         self._telling = telling
         self._known: dict[tuple[str, str], ScheduleInfo] = {}
+        self._told: set[tuple[str, str]] = set()
 
     async def advance(self, claim: Claim) -> None:
         """Arm the run after this one; a fault is reported, and `repair` makes up for it."""
@@ -86,15 +87,40 @@ class Rearming:
             info = await self._of(record)
             if info is not None:
                 await self._arm_after(Ref(record.queue, record.id), info)
-        except TorilError as error:
+        except Exception as error:
             self._telling.trouble(f"arming the next run of schedule {record.schedule!r}", error)
 
     async def repair(self) -> float:
-        """Arm every schedule of these queues whose armed run has gone without the next one."""
+        """Arm every schedule of these queues whose armed run has gone without the next one.
+
+        One that cannot be armed is reported, and the others go on.
+        """
         for queue in self._queues:
-            for info in await self._store.schedules(queue):
-                await self._repair(info)
+            try:
+                found = await self._store.schedules(queue)
+            except StoreCorrupt as error:
+                self._tell_once(f"the schedules of queue {queue!r}", error)
+                continue
+            for info in found:
+                await self._repair_or_tell(info)
         return REPAIR_S
+
+    async def _repair_or_tell(self, info: ScheduleInfo) -> None:
+        what = f"schedule {info.id!r} of queue {info.queue!r}"
+        if info.fault is not None:
+            self._tell_once(what, StoreCorrupt(f"{what} cannot be followed: {info.fault}"))
+            return
+        try:
+            await self._repair(info)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            self._tell_once(what, error)
+
+    def _tell_once(self, what: str, error: Exception) -> None:
+        if (what, str(error)) not in self._told:
+            self._told.add((what, str(error)))
+            self._telling.trouble(f"looking after {what}", error)
 
     async def _repair(self, info: ScheduleInfo) -> None:
         # Nothing armed and nothing to arm: the schedule is over.

@@ -11,6 +11,7 @@ from toril._model.options import JobOptions
 from toril._model.record import Record, Try
 from toril._model.report import Logs
 from toril._model.states import State
+from toril._model.stored_options import fault_of
 from toril._model.times import describe
 from toril._run.children import ChildrenView
 from toril._run.job import Job
@@ -58,9 +59,14 @@ def ending(record: Record) -> str | None:
 
 def as_row(record: Record) -> list[str]:
     """Tell a job in a line of a table."""
-    tries = f"{record.attempts_made}/{record.options.attempts}"
+    tries = f"{record.attempts_made}/{_allowed(record)}"
     added = ago(record.created_ms)
     return [record.id, record.name, record.state.value, added, tries, _gist(record)]
+
+
+def _allowed(record: Record) -> str:
+    """Say how many attempts a job has; its options may be no longer readable."""
+    return str(record.options.attempts) if fault_of(record.opts) is None else "?"
 
 
 def _gist(record: Record) -> str:
@@ -123,7 +129,7 @@ class Details:
             ("state", [state]),
             *_times(record),
             ("data", [_long(record.data)]),
-            ("options", _options(record.options)),
+            ("options", _options(record)),
             (
                 "parent",
                 _one(f"{record.parent.queue}:{record.parent.id}" if record.parent else None),
@@ -171,8 +177,11 @@ def _times(record: Record) -> list[tuple[str, Sequence[str]]]:
     return [(name, [stamp(at)] if at is not None else []) for name, at in times.items()]
 
 
-def _options(options: JobOptions) -> list[str]:
-    usual = JobOptions()
+def _options(record: Record) -> list[str]:
+    fault = fault_of(record.opts)
+    if fault is not None:
+        return [safe(fault, TEXT)]
+    options, usual = record.options, JobOptions()
     given = [
         f"{each.name}={getattr(options, each.name)!r}"
         for each in fields(options)
@@ -182,7 +191,9 @@ def _options(options: JobOptions) -> list[str]:
 
 
 def _attempts(record: Record) -> str:
-    text = f"{record.attempts_made} of {record.options.attempts} used, {_times_said('started', record.runs)}"
+    text = (
+        f"{record.attempts_made} of {_allowed(record)} used, {_times_said('started', record.runs)}"
+    )
     if record.stalls:
         text += f", {_times_said('taken back', record.stalls)}"
     if record.unknown:

@@ -260,6 +260,8 @@ def schedules(words: SomeWords) -> None:
 
 def _rule(schedule: ScheduleInfo) -> str:
     rule = schedule.rule
+    if schedule.fault is not None:
+        return f"cannot be followed: {schedule.fault}"
     if rule.every_ms is not None:
         return f"every {describe(rule.every_ms)}"
     return f"{rule.cron} ({rule.tz})"
@@ -269,6 +271,8 @@ def _schedule_json(schedule: ScheduleInfo) -> dict[str, Any]:
     told = asdict(schedule)
     told["data"], told["opts"] = read_json(schedule.data), read_json(schedule.opts)
     told["next_at"] = iso(told.pop("next_ms"))
+    if schedule.fault is not None:
+        return {**told, "rule": None}
     told["rule"]["start_at"] = iso(told["rule"].pop("start_ms"))
     told["rule"]["end_at"] = iso(told["rule"].pop("end_ms"))
     return told

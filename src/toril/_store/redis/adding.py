@@ -11,8 +11,10 @@ from typing import Any
 
 import msgspec
 
-from toril._model.options import Dedup, JobOptions, ParentPolicy, to_text
+from toril._model.options import Dedup, JobOptions, ParentPolicy
 from toril._model.record import NewJob, Ref
+from toril._model.stored import flag
+from toril._model.stored_options import to_text
 from toril._model.times import Millis
 from toril._store.protocol import Added
 from toril.errors import JobExists, ParentNotFound, QueueFull, StoreCorrupt, TorilError
@@ -100,7 +102,7 @@ class Call:
 
         One of its own that exists already is not held: nothing is added below it.
         """
-        self._hold += [(keys.job_key(self._prefix, ref), int(own)) for ref in parents]
+        self._hold += [(keys.job_key(self._prefix, ref), flag(own)) for ref in parents]
 
     def expect(self, rest: Group) -> None:
         """Have the first jobs of a group refused unless there is room for those that follow."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from toril._model.record import Ref
 from toril._model.report import Child, Children
+from toril._model.stored import whole
 
 from . import keys
 from .server import Server
@@ -96,7 +97,7 @@ async def _scanned(server: Server, reads: Sequence[tuple[str, str]]) -> list[lis
     cursors = dict.fromkeys(range(len(reads)), "0")
     while cursors:
         calls = [(*reads[at], cursor, "COUNT", _A_CALL) for at, cursor in cursors.items()]
-        replies = await server.link.many(calls)
+        replies = await server.link.many(calls, damaged=("0", []))
         for at, (cursor, items) in zip(list(cursors), replies, strict=True):
             found[at] += items
             cursors[at] = cursor
@@ -111,7 +112,7 @@ async def _known(server: Server, parent: str, wanted: Sequence[str]) -> dict[str
         some = wanted[start : start + _A_CALL]
         gone = ("HMGET", parent, *[f"{GONE}{child}" for child in some])
         notes, *rows = await server.link.many(
-            [gone, *[("HMGET", child, *_FIELDS) for child in some]]
+            [gone, *[("HMGET", child, *_FIELDS) for child in some]], damaged=(None,) * len(_FIELDS)
         )
         for child, note, row in zip(some, notes, rows, strict=True):
             known[child] = _read(server.prefix, child, note, row)
@@ -122,9 +123,10 @@ def _read(prefix: str, child: str, note: str | None, row: Sequence[str | None]) 
     name, nth, created, reason, finished = row
     if note is not None:
         # A job of the same id that came later is not this child.
-        nth, created, name = note.split(" ", 2)
+        nth, _, rest = note.partition(" ")
+        created, _, name = rest.partition(" ")
     id = keys.split_job(prefix, child).id
     # Ids that are numbers stand in their order, others after them.
-    number = int(id) if id.isdecimal() else 1 << 62
+    number = whole(id) if id.isascii() and id.isdecimal() else 1 << 62
     ended = reason if finished else None
-    return _Known((int(nth or 0), int(float(created or 0)), number, id), name or "", ended)
+    return _Known((whole(nth), whole(created), number, id), name or "", ended)

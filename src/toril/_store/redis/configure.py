@@ -4,6 +4,7 @@ from typing import Any
 
 from toril._model.options import Keep
 from toril._model.report import QueueSettings, SettingsPatch, Unset
+from toril._model.stored import flag
 from toril._model.times import Millis
 
 from . import registry
@@ -57,6 +58,6 @@ def _text(value: bool | int | str | Keep | Unset | None) -> str:
         case Keep():
             return keep_text(value)
         case bool():
-            return str(int(value))
+            return str(flag(value))
         case _:
             return str(value)

@@ -11,9 +11,11 @@ import msgspec
 
 from toril._model.crashes import SILENT, STALLED_REASON, blames
 from toril._model.decide import Action, Decision, kept_stacks
-from toril._model.options import JobOptions, Keep, from_text
+from toril._model.options import JobOptions, Keep
 from toril._model.record import Claim, Record
 from toril._model.states import State
+from toril._model.stored import flag, whole
+from toril._model.stored_options import from_text
 from toril._model.times import Millis
 from toril._store.protocol import Claimed, ClaimRequest, Finished, Recovered
 from toril.errors import (
@@ -195,7 +197,7 @@ async def trim(
     each = {"look": [(number,) for number in numbers.values()]}
     names = list(numbers)
     gone, damaged = await server.run("trim", names, each, now=now, spare=spare_ms)
-    return int(gone), [names[place - 1] for place in damaged]
+    return whole(gone), [names[place - 1] for place in damaged]
 
 
 class _Rows:
@@ -292,14 +294,14 @@ def _decision(numbers: dict[str, int], decision: Decision) -> tuple[Any, ...]:
         _stack(decision, record, options),
         decision.stack,
         decision.delay_ms,
-        int(decision.counted),
-        int(decision.unknown),
-        int(decision.exhausted),
+        flag(decision.counted),
+        flag(decision.unknown),
+        flag(decision.exhausted),
         failed,
-        int(_in_front(decision, record, options)),
+        flag(_in_front(decision, record, options)),
         decision.rate_limit_ms,
         _try(decision, record),
-        int(decision.stalls is not None),
+        flag(decision.stalls is not None),
     )
 
 

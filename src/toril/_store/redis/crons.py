@@ -7,7 +7,8 @@ a text runs (`_model.schedule`).
 import re
 from typing import Final
 
-from toril._model.schedule import plain
+from toril._model.schedule import MAX_TEXT, plain
+from toril._model.stored import whole
 from toril.errors import ConfigError
 
 _NAMES: Final = ("second", "minute", "hour", "day of the month", "month", "day of the week")
@@ -17,7 +18,7 @@ _WORDS: Final = {
     4: ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"],
     5: ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"],
 }
-_TERM: Final = re.compile(r"(?:\*|(\d+)(?:-(\d+))?)(?:/(\d+))?")
+_TERM: Final = re.compile(r"(?:\*|([0-9]+)(?:-([0-9]+))?)(?:/([0-9]+))?")
 
 
 def shared(cron: str) -> str:
@@ -34,7 +35,13 @@ def shared(cron: str) -> str:
 
 
 def followed(pattern: str) -> str:
-    """Write a pattern of BullMQ's so that toril has the same runs."""
+    """Write a pattern of BullMQ's so that toril has the same runs.
+
+    One that is no pattern comes back as it is: `Rule` refuses it. Nothing is expanded before its
+    length and its numbers are checked.
+    """
+    if len(pattern) > MAX_TEXT:
+        return pattern
     fields = pattern.upper().split()
     if len(fields) not in (5, 6) or not _is_either(fields):
         return pattern
@@ -42,8 +49,11 @@ def followed(pattern: str) -> str:
         # What begins with `*` must match here as well; BullMQ takes what matches either day.
         place = at - 6
         if fields[place].startswith("*"):
-            days = set[int]().union(*(_values(term, at) for term in fields[place].split(",")))
-            fields[place] = ",".join(map(str, sorted(days)))
+            terms = {term: _values(term, at) for term in fields[place].split(",")}
+            days = sorted(set[int]().union(*terms.values()))
+            # What stands for no numbers stays, for `Rule` to judge.
+            others = [term for term, values in terms.items() if not values]
+            fields[place] = ",".join([*map(str, days), *others])
     return " ".join(fields)
 
 
@@ -82,15 +92,18 @@ def _twice(field: str, at: int) -> str | None:
 
 
 def _values(term: str, at: int) -> set[int]:
-    """Give the numbers that a term stands for; none where it is no numbers."""
+    """Give the numbers that a term stands for; none where it has none, or one beyond its field."""
     for number, word in enumerate(_WORDS.get(at, ()), _FIRST[at]):
         term = term.replace(word, str(number))
     match = _TERM.fullmatch(term)
     if match is None:
         return set()
     first, last, step = match.groups()
-    low = int(first) if first else _FIRST[at]
+    low = whole(first, _FIRST[at])
     # A single number with a step goes on to the end of the field.
-    high = int(last) if last else low if first and not step else _LAST[at]
-    values = range(low, high + 1, int(step or 1))
+    high = whole(last, low if first and not step else _LAST[at])
+    width = whole(step, 1)
+    if not _FIRST[at] <= low <= high <= _LAST[at] or not width:
+        return set()
+    values = range(low, high + 1, width)
     return {value % 7 for value in values} if at == 5 else set(values)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from toril._model.options import Durability
 from toril._model.record import NewJob, wishes
+from toril._model.stored import whole
 from toril._model.times import Millis
 from toril.errors import ConfigError, DurabilityNotConfirmed, TorilError
 
@@ -138,9 +139,9 @@ class DurableAdds:
             return Verdict(problem=judge(error).told)
         within = f"within {self.patience_ms / 1000:g} s"
         if wish == "replica":
-            there = int(reply)
+            there = whole(reply)
             problem = f"{there} replicas have confirmed {within}, and one is asked for"
             return Verdict(there, "" if there else problem)
-        synced, there = int(reply[0]), int(reply[1])
+        synced, there = whole(reply[0]), whole(reply[1])
         problem = f"the append-only file was not synced {within}"
         return Verdict(there, "" if synced else problem)

@@ -6,6 +6,7 @@ from typing import Any
 from toril._model.record import Ref, cancel_reason
 from toril._model.report import JobPatch, Selected, Selection, Unset
 from toril._model.states import FINISHED, State
+from toril._model.stored import flag
 from toril._model.times import Millis
 from toril._store.protocol import LogLine
 from toril.errors import TorilError
@@ -98,10 +99,10 @@ def _patch_row(places: Mapping[str, int], patch: JobPatch) -> tuple[Any, ...]:
         _given(patch.progress),
         _given(patch.delay_ms),
         _given(patch.priority),
-        int(patch.lifo),
-        int(not isinstance(patch.parent, Unset)),
-        int(not isinstance(patch.dedup, Unset)),
-        None if isinstance(patch.alone, Unset) else int(patch.alone),
+        flag(patch.lifo),
+        flag(not isinstance(patch.parent, Unset)),
+        flag(not isinstance(patch.dedup, Unset)),
+        None if isinstance(patch.alone, Unset) else flag(patch.alone),
     )
 
 
@@ -163,7 +164,7 @@ def _log_answer(server: Server, line: LogLine, word: int | str | TorilError) -> 
 
 async def retry(server: Server, selection: Selection, now: Millis | None) -> Selected:
     """Carry out the verb retry."""
-    args = {"reset": int(selection.reset_attempts)}
+    args = {"reset": flag(selection.reset_attempts)}
     return await _move(server, selection, FINISHED, ("retry", args), now)
 
 

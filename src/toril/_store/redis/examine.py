@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 
 from toril._model.finding import ERROR, OK, WARN, Finding, unlocked
+from toril._model.stored import whole
 from toril._model.times import describe
 from toril.errors import ConfigError
 
@@ -51,7 +52,7 @@ def _settings(info: Mapping[str, str], named: set[str]) -> list[Finding]:
 
 
 def _memory(info: Mapping[str, str]) -> list[Finding]:
-    used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+    used, most = whole(info.get("used_memory")), whole(info.get("maxmemory"))
     if not most:
         return []
     share = f"{used / most:.0%} of its memory is used"
@@ -108,7 +109,7 @@ async def _clock(server: Server) -> Finding:
             hint="allow it with ACL SETUSER … +time",
         )
     here = (before + time.time()) / 2
-    return judge_clock(round((int(seconds) + int(micros) / 1e6 - here) * 1000))
+    return judge_clock(round((whole(seconds) + whole(micros) / 1e6 - here) * 1000))
 
 
 def judge_clock(ahead: int) -> Finding:

@@ -7,9 +7,10 @@ does, or logging (`on_state` tells of a line that is lost, and that is back).
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, Protocol
 
-from toril.errors import TorilError, Unconfirmed
+from toril._model.stored import whole
+from toril.errors import StoreCorrupt, TorilError, Unconfirmed
 
 from .address import Address
 from .callers import Callers
@@ -24,6 +25,7 @@ READ_PATIENCE_S = 10.0
 SUSPECT_S = 1.0
 # A large call that broke this many connections is not sent over a further one.
 MOST_LOSSES = 3
+RAISE: Final = object()
 
 
 class Script(Protocol):
@@ -141,17 +143,27 @@ class Link:
         """
         return await self._carry(self._reading(command))
 
-    async def many(self, commands: Sequence[Sequence[Word]]) -> list[Reply]:
+    async def many(
+        self, commands: Sequence[Sequence[Word]], *, damaged: Reply = RAISE
+    ) -> list[Reply]:
         """Call many such commands at once, and give their replies in order.
 
+        Shape    damaged: stands for the reply about a key that holds another kind of value.
         Raises   as `read`, for the first that failed.
         """
         trips = [self._reading(tuple(command)) for command in commands]
         sent = [self._send_now(trip) for trip in trips]
-        return [
-            await self._settle(trip, await future if future is not None else None)
-            for trip, future in zip(trips, sent, strict=True)
-        ]
+        replies: list[Reply] = []
+        for trip, future in zip(trips, sent, strict=True):
+            try:
+                replies.append(
+                    await self._settle(trip, await future if future is not None else None)
+                )
+            except StoreCorrupt:
+                if damaged is RAISE:
+                    raise
+                replies.append(damaged)
+        return replies
 
     async def run(
         self,
@@ -305,7 +317,7 @@ class Link:
                 f"{self.address.shown}: {script.name}: no answer came in time ({fault.told}): "
                 "it may or may not have been carried out"
             )
-        count = int(trip.command[2])
+        count = whole(str(trip.command[2]))
         return as_error(
             replace(fault, text=script.explain(fault.text)),
             self.address,

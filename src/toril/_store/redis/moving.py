@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 
-from toril._model.options import from_text, to_text
 from toril._model.parcel import Hold, Parcel, Receipt, Shipment
 from toril._model.parcel import from_text as read_receipt
 from toril._model.parcel import to_text as receipt_text
 from toril._model.record import NewJob, Record, Ref
 from toril._model.report import ScheduleInfo, Selected, Selection
 from toril._model.states import State
+from toril._model.stored import reader, whole
+from toril._model.stored_options import from_text, to_text
 from toril._model.times import Millis
 from toril._store.protocol import ScheduleDraft
 from toril.errors import JobExists, JobLocked, WrongState
@@ -28,7 +29,7 @@ from .server import PATIENCE_S, Rows, Server, places
 _EVERY_CHILD = (0, 1 << 31)
 _AT_ONCE = 100
 _NOTES = "toril:moved"
-_options = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_options = reader(dict[str, msgspec.Raw])
 _json = msgspec.json.encode
 
 
@@ -46,7 +47,7 @@ async def pack(server: Server, refs: Sequence[Ref]) -> list[Parcel | None]:
 async def _parcels(server: Server, records: Sequence[Record]) -> list[Parcel]:
     asked = [_extras(server, record) for record in records]
     replies = iter(await server.link.many([("TIME",), *(each for one in asked for each in one)]))
-    now = int(next(replies)[0]) * 1000
+    now = whole(next(replies)[0]) * 1000
     return [
         await _parcel(server, record, [next(replies) for _ in commands], now)
         for record, commands in zip(records, asked, strict=True)

@@ -12,6 +12,7 @@ import msgspec
 
 from toril._model.record import check_queue_name
 from toril._model.report import WorkerInfo
+from toril._model.stored import or_else, reader, whole
 from toril._model.times import Millis
 from toril.errors import ConfigError
 
@@ -23,7 +24,7 @@ INDEX = "toril:workers"
 KEEP_MS = 300_000
 _ALIVE_MS = 60_000
 _LISTED = 1_000
-_decoder = msgspec.json.Decoder(WorkerInfo)
+_note = reader(WorkerInfo)
 
 
 def note_key(prefix: str, worker: str) -> str:
@@ -43,10 +44,7 @@ def encode(worker: WorkerInfo) -> str:
 
 def decode(text: str) -> WorkerInfo | None:
     """Read a worker's note; None when it is none."""
-    try:
-        return _decoder.decode(text)
-    except msgspec.DecodeError:
-        return None
+    return or_else(_note, text, None)
 
 
 def connection_name(prefix: str, queue: str, worker: str) -> str:
@@ -68,8 +66,8 @@ async def _announced(server: Server) -> list[WorkerInfo]:
     )
     if not ranked:
         return []
-    now = int(time[0]) * 1000
-    seen = {id: int(float(at)) for id, at in zip(ranked[::2], ranked[1::2], strict=True)}
+    now = whole(time[0]) * 1000
+    seen = {id: whole(at) for id, at in zip(ranked[::2], ranked[1::2], strict=True)}
     notes = await server.link.read("MGET", *[note_key(server.prefix, id) for id in seen])
     workers = [decode(note) for note in notes if note]
     return [_as_seen(worker, seen, now) for worker in workers if worker is not None]
@@ -86,7 +84,7 @@ async def _connected(server: Server, own: list[WorkerInfo]) -> list[WorkerInfo]:
         listed, time = await server.link.many([("CLIENT", "LIST", "TYPE", "normal"), ("TIME",)])
     except ConfigError:
         return []
-    now = int(time[0]) * 1000
+    now = whole(time[0]) * 1000
     # Servers before 7.2 do not tell whose library a connection is of. The connection that bears a
     # name of ours is the heartbeat's, which redis-py makes.
     ours = {(queue, who) for each in own for queue in each.queues for who in (each.id, each.name)}
@@ -131,6 +129,6 @@ def _node_worker(queue: str, name: str, facts: dict[str, str], now: Millis) -> W
         pid=0,
         queues=(queue,),
         concurrency=0,
-        started_ms=now - int(facts.get("age", 0)) * 1000,
+        started_ms=now - whole(facts.get("age")) * 1000,
         seen_ms=now,
     )

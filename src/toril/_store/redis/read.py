@@ -21,6 +21,7 @@ from toril._model.report import (
     WorkerInfo,
 )
 from toril._model.states import EVERY, State
+from toril._model.stored import flag, or_else, reader, whole
 from toril._model.times import Millis
 
 from . import children as family
@@ -48,7 +49,7 @@ _PLACES: dict[State, tuple[str, ...]] = {
 }
 _STATES = {place: state for state, listed in _PLACES.items() for place in listed}
 T = TypeVar("T")
-_try_tail = msgspec.json.Decoder(tuple[str | None, int | None, str, str | None])
+_try_tail = reader(tuple[str | None, int | None, str, str | None])
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
@@ -97,23 +98,29 @@ def _record(prefix: str, ref: Ref, place: str, score: str | None, flat: list[str
         _STATES[place],
         [fields.get(name) for name in FIELDS],
         due_ms=_due(score),
-        tries=tuple(sorted(tries, key=lambda each: each.run)),
+        tries=tuple(sorted((each for each in tries if each), key=lambda each: each.run)),
     )
 
 
 def _due(score: str | None) -> Millis | None:
     """Read when a delayed job is due from its score."""
-    return None if score is None else int(float(score)) // 4096
+    due = whole(score, None)
+    return None if due is None else due // 4096
 
 
-def _try(name: str, text: str) -> Try:
+def _try(name: str, text: str) -> Try | None:
+    """Read the note of an attempt; None for what is none."""
     ended, _, tail = text.partition(" ")
-    worker, started, end, reason = _try_tail.decode(tail)
+    run = whole(name.removeprefix(_TRY), None)
+    told = or_else(_try_tail, tail, None)
+    if run is None or told is None:
+        return None
+    worker, started, end, reason = told
     return Try(
-        run=int(name.removeprefix(_TRY)),
+        run=run,
         worker=worker,
-        started_ms=started,
-        ended_ms=int(ended),
+        started_ms=whole(started, None),
+        ended_ms=whole(ended),
         end=end,
         reason=reason,
     )
@@ -163,7 +170,7 @@ async def _ids(server: Server, query: Query) -> Page:
         [query.queue],
         {"list": [(place,) for place in order]},
         name=query.name,
-        newest=int(query.newest_first),
+        newest=flag(query.newest_first),
         offset=query.offset,
         count=query.limit + 1,
     )
@@ -184,7 +191,7 @@ async def _listed(server: Server, query: Query) -> tuple[list[Record], bool]:
             [query.queue],
             each,
             name=query.name,
-            newest=int(query.newest_first),
+            newest=flag(query.newest_first),
             first=first,
             at=at or 0,
             skip=skip,
@@ -250,9 +257,9 @@ async def metrics(server: Server, queue: str, kind: str, since_ms: Millis) -> Me
     told, points = await server.link.many(
         [("HMGET", key, "count", "prevTS", "prevCount"), ("LRANGE", f"{key}:data", 0, -1)]
     )
-    total, last, before = (int(float(text or 0)) for text in told)
+    total, last, before = map(whole, told)
     minute = last // _MINUTE
-    newest_first = [total - before, *map(int, points)] if last else []
+    newest_first = [total - before, *map(whole, points)] if last else []
     found = [
         ((minute - back) * _MINUTE, count)
         for back, count in enumerate(newest_first)
@@ -277,29 +284,25 @@ def settings_of(queue: str, row: Sequence[Any]) -> QueueSettings:
     return QueueSettings(
         queue=queue,
         paused=bool(paused),
-        concurrency=_whole(concurrency),
-        rate_max=_whole(most),
-        rate_ms=_whole(window),
+        concurrency=whole(concurrency, None),
+        rate_max=whole(most, None),
+        rate_ms=whole(window, None),
         limited_until=until,
         keep_completed=_keep(completed),
         keep_failed=_keep(failed),
         dead_letter=letters or None,
-        events_limit=_EVENTS if events is None else int(float(events)),
-        max_waiting=_whole(max_waiting),
-        last_id=_whole(ids) or 0,
+        events_limit=whole(events, _EVENTS),
+        max_waiting=whole(max_waiting, None),
+        last_id=whole(ids),
         declared=bool(declared),
     )
-
-
-def _whole(text: str | None) -> int | None:
-    return None if text is None else int(float(text))
 
 
 def _keep(text: str | None) -> Keep | None:
     if text is None:
         return None
     count, _, age = text.partition(":")
-    return Keep(count=int(count) if count else None, age_ms=int(age) if age else None)
+    return Keep(count=whole(count, None), age_ms=whole(age, None))
 
 
 # Everybody.

@@ -5,6 +5,7 @@ from functools import partial
 
 from toril._model.report import Selected, Selection
 from toril._model.states import State
+from toril._model.stored import flag
 from toril._model.times import Millis
 from toril.errors import JobLocked, WrongState
 
@@ -37,7 +38,7 @@ async def remove(server: Server, selection: Selection, now: Millis | None) -> Se
 async def _remove(server: Server, selection: Selection, now: Millis | None) -> Selected:
     states = [state for state in selection.states if state in ROLES]
     refusal = partial(_refusal, server.prefix, selection.queue)
-    choice = Choice("remove", {"children": int(selection.children)}, refusal)
+    choice = Choice("remove", {"children": flag(selection.children)}, refusal)
     return await act(server, selection, states, choice, now)
 
 
@@ -57,7 +58,7 @@ async def _sweep(
 ) -> Selected:
     """Drain or clean: silent but for one `cleaned` a call, and parents that lose children go on."""
     refusal = partial(_refusal, server.prefix, selection.queue)
-    choice = Choice("sweep", {"tell": int(selection.mode == "clean")}, refusal)
+    choice = Choice("sweep", {"tell": flag(selection.mode == "clean")}, refusal)
     return await act(server, selection, states, choice, now)
 
 
@@ -65,7 +66,7 @@ async def _obliterate(server: Server, selection: Selection, now: Millis | None) 
     queue = selection.queue
     limit = min(selection.limit, JOBS_A_CALL)
     word, *more = await server.run(
-        "obliterate", [queue], now=now, limit=limit, force=int(selection.force)
+        "obliterate", [queue], now=now, limit=limit, force=flag(selection.force)
     )
     if word == "running":
         raise WrongState(f"cannot obliterate queue {queue!r}: pause it first", queue=queue)

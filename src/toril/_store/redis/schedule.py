@@ -7,12 +7,16 @@ caller (`_model.schedule.next_run`). Never here: cron.
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
+from toril._model.checks import shown
 from toril._model.record import Ref
 from toril._model.report import ScheduleInfo
-from toril._model.schedule import Rule
+from toril._model.schedule import LAST_MS, MAX_TEXT, Rule
+from toril._model.stored import reader, whole
+from toril._model.stored_options import from_text
 from toril._model.times import Millis
 from toril._store.protocol import ScheduleDraft
 from toril.errors import ConfigError, StoreCorrupt
@@ -24,7 +28,7 @@ from .server import PATIENCE_S, Server
 
 # Each run has these of its own, and no run has a dedup key.
 _OF_RUNS = frozenset({"de", "delay", "jobId", "prevMillis", "repeat", "repeatJobKey", "timestamp"})
-_options = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_options = reader(dict[str, msgspec.Raw])
 
 
 async def put(server: Server, draft: ScheduleDraft, now: Millis | None) -> ScheduleInfo:
@@ -66,8 +70,14 @@ async def drop(server: Server, queue: str, schedule_id: str, now: Millis | None)
 
 async def schedules(server: Server, queue: str | None) -> list[ScheduleInfo]:
     """Carry out the verb schedules."""
-    queues = await read.queues(server) if queue is None else [queue]
-    found = [info for name in queues for info in await _of_queue(server, name)]
+    if queue is not None:
+        return sorted(await _of_queue(server, queue), key=_turn)
+    found: list[ScheduleInfo] = []
+    for name in await read.queues(server):
+        try:
+            found += await _of_queue(server, name)
+        except StoreCorrupt as error:
+            found.append(ScheduleInfo.unreadable(name, "repeat", str(error)))
     return sorted(found, key=_turn)
 
 
@@ -82,7 +92,8 @@ async def _of_queue(server: Server, queue: str) -> list[ScheduleInfo]:
     found: list[ScheduleInfo | None] = []
     for start in range(0, len(scores), JOBS_A_CALL):
         some = scores[start : start + JOBS_A_CALL]
-        hashes = await server.link.many([("HGETALL", f"{base}:{id}") for id, _ in some])
+        commands = [("HGETALL", f"{base}:{id}") for id, _ in some]
+        hashes = await server.link.many(commands, damaged=())
         found += [_info(queue, id, at, flat) for (id, at), flat in zip(some, hashes, strict=True)]
     return [info for info in found if info is not None]
 
@@ -126,26 +137,44 @@ def _template(opts: str) -> str:
 
 
 def _info(queue: str, id: str, at: str | None, flat: Sequence[str]) -> ScheduleInfo | None:
-    """Read a schedule; None for one that BullMQ 5 made, and for a rule that toril cannot follow."""
+    """Read a schedule; None for one that BullMQ 5 made."""
+    if at is None:
+        return None
+    if not flat:
+        return ScheduleInfo.unreadable(queue, id, "its key is missing or no hash")
     fields = dict(zip(flat[::2], flat[1::2], strict=True))
-    if at is None or "ic" not in fields:
+    if "ic" not in fields:
         return None
-    rule = _rule(*[fields.get(name) for name in _RULE])
-    if rule is None:
-        return None
-    next_ms = None if "toril:over" in fields else int(float(at))
-    return ScheduleInfo(
-        queue=queue,
-        id=id,
-        name=fields.get("name", ""),
-        rule=rule,
-        data=fields.get("data", "{}"),
-        opts=fields.get("opts", "{}"),
-        count=int(fields["ic"]),
-        next_ms=next_ms,
-        job_id=None if next_ms is None else f"repeat:{id}:{next_ms}",
-        owner=fields.get("toril:owner"),
-    )
+    name, owner = fields.get("name", ""), fields.get("toril:owner")
+    try:
+        return ScheduleInfo(
+            queue=queue,
+            id=id,
+            name=name,
+            rule=_rule(*[_short(each, fields.get(each)) for each in _RULE]),
+            data=fields.get("data", "{}"),
+            opts=_checked(fields.get("opts", "{}")),
+            count=_whole("ic", fields["ic"]) or 0,
+            owner=owner,
+            **_next(id, at, over="toril:over" in fields),
+        )
+    except ConfigError as error:
+        return ScheduleInfo.unreadable(queue, id, str(error), name=name, owner=owner)
+
+
+def _next(id: str, score: str, *, over: bool) -> dict[str, Any]:
+    """Read the time of the next run, and name its job."""
+    if over:
+        return {}
+    at = whole(score, None)
+    if at is None or not 0 <= at <= LAST_MS:
+        raise _fault("score", score, "is not the time of a run")
+    return {"next_ms": at, "job_id": f"repeat:{id}:{at}"}
+
+
+def _checked(opts: str) -> str:
+    from_text(opts)
+    return opts
 
 
 _RULE = (
@@ -162,33 +191,49 @@ _RULE = (
 )
 
 
+def _short(field: str, text: str | None) -> str | None:
+    """Refuse what is too long for a rule before anything is made of it or keeps it."""
+    if text is not None and len(text) > MAX_TEXT:
+        raise _fault(field, text, f"has more than {MAX_TEXT} characters")
+    return text
+
+
+def _fault(field: str, text: str, why: str) -> ConfigError:
+    return ConfigError(f"{field}={shown(text)} {why}", field=field, value=text)
+
+
 @lru_cache(maxsize=4096)
-def _rule(pattern: str | None, *rest: str | None) -> Rule | None:
-    """Make a rule of fields in the order of `_RULE`; None for one that toril cannot follow."""
+def _rule(pattern: str | None, *rest: str | None) -> Rule:
+    """Make a rule of fields in the order of `_RULE`.
+
+    Raises   ConfigError: toril cannot follow it.
+    """
     every, tz, start, end, limit, offset, own_offset, immediately, cron = rest
     if pattern is not None and cron is None:
         cron = followed(pattern)
-    try:
-        return Rule(
-            cron=cron,
-            every_ms=_number(every),
-            # BullMQ takes the zone of its process where none is given; nobody else can know that.
-            tz=tz or "UTC",
-            start_ms=_number(start),
-            end_ms=_number(end),
-            limit=_number(limit),
-            offset_ms=_of_slot(offset, every) if own_offset is None else _number(own_offset),
-            immediately=immediately is not None,
-        )
-    except (ConfigError, ValueError):
-        return None
+    return Rule(
+        cron=cron,
+        every_ms=_whole("every", every),
+        # BullMQ takes the zone of its process where none is given; nobody else can know that.
+        tz=tz or "UTC",
+        start_ms=_whole("startDate", start),
+        end_ms=_whole("endDate", end),
+        limit=_whole("limit", limit),
+        offset_ms=_of_slot(offset, every) if own_offset is None else _whole("offset", own_offset),
+        immediately=immediately is not None,
+    )
 
 
 def _of_slot(offset: str | None, every: str | None) -> int | None:
     """Read BullMQ's offset, which says 0 where there is none."""
-    shift = _number(offset) or 0
-    return shift if 0 < shift < (_number(every) or 0) else None
+    shift = whole(offset)
+    return shift if 0 < shift < whole(every) else None
 
 
-def _number(text: str | None) -> int | None:
-    return int(float(text)) if text else None
+def _whole(field: str, text: str | None) -> int | None:
+    if not text:
+        return None
+    number = whole(text, None)
+    if number is None:
+        raise _fault(field, text, "is not a number")
+    return number

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
+from toril._model.stored import whole
 from toril._model.times import Millis
 from toril._store.protocol import Claimed
 
@@ -67,7 +68,7 @@ class Site:
             cleanup.pop_all()
         for each in found.notices:
             notice(each.name, each.message)
-        site._follow(int(seconds) * 1000 + int(micros) / 1000)
+        site._follow(whole(seconds) * 1000 + whole(micros) / 1000)
         return site
 
     def server_now(self) -> Millis:

@@ -7,6 +7,7 @@ everybody who shares it. Never here: what becomes of a value that is too large.
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from toril._model.stored import whole
 from toril.errors import TorilError
 
 from .resp import Connection, ConnectionLost, ErrorReply
@@ -24,7 +25,7 @@ async def takes(
     """
     told = await connection.call("CONFIG", "GET", "proto-max-bulk-len")
     if isinstance(told, list) and len(told) == 2:  # pyright: ignore[reportUnknownArgumentType]
-        return size <= int(told[1])  # pyright: ignore[reportUnknownArgumentType]
+        return size <= whole(told[1])  # pyright: ignore[reportUnknownArgumentType]
     if isinstance(told, ConnectionLost):
         return True
     try:

@@ -10,8 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import msgspec
-
+from toril._model.stored import or_else, reader, whole
 from toril._model.times import Millis
 from toril.errors import ConfigError
 from toril.events import KINDS, Custom, Event, JobEvent, make
@@ -28,7 +27,7 @@ _DEADLINE_S = _BLOCK_MS / 1000 + 1
 _SPARE = 2
 _ID = re.compile(r"[0-9]{1,19}(-[0-9]{1,19})?")
 _START = "0-0"
-_json = msgspec.json.Decoder()
+_json = reader()
 
 
 class Place(Protocol):
@@ -157,17 +156,7 @@ class Readers:
 
 def _json_or_text(text: str) -> Any:
     """Read a JSON value; what another program wrote badly is given as it stands."""
-    try:
-        return _json.decode(text)
-    except msgspec.DecodeError:
-        return text
-
-
-def _number(text: str) -> int:
-    try:
-        return int(float(text))
-    except (ValueError, OverflowError):
-        return 0
+    return or_else(_json, text, text)
 
 
 def _state(text: str) -> str:
@@ -179,14 +168,14 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "jobId": ("job_id", str),
     "name": ("name", str),
     "prev": ("prev", _state),
-    "delay": ("due_ms", _number),
+    "delay": ("due_ms", whole),
     "data": ("data", _json_or_text),
     "returnvalue": ("result", _json_or_text),
     "failedReason": ("reason", str),
-    "attemptsMade": ("attempts_made", _number),
+    "attemptsMade": ("attempts_made", whole),
     "deduplicationId": ("dedup_key", str),
     "deduplicatedJobId": ("dropped_id", str),
-    "count": ("count", _number),
+    "count": ("count", whole),
 }
 # What each kind of event can hold; anything else that an entry says of itself is passed over.
 _HELD = {kind: frozenset(cls.__dataclass_fields__) for kind, cls in KINDS.items()}
@@ -195,7 +184,7 @@ _HELD = {kind: frozenset(cls.__dataclass_fields__) for kind, cls in KINDS.items(
 def _event(queue: str, id: str, flat: Sequence[str]) -> Event:
     said = dict(zip(flat[::2], flat[1::2], strict=True))
     kind = said.pop("event", "")
-    at_ms = int(id.partition("-")[0])
+    at_ms = whole(id.partition("-")[0])
     cls = KINDS.get(kind)
     if cls is None or (issubclass(cls, JobEvent) and "jobId" not in said):
         # Anybody may publish to the stream, also under a name that means something else to us.

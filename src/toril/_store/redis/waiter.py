@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from toril._model.stored import whole
 from toril.errors import StoreError, TorilError
 
 from .blocker import Blocker
@@ -180,7 +181,8 @@ class Waiter:
     def popped(self, marker: str, member: str, score: str) -> None:
         """Use a marker that was popped, or put it back."""
         queue = self._queues[marker]
-        at_ms = int(float(score))
+        # A score that is no time, such as "inf", is no reason to wait.
+        at_ms = whole(score)
         if member == DUE and at_ms > self._now():
             self._remember(queue, at_ms, score, 0.0)
             if queue not in self._listeners:

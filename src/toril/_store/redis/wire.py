@@ -4,15 +4,12 @@ Never here: reading them.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
-import msgspec
-
-from toril._model.options import from_text
 from toril._model.record import Record
 from toril._model.states import State
-from toril.errors import ConfigError
+from toril._model.stored import Unreadable, reader, whole
+from toril._model.stored_options import fault_of
 
 from . import keys
 
@@ -24,22 +21,7 @@ FIELDS = (
     "toril:cancel",
 )  # fmt: skip
 
-_stack = msgspec.json.Decoder(list[str]).decode
-
-
-def _number(text: str | int | None) -> int:
-    """Read a number; what is none counts as 0, so that one bad job never stops the others."""
-    try:
-        return int(text or 0)
-    except ValueError:
-        try:
-            return int(float(text or 0))
-        except (ValueError, OverflowError):
-            return 0
-
-
-def _optional(text: str | int | None) -> int | None:
-    return None if text in (None, "") else _number(text)
+_stack = reader(list[str])
 
 
 def _texts(text: str | None) -> tuple[str, ...]:
@@ -47,18 +29,8 @@ def _texts(text: str | None) -> tuple[str, ...]:
         return ()
     try:
         return tuple(_stack(text))
-    except msgspec.DecodeError:
+    except Unreadable:
         return (text,)
-
-
-@lru_cache(maxsize=1024)
-def _fault(opts: str) -> str | None:
-    """Say what is wrong with stored options, which anybody may have written."""
-    try:
-        from_text(opts)
-    except (ConfigError, ValueError, TypeError, AttributeError, KeyError) as error:
-        return f"its stored options cannot be read: {error}"
-    return None
 
 
 def read_record(
@@ -70,7 +42,7 @@ def read_record(
     """
     opts = fields[2] or "{}"
     deferred = fields[15]
-    fault = _fault(opts)
+    fault = fault_of(opts)
     if fault is not None:
         opts, deferred = "{}", deferred or fault
     parent = keys.split_job(prefix, fields[12]) if fields[12] else None
@@ -81,12 +53,12 @@ def read_record(
         data=fields[1] or "{}",
         opts=opts,
         state=state,
-        created_ms=_number(fields[3]),
-        delay_ms=_number(fields[4]),
-        priority=_number(fields[5]),
-        attempts_made=_number(fields[6]),
-        runs=_number(fields[7]),
-        stalls=_number(fields[8]),
+        created_ms=whole(fields[3]),
+        delay_ms=whole(fields[4]),
+        priority=whole(fields[5]),
+        attempts_made=whole(fields[6]),
+        runs=whole(fields[7]),
+        stalls=whole(fields[8]),
         progress=fields[9],
         reason=fields[10],
         stack=_texts(fields[11]),
@@ -95,12 +67,12 @@ def read_record(
         schedule=fields[13],
         dedup=fields[14],
         deferred=deferred,
-        unknown=_number(fields[16]),
+        unknown=whole(fields[16]),
         origin=fields[17],
         letter=fields[18],
         cancelled=fields[24],
-        started_ms=_optional(fields[19]),
-        finished_ms=_optional(fields[20]),
+        started_ms=whole(fields[19], None),
+        finished_ms=whole(fields[20], None),
         result=fields[21],
         worker=fields[22],
         **more,

@@ -9,12 +9,14 @@ from typing import Any
 
 import msgspec
 
-from toril._model.options import Dedup, JobOptions, due, from_text, to_text
+from toril._model.options import Dedup, JobOptions, due
 from toril._model.record import NewJob, Ref
 from toril._model.states import State
+from toril._model.stored import Unreadable, flag, reader
+from toril._model.stored_options import from_text, to_text
 from toril._model.times import Millis
 from toril._store.protocol import Added
-from toril.errors import JobExists, ParentNotFound, TorilError
+from toril.errors import ConfigError, JobExists, ParentNotFound, TorilError
 
 from . import family, removal
 from .places import delay_job
@@ -36,6 +38,10 @@ class Known(msgspec.Struct, array_like=True):
     name: str = ""
     result: str | None = None
     reason: str | None = None
+
+
+_known = reader(list[Known])
+_kept = reader(tuple[str, str, str, str | None, str | None, tuple[str, str] | None])
 
 
 def add(unit: Unit, groups: Sequence[Sequence[NewJob]], now: Millis) -> list[Answer]:
@@ -140,7 +146,7 @@ class _Adding:
         if not asked:
             return {}
         refs = to_json([(ref.queue, ref.id) for ref in asked])
-        found = msgspec.json.decode(self.unit.value("add.known", (refs,)), type=list[Known])
+        found = _known(self.unit.value("add.known", (refs,)))
         return {Ref(job.queue, job.id): job for job in found}
 
     def answers(self) -> list[Answer]:
@@ -295,7 +301,7 @@ class _Adding:
         row += [options.priority, delay or options.delay_ms, created, due_ms]
         row += [parent.key, parent.queue, parent.id] if parent else [None, None, None]
         dedup = options.dedup.key if options.dedup else None
-        row += [options.parent_on_fail, int(job.expects_children), job.schedule, dedup]
+        row += [options.parent_on_fail, flag(job.expects_children), job.schedule, dedup]
         row += [limit(options, created, job.schedule)]
         self.rows.append(row)
         self.known[Ref(job.queue, id)] = Known(
@@ -304,7 +310,7 @@ class _Adding:
             key=self.key,
             state=state,
             parent=parent.key if parent else None,
-            parent_lives=int(parent is not None),
+            parent_lives=flag(parent is not None),
             name=job.name,
         )
         if parent:
@@ -441,14 +447,18 @@ def kept_text(job: NewJob, id: str | None) -> str:
     return to_json([job.name, job.data, to_text(job.options), id, job.schedule, parent])
 
 
-def next_job(text: str, queue: str) -> NewJob:
-    """Read a duplicate that was kept back."""
-    name, data, opts, id, schedule, parent = msgspec.json.decode(text)
+def next_job(text: str, queue: str) -> NewJob | None:
+    """Read a duplicate that was kept back; None where there is none to read."""
+    try:
+        name, data, opts, id, schedule, parent = _kept(text)
+        options = from_text(opts)
+    except (Unreadable, ConfigError):
+        return None
     return NewJob(
         queue=queue,
         name=name,
         data=data,
-        options=from_text(opts),
+        options=options,
         id=id,
         schedule=schedule,
         parent=Ref(*parent) if parent else None,

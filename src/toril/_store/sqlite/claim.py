@@ -13,6 +13,8 @@ import msgspec
 from toril._model.crashes import SILENT, charge, stalled_reason
 from toril._model.decide import End, Outcome
 from toril._model.record import Claim, Record, Ref
+from toril._model.stored import reader
+from toril._model.stored_options import fault_of
 from toril._model.times import Millis
 from toril._store.protocol import Claimed, ClaimRequest, Recovered
 
@@ -30,7 +32,7 @@ _TOO_LARGE = Outcome(
     "(store large data elsewhere, and pass a reference to it)",
 )
 
-_records = msgspec.json.Decoder(list[tuple[int, Record]])
+_records = reader(list[tuple[int, Record]])
 
 
 def claim(unit: Unit, requests: Sequence[ClaimRequest], now: Millis) -> list[Claimed]:
@@ -123,7 +125,15 @@ def _take(
         now,
         *({"kind": "active", "job_id": record.id, "prev": "waiting"} for _, record in found),
     )
-    return tuple([Claim(record, request.token, until, key) for key, record in found])
+    return tuple([Claim(_readable(record), request.token, until, key) for key, record in found])
+
+
+def _readable(record: Record) -> Record:
+    """Return a record that is to fail at once where nobody can read its options."""
+    fault = fault_of(record.opts)
+    if fault is None:
+        return record
+    return msgspec.structs.replace(record, opts="{}", deferred=record.deferred or fault)
 
 
 def _candidates(
@@ -135,7 +145,7 @@ def _candidates(
         ahead = max(limit, LOOK_AHEAD) if request.skip else limit
         asked = (queue.key, queue.name, limit, ahead, now, request.worker, skip)
         try:
-            return _records.decode(unit.value("claim.candidates", asked))
+            return _records(unit.value("claim.candidates", asked))
         except apsw.TooBigError:
             if limit == 1:
                 key, id = unit.value("claim.first", (queue.key, ahead, skip))

@@ -1,6 +1,7 @@
 """The verb configure: what holds for a whole queue."""
 
 from toril._model.report import QueueSettings, SettingsPatch, Unset
+from toril._model.stored import flag
 from toril._model.times import Millis
 
 from .read import settings_of
@@ -11,7 +12,7 @@ def configure(unit: Unit, name: str, patch: SettingsPatch, now: Millis) -> Queue
     """Carry out the verb configure."""
     queue = unit.queue(name)
     if not isinstance(patch.paused, Unset) and bool(queue.paused) != patch.paused:
-        queue.paused = int(patch.paused)
+        queue.paused = flag(patch.paused)
         queue.emit(now, {"kind": "paused" if patch.paused else "resumed"})
     if not isinstance(patch.concurrency, Unset):
         queue.concurrency = patch.concurrency

@@ -212,6 +212,10 @@ class Work(Protocol):
         """Wake whoever waits for what was done."""
         ...
 
+    def mend(self, error: Exception) -> bool:
+        """Mend what is stored if that may be why calls failed; return whether to try again."""
+        ...
+
 
 class Call:
     """A verb on its way to a lane: its groups, what to do with them, and who waits for it."""
@@ -250,6 +254,7 @@ class Lane:
         self._closed = False
         self._ended = False
         self._batch: list[Call] = []
+        self._fault: Exception | None = None
         self._pid = os.getpid()
         self._thread = start_thread(self._main, name)
 
@@ -311,12 +316,19 @@ class Lane:
             self._batch = []
 
     def _carry_out(self, batch: list[Call]) -> None:
-        if not self._together(batch):
+        if not self._succeeds(batch):
             # Somebody's fault: each call by itself, so that it falls on nobody else.
             for call in batch:
-                if not self._together([call]):
+                if not self._succeeds([call]):
                     self._apart(call)
         self._answer(batch)
+
+    def _succeeds(self, batch: list[Call]) -> bool:
+        """Run calls together; again when what failed them was a bad row that could be mended."""
+        if self._together(batch):
+            return True
+        fault, self._fault = self._fault, None
+        return fault is not None and self._work.mend(fault) and self._together(batch)
 
     def _answer(self, batch: list[Call]) -> None:
         by_loop: dict[Any, list[Call]] = {}
@@ -347,6 +359,7 @@ class Lane:
             return True
         except Exception as error:
             work.rollback()
+            self._fault = error
             for call in batch:
                 call.answer = self._explain(error)
             return False
@@ -361,7 +374,7 @@ class Lane:
         for group in call.groups:
             one = Call.__new__(Call)
             one.run, one.groups, one.durable, one.is_batch = call.run, [group], call.durable, True
-            done = self._together([one])
+            done = self._succeeds([one])
             answers.append(one.answer[0] if done else one.answer)
         call.answer = answers
 

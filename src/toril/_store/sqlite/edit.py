@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 
 from toril._model.decide import cancelled
-from toril._model.options import from_text
 from toril._model.record import cancel_reason
 from toril._model.report import JobPatch, Selected, Selection, Unset
 from toril._model.states import FINISHED, State
+from toril._model.stored import flag, whole
+from toril._model.stored_options import from_text
 from toril._model.times import Millis
 from toril._store.protocol import LogLine
 from toril.errors import LockLost, TorilError, WrongState
@@ -73,7 +74,7 @@ def _update(unit: Unit, patch: JobPatch, now: Millis) -> TorilError | None:
         unit.run("edit.progress", (job.key, patch.progress))
         job.queue.emit(now, {"kind": "progress", "job_id": job.id, "data": _raw(patch.progress)})
     if not isinstance(patch.alone, Unset):
-        unit.run("edit.alone", (job.key, int(patch.alone)))
+        unit.run("edit.alone", (job.key, flag(patch.alone)))
     if not isinstance(patch.priority, Unset):
         _prioritize(unit, job, patch.priority, lifo=patch.lifo)
     if not isinstance(patch.delay_ms, Unset):
@@ -137,7 +138,7 @@ def _log(unit: Unit, line: LogLine) -> int | TorilError:
     if line.keep is not None and count > line.keep:
         unit.run("edit.cut_log", (job.key, last + 1 - line.keep))
         return line.keep
-    return int(count)
+    return whole(count)
 
 
 def _select(unit: Unit, queue: QueueRow, selection: Selection) -> list[list[Any]]:
@@ -184,7 +185,7 @@ def retry(unit: Unit, selection: Selection, now: Millis) -> Selected:
     if queue is None or not chosen:
         return Selected(refused=refused, more=more)
     keys = [row[1] for row in chosen]
-    unit.run("edit.again", (to_json(keys), int(selection.reset_attempts)))
+    unit.run("edit.again", (to_json(keys), flag(selection.reset_attempts)))
     for id, key, state, priority, parent, opts in chosen:
         front = from_text(opts).lifo and not priority
         make_ready(unit, queue, [(key, id, priority)], now, prev=state, front=front)

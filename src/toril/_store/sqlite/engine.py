@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import apsw
-import msgspec
 
 from toril._model.report import WorkerInfo
+from toril._model.stored import reader
 from toril._model.times import Millis
 from toril._store.forks import Forkable, follow_forks, keep
 from toril._store.protocol import Recovered
@@ -24,6 +24,7 @@ from toril.errors import StoreError, StoreUnavailable
 
 from . import claim
 from .db import Call, Lane, Stranded, connect, migrate
+from .mend import Mender
 from .presence import Presence, process_of
 from .read import Reading, peek
 from .shared_file import ATTEMPTS, Handle, SharedFile, join
@@ -40,6 +41,7 @@ ANSWER_S = 90.0
 CLOSE_S = 10.0
 # Whoever knows how a process died tells within this, or its jobs go back without that.
 WORD_S = 0.4
+_bells = reader(list[tuple[str, str | None]])
 # Jobs taken back that nobody asked about yet; a queue may have no worker here who will.
 MAX_UNTOLD = 1_000
 
@@ -63,6 +65,7 @@ class Writing:
         self._locked = False
         # The others that have the file open; as long as that is not known, there may be some.
         self._others: list[tuple[str, str | None]] | None = None
+        self.mender = Mender()
 
     @property
     def db(self) -> Connection:
@@ -113,8 +116,8 @@ class Writing:
             self.owner = self.db.execute(self._sql["presence.enter"], (*who, clock())).get
         version = self.db.data_version()
         if version != self._version:
-            text: str = self.db.execute(self._sql["presence.bells"], (self.owner,)).get
-            self._others = msgspec.json.decode(text, type=list[tuple[str, str | None]])
+            text: bytes = self.db.execute(self._sql["presence.bells"], (self.owner,)).get
+            self._others = _bells(text.decode(errors="replace"))
             self._version = version
 
     def commit(self, unit: Unit) -> None:
@@ -169,19 +172,37 @@ class Writing:
         if self._others and self.presence is not None and (unit.changed or unit.look):
             self.presence.ring(self._others)
 
+    def mend(self, error: Exception) -> bool:
+        """Mend rows that may have failed a call; return whether there were any."""
+        if not self.mender.may_help(error):
+            return False
+        try:
+            unit = self.begin(durable=True)
+            mended = self.mender.mend(unit)
+            self.commit(unit)
+        except (apsw.Error, StoreError):
+            self.rollback()
+            return False
+        return mended
+
 
 class ReadingWork:
     """The reader's work: each call reads what was committed before it began."""
 
-    def __init__(self, handle: Handle, file: SharedFile) -> None:
+    def __init__(self, handle: Handle, file: SharedFile, mend: Callable[[Exception], bool]) -> None:
         self._handle = handle
         self._file = file
+        self._mend = mend
         self._busy = False
 
     @property
     def db(self) -> Connection:
         """Its connection."""
         return self._handle.db
+
+    def mend(self, error: Exception) -> bool:
+        """Let the writer mend rows that may have failed a call; return whether there were any."""
+        return self._mend(error)
 
     def begin(self, *, durable: bool) -> Reading:
         """Return what reading calls act on."""
@@ -259,7 +280,7 @@ class Engine(Forkable):
             self._writer = Lane("toril-writer", self._work, self.path)
             undo.callback(self._writer.close, CLOSE_S)
             self.blocking(lambda unit, _: None, None)
-            self._reader = Lane("toril-reader", ReadingWork(reading, file), self.path)
+            self._reader = Lane("toril-reader", ReadingWork(reading, file, self.mend), self.path)
             self._watch = Watch(file, watching, presence, self)
             undo.pop_all()
 
@@ -291,6 +312,14 @@ class Engine(Forkable):
             return True
         missed = self._missed.setdefault(key, time.monotonic())
         return time.monotonic() - missed > WORD_S
+
+    def mend(self, error: Exception) -> bool:
+        """Mend rows that may have failed a reading call; blocking. Return whether there were any."""
+        mender = self._work.mender
+        try:
+            return mender.may_help(error) and self.blocking(mender.mend, None)
+        except StoreError:
+            return False
 
     def take_back(self, dead: list[int]) -> None:
         """Take the jobs of dead processes back for a worker here; blocking."""

@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 
 from toril._model.decide import Action, Decision, End, Outcome, cancelled, kept_stacks
-from toril._model.options import JobOptions, from_text
+from toril._model.options import JobOptions
 from toril._model.record import cancel_reason
 from toril._model.states import State
+from toril._model.stored import flag, or_else, reader
+from toril._model.stored_options import from_text
 from toril._model.times import Millis
 from toril.errors import (
     ConfigError,
@@ -66,14 +68,15 @@ class Standing(msgspec.Struct, array_like=True):
     cancelled: str | None = None
 
 
-_standings = msgspec.json.Decoder(list[Standing])
+_standings = reader(list[Standing])
+_list = reader(list[str])
 Pair = tuple[Decision, Standing]
 
 
 def finish(unit: Unit, decisions: Sequence[Decision], now: Millis) -> list[Answer]:
     """Carry out the decisions; one answer each."""
     asked = to_json([(d.handle, d.queue, d.id) for d in decisions])
-    found = _standings.decode(unit.value("finish.look_up", (asked,)))
+    found = _standings(unit.value("finish.look_up", (asked,)))
     answers: list[Answer] = []
     completed: list[Pair] = []
     done: dict[tuple[int | None, str, Action], Answer] = {}
@@ -239,9 +242,7 @@ def end_waiting(
 ) -> None:
     """Fail a job (key, id) that waits, whatever for: it was cancelled, or its time is over."""
     key, id = job
-    (standing,) = _standings.decode(
-        unit.value("finish.look_up", (to_json([(key, queue.name, id)]),))
-    )
+    (standing,) = _standings(unit.value("finish.look_up", (to_json([(key, queue.name, id)]),)))
     if standing.cancelled is not None:
         outcome = cancelled(standing.cancelled)  # somebody's wish comes first
     decision = Decision(
@@ -265,7 +266,7 @@ def _put_back(unit: Unit, queue: QueueRow, pair: Pair, now: Millis) -> Answer:
     decision, job = pair
     assert job.key is not None
     stack = _stack(decision, job)
-    counted, unknown = int(decision.counted), int(decision.unknown)
+    counted, unknown = flag(decision.counted), flag(decision.unknown)
     unit.run("finish.note", (job.key, counted, unknown, decision.reason, stack))
     if decision.delay_ms > 0:
         due = now + decision.delay_ms
@@ -282,10 +283,7 @@ def _put_back(unit: Unit, queue: QueueRow, pair: Pair, now: Millis) -> Answer:
 
 
 def _texts(stack: str | None) -> list[str]:
-    try:
-        return msgspec.json.decode(stack or "[]", type=list[str])
-    except msgspec.DecodeError:
-        return []
+    return or_else(_list, stack, list[str]())
 
 
 def _stack(decision: Decision, job: Standing) -> str | None:
@@ -312,7 +310,7 @@ def _fail(unit: Unit, queue: QueueRow, pair: Pair, now: Millis) -> None:
     reason = decision.reason or "failed"
     expires = retention.expiry(_options(job), State.FAILED, now)
     stack = _stack(decision, job)
-    place = (queue.take_positions(1), reason, stack, expires, int(decision.counted))
+    place = (queue.take_positions(1), reason, stack, expires, flag(decision.counted))
     unit.run("finish.fail", (job.key, now, *place))
     if job.dedup is not None:
         free_dedup(unit, queue, job.dedup, decision.id, now)
@@ -346,6 +344,8 @@ def free_dedup(
     if following is None:
         return
     job = add.next_job(following, queue.name)
+    if job is None:
+        return
     # A parent that no longer waits was told that nothing holds it back.
     if job.parent is not None and not unit.value("finish.waits", (job.parent.queue, job.parent.id)):
         job = msgspec.structs.replace(job, parent=None)

@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
-from toril._model.options import from_text
 from toril._model.parcel import Hold, Parcel, Receipt, Shipment, to_text
 from toril._model.parcel import from_text as read_receipt
 from toril._model.record import Record, Ref
 from toril._model.states import READY, State
+from toril._model.stored import flag
+from toril._model.stored_options import from_text
 from toril._model.times import Millis
 from toril.errors import JobExists, WrongState
 
@@ -150,7 +151,7 @@ class _Restoring:
         row += [record.unknown, record.progress, record.result, record.reason]
         row += [to_json(record.stack) if record.stack else None, record.worker]
         row += [self.keys.get(parent) if parent else None, record.parent_queue, record.parent_id]
-        row += [options.parent_on_fail, int(bool(parcel.children)), record.schedule, record.dedup]
+        row += [options.parent_on_fail, flag(bool(parcel.children)), record.schedule, record.dedup]
         row += [record.deferred, self.origin, self.keys.get(letter) if letter else None]
         row += [record.cancelled, add.limit(options, record.created_ms, record.schedule)]
         return row

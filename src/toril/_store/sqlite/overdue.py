@@ -5,10 +5,9 @@ Never here: jobs that are claimed; their worker ends them.
 
 from collections.abc import Sequence
 
-import msgspec
-
 from toril._model.decide import next_limit
 from toril._model.record import Record
+from toril._model.stored import reader
 from toril._model.times import Millis
 from toril.errors import ConfigError
 
@@ -19,12 +18,12 @@ from .unit import Unit, to_json
 MAX_ENDS = 250
 MOST_ROUNDS = 40
 
-_records = msgspec.json.Decoder(list[tuple[int, Record]])
+_records = reader(list[tuple[int, Record]])
 
 
 def find(db: Reading | Unit, queues: Sequence[str], now: Millis) -> list[tuple[int, Record]]:
     """List jobs of these queues, or of all, that wait although their time may be over."""
-    return _records.decode(db.value("claim.overdue", (now, to_json(list(queues)), MAX_ENDS)))
+    return _records(db.value("claim.overdue", (now, to_json(list(queues)), MAX_ENDS)))
 
 
 def end_overdue(unit: Unit, queues: Sequence[str], now: Millis) -> None:
@@ -35,7 +34,7 @@ def end_overdue(unit: Unit, queues: Sequence[str], now: Millis) -> None:
 
 def end_one(unit: Unit, key: int, now: Millis) -> None:
     """Fail one job, if it waits and is overdue."""
-    for _, record in _records.decode(unit.value("claim.overdue_job", (now, key))):
+    for _, record in _records(unit.value("claim.overdue_job", (now, key))):
         _end(unit, key, record, now)
 
 

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
+from toril._model.checks import MAX_WHOLE
 from toril._model.record import Record, Ref
 from toril._model.report import (
     Child,
@@ -18,17 +17,23 @@ from toril._model.report import (
     ScheduleInfo,
     WorkerInfo,
 )
-from toril._model.schedule import Rule
+from toril._model.schedule import LAST_MS, Rule
 from toril._model.states import State
+from toril._model.stored import Unreadable, flag, reader, whole
+from toril._model.stored_options import from_text
 from toril._model.times import Millis
-from toril.events import Event, make
+from toril.errors import ConfigError
+from toril.events import Custom, Event, make
 
 from .sql import Connection
 from .statements import statements
 from .unit import QueueRow, clock, keep_from_text, to_json
 
-_numbered = msgspec.json.Decoder(list[tuple[int, Record]])
-_children = msgspec.json.Decoder(list[tuple[str, str, str, str, str | None]])
+_numbered = reader(list[tuple[int, Record]])
+_children = reader(list[tuple[str, str, str, str, str | None]])
+_lines = reader(list[str])
+_rows = reader(list[Any])
+_rule = reader(Rule)
 _EVERY = tuple(State)
 
 
@@ -45,14 +50,13 @@ class Reading:
 
     def rows(self, name: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
         """Give the rows of a statement that returns them as one JSON array."""
-        rows: list[Any] = msgspec.json.decode(self.value(name, bindings))
-        return rows
+        return _rows(self.value(name, bindings))
 
 
 def get(read: Reading, refs: Sequence[Ref], *, tries: bool = True) -> list[Record | None]:
     """Read jobs by queue and id."""
     asked = to_json([(ref.queue, ref.id) for ref in refs])
-    found = dict(_numbered.decode(read.value("read.jobs", (asked, int(tries)))))
+    found = dict(_numbered(read.value("read.jobs", (asked, flag(tries)))))
     return [found.get(number) for number in range(len(refs))]
 
 
@@ -134,9 +138,9 @@ def children(read: Reading, parent: Ref, outcome: str | None, page: tuple[int, i
     """List a job's children and count them."""
     offset, limit = page
     text = read.value("read.children", (parent.queue, parent.id, outcome, limit, offset))
-    found = _children.decode(text)
+    found = _children(text)
     totals = read.value("read.child_counts", (parent.queue, parent.id))
-    pending, completed, failed, ignored = (int(total) for total in totals)
+    pending, completed, failed, ignored = map(whole, totals)
     return Children(
         items=tuple(
             Child(queue=queue, id=id, name=name, outcome=how, value=value)
@@ -156,7 +160,7 @@ def logs(read: Reading, job: Ref, page: tuple[int, int], *, newest_first: bool) 
     row = read.value(name, (job.queue, job.id, limit, offset))
     if row is None:
         return Logs()
-    return Logs(lines=tuple(msgspec.json.decode(row[0], type=list[str])), total=row[1])
+    return Logs(lines=tuple(_lines(row[0])), total=row[1])
 
 
 def metrics(read: Reading, queue: str, kind: str, since_ms: Millis) -> Metrics:
@@ -230,20 +234,36 @@ def events(read: Reading, queue: str, after: int, limit: int) -> list[Event]:
     for first, at, bodies in read.rows("read.events", (queue, after, limit)):
         for number, body in enumerate(bodies, start=first):
             if number > after and len(found) < limit:
-                kind = body.pop("kind")
-                id = str(number)
-                found.append(make(kind, id=id, queue=queue, at_ms=at, fields=body))
+                found.append(_event(queue, str(number), at, body))
     return found
+
+
+def _event(queue: str, id: str, at: Millis, body: dict[str, Any]) -> Event:
+    kind = body.pop("kind", "")
+    try:
+        return make(kind, id=id, queue=queue, at_ms=at, fields=body)
+    except TypeError:
+        # Another program wrote it: its fields are not those of its kind.
+        return Custom(id=id, queue=queue, at_ms=at, name=str(kind), fields=body)
 
 
 def schedule_info(row: Sequence[Any]) -> ScheduleInfo:
     """Read a stored schedule."""
     queue, id, name, rule, data, opts, count, next_ms, job_id, owner = row
+    try:
+        read_rule = _rule(rule)
+        from_text(opts)
+        if next_ms is not None and not 0 <= next_ms <= LAST_MS:
+            raise Unreadable(f"next_ms={next_ms} is not the time of a run")
+        if not 0 <= count <= MAX_WHOLE:
+            raise Unreadable(f"count={count} is not a number of runs")
+    except (Unreadable, ConfigError) as error:
+        return ScheduleInfo.unreadable(queue, id, str(error), name=name, owner=owner)
     return ScheduleInfo(
         queue=queue,
         id=id,
         name=name,
-        rule=msgspec.json.decode(rule, type=Rule),
+        rule=read_rule,
         data=data,
         opts=opts,
         count=count,

@@ -8,6 +8,7 @@ from typing import Any
 
 from toril._model.report import Selected, Selection
 from toril._model.states import State
+from toril._model.stored import flag
 from toril._model.times import Millis
 from toril.errors import JobLocked, JobNotFound, ScheduleOwned, TorilError, WrongState
 
@@ -83,7 +84,7 @@ def _remove(unit: Unit, queue: QueueRow, selection: Selection, now: Millis) -> S
 def _remove_tree(
     unit: Unit, queue: QueueRow, id: str, selection: Selection, now: Millis
 ) -> TorilError | None:
-    tree = unit.rows("remove.tree", (queue.key, id, int(selection.children)))
+    tree = unit.rows("remove.tree", (queue.key, id, flag(selection.children)))
     if not tree:
         return missing(queue.name, id)
     refusal = _guard(tree, queue.name, id)

@@ -6,11 +6,12 @@ The times come from the caller (`_model.schedule.next_run`). Never here: cron.
 from dataclasses import replace
 from typing import Any
 
-from toril._model.options import from_text
 from toril._model.record import NewJob, Ref
 from toril._model.report import ScheduleInfo
 from toril._model.schedule import keeps_step, within
 from toril._model.states import State
+from toril._model.stored import flag
+from toril._model.stored_options import from_text
 from toril._model.times import Millis
 from toril._store.protocol import ScheduleDraft
 
@@ -30,6 +31,10 @@ def put(unit: Unit, draft: ScheduleDraft, now: Millis) -> ScheduleInfo:
     """Carry out the verb put_schedule."""
     queue = unit.queue(draft.queue)
     old = _get(unit, queue, draft.id)
+    if old is not None and old.fault is not None:
+        # Nothing of it can be kept.
+        unit.run("schedule.drop", (queue.key, draft.id))
+        old = None
     info = ScheduleInfo(
         queue=draft.queue,
         id=draft.id,
@@ -77,7 +82,7 @@ def restore(unit: Unit, info: ScheduleInfo, now: Millis) -> None:
     """Store a schedule as it stood elsewhere and arm its run, unless its id is there."""
     queue = unit.queue(info.queue)
     if _get(unit, queue, info.id) is None:
-        armed = int(info.next_ms is not None)
+        armed = flag(info.next_ms is not None)
         _arm(unit, queue, replace(info, count=info.count - armed), now)
 
 

@@ -8,8 +8,8 @@ from functools import cache
 from typing import Any
 
 import apsw
-import msgspec
 
+from toril._model.stored import reader
 from toril.errors import ConfigError, StoreCorrupt
 
 from .sql import Connection
@@ -18,6 +18,7 @@ from .statements import migrations, statements
 APPLICATION_ID = 0x746F7269  # "tori", so that no other program's file is taken for ours
 # Type and name of an entry, the table that it belongs to, and its definition.
 Entries = dict[tuple[str, str], tuple[str, str]]
+_rows = reader(list[list[Any]])
 _COMMENT = re.compile(r"--[^\n]*")
 _BLANKS = re.compile(r"\s+")
 
@@ -65,8 +66,8 @@ def _changed(where: str, what: str) -> StoreCorrupt:
 
 
 def _entries(db: Connection) -> Entries:
-    text: str = db.execute(statements()["db.schema"]).get
-    rows: list[list[Any]] = msgspec.json.decode(text)
+    text: bytes = db.execute(statements()["db.schema"]).get
+    rows = _rows(text.decode(errors="replace"))
     return {(kind, name): (table, _plain(sql or "")) for kind, name, table, sql in rows}
 
 

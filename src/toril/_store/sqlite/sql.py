@@ -38,6 +38,16 @@ class Connection(Protocol):
         """Read or set a pragma."""
         ...
 
+    def total_changes(self) -> int:
+        """Count the rows that were changed since the connection was opened."""
+        ...
+
+    def create_scalar_function(
+        self, name: str, function: Any, numargs: int, *, deterministic: bool
+    ) -> None:
+        """Let statements of this connection call a function."""
+        ...
+
     def changes(self) -> int:
         """Count the rows that the last statement changed."""
         ...

@@ -21,6 +21,7 @@ _GROUPS = (
     "schedule",
     "presence",
     "move",
+    "mend",
 )
 
 

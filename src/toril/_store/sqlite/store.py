@@ -27,6 +27,7 @@ from toril._model.report import (
     SettingsPatch,
     WorkerInfo,
 )
+from toril._model.stored import whole
 from toril._model.times import Millis
 from toril._store.forks import Forkable, follow_forks
 from toril._store.protocol import (
@@ -471,4 +472,4 @@ def _event_number(after: str | None) -> int:
             value=after,
             hint="give the id of an event that you received, or None",
         )
-    return int(after)
+    return whole(after)

@@ -14,6 +14,7 @@ import msgspec
 
 from toril._model.options import Keep
 from toril._model.record import check_queue_name
+from toril._model.stored import reader
 from toril._model.times import Millis
 from toril.errors import ConfigError
 
@@ -21,9 +22,9 @@ from .sql import Connection, Rows
 from .statements import statements
 
 _encode = msgspec.json.encode
-_decode = msgspec.json.decode
-
-_pairs = msgspec.json.Decoder(list[tuple[int, int]])
+_rows = reader(list[list[Any]])
+_pairs = reader(list[tuple[int, int]])
+_retention = reader(tuple[int | None, int | None])
 
 EventBody = dict[str, Any]
 
@@ -45,7 +46,7 @@ def keep_to_text(keep: Keep | None) -> str | None:
 
 def keep_from_text(text: str | None) -> Keep | None:
     """Read a retention as it is stored with its queue."""
-    return None if text is None else Keep(*_decode(text))
+    return None if text is None else Keep(*_retention(text))
 
 
 # The columns of `queue.load` in order, and those of them that `queue.save` takes.
@@ -153,12 +154,11 @@ class Unit:
 
         One row of JSON is one step: rows fetched one by one would each wait for the interpreter.
         """
-        rows: list[list[Any]] = _decode(self.value(name, bindings))
-        return rows
+        return _rows(self.value(name, bindings))
 
     def pairs(self, name: str, bindings: tuple[Any, ...] = ()) -> list[tuple[int, int]]:
         """Give the rows of a statement that returns pairs of numbers as one JSON array."""
-        return _pairs.decode(self.value(name, bindings))
+        return _pairs(self.value(name, bindings))
 
     def find_queue(self, name: str) -> QueueRow | None:
         """Load a queue, or None when there is none."""

@@ -13,10 +13,7 @@ import time
 from collections.abc import Generator, Set
 from typing import Protocol
 
-import apsw
-
 from toril._store.threads import original, start_thread
-from toril.errors import StoreError
 
 from .presence import Presence
 from .read import Reading
@@ -137,6 +134,10 @@ class Listener(Protocol):
         """Take the jobs of dead processes back."""
         ...
 
+    def mend(self, error: Exception) -> bool:
+        """Mend rows that may have failed a look."""
+        ...
+
 
 class Watch:
     """The thread that listens for other processes."""
@@ -174,8 +175,10 @@ class Watch:
                 pause = LOOK_S
                 # What cannot be read now, be it damaged, is looked at again in a moment: this
                 # thread must not end, for it takes back the jobs of dead processes.
-                with contextlib.suppress(apsw.Error, StoreError, ValueError, TypeError):
+                try:
                     pause = self._look(rung=rung)
+                except Exception as error:
+                    self._listener.mend(error)
 
     def _look(self, *, rung: bool) -> float:
         """Look at what others did, and for dead ones; return how long to pause."""

@@ -2,7 +2,7 @@
 --
 -- keys   queue
 -- args   caller number now id job next
--- use    clock event once schedule wake where
+-- use    clock event once plan schedule wake where
 -- emits  added waiting delayed duplicated
 -- wire   W-92 W-93 W-95
 -- reply  nothing, or the time of the run and the fields of the schedule
@@ -13,8 +13,9 @@ local function main()
   if not hash or schedule.armed(q, arg.id) ~= arg.job then
     return false
   end
-  if at and schedule.allows(hash, at) then
-    hash.ic = string.format("%.0f", call("HINCRBY", schedule.key(q, arg.id), "ic", 1))
+  if at and plan.allows(hash, at) then
+    hash.ic = string.format("%.0f", plan.count(hash) + 1)
+    call("HSET", schedule.key(q, arg.id), "ic", hash.ic)
     schedule.arm(q, arg.id, hash, at, now)
   else
     call("HSET", schedule.key(q, arg.id), "toril:over", "1")

@@ -3,7 +3,7 @@
 -- keys   queue
 -- args   caller number now id next offset
 -- each   field: name text
--- use    clock event once opening schedule wake where
+-- use    clock event once opening plan schedule wake where
 -- emits  added waiting delayed removed duplicated
 -- wire   W-90 W-91 W-94
 -- reply  the time of the run, and the fields of the schedule
@@ -41,7 +41,7 @@ local function stay(q, old, hash)
   if not runs and schedule.waits(q, arg.id) then
     return false, at
   end
-  hash["toril:over"] = not schedule.allows(hash, at) and "1" or nil
+  hash["toril:over"] = not plan.allows(hash, at) and "1" or nil
   write(q, hash)
   return true
 end
@@ -63,10 +63,10 @@ local function put(q, hash, now)
   if done then
     return
   elseif old and schedule.disarm(q, arg.id) then
-    hash.ic = string.format("%.0f", hash.ic - 1)
+    hash.ic = string.format("%.0f", math.max(plan.count(hash) - 1, 0))
   end
-  at = at and schedule.allows(hash, at) and at
-  hash.ic = string.format("%.0f", at and hash.ic + 1 or hash.ic)
+  at = at and plan.allows(hash, at) and at
+  hash.ic = string.format("%.0f", plan.count(hash) + (at and 1 or 0))
   hash["toril:over"] = not at and "1" or nil
   write(q, hash)
   if at then

@@ -7,8 +7,8 @@ RETURNING key;
 -- presence.leave: Forget a process, and its workers with it.
 DELETE FROM processes WHERE key = ?1;
 
--- presence.bells: The locks and the doorbells of the other processes.
-SELECT json_group_array(json_array(lock, bell)) FROM processes WHERE key != ?1;
+-- presence.bells: The locks and the doorbells of the other processes; as bytes, which may be no UTF-8.
+SELECT CAST(json_group_array(json_array(lock, bell)) AS BLOB) FROM processes WHERE key != ?1;
 
 -- presence.others: The other processes and their locks.
 SELECT json_group_array(json_array(key, lock)) FROM processes WHERE key != ?1;
