@@ -16,6 +16,8 @@ VERBS = 33
 
 # Where `except Exception` may stand, and why. `*` also matches what is inside a folder.
 CATCHES_ALL = {
+    "toril._run.upkeep": "one schedule of many, or the job that it stands in front of, must go on",
+    "toril._store.sqlite.watch": "a thread that takes back the jobs of dead processes must not end",
     "toril._model.checks": "a refused value's own repr may raise anything",
     "toril._run.executors*": "user code may raise anything; it becomes an outcome",
     "toril._run.portal": "what a coroutine raises is raised in the thread that waits for it",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.arch import imports, shape, surface
+from tests.arch import imports, shape, stored, surface
 from tests.arch.source import ROOT, Module, modules
 
 Rule = Callable[[list[Module]], list[str]]
@@ -26,7 +26,9 @@ def source() -> list[Module]:
     return modules()
 
 
-@pytest.mark.parametrize("rule", [*imports.RULES, *shape.RULES], ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize(
+    "rule", [*imports.RULES, *shape.RULES, *stored.RULES], ids=lambda rule: rule.__name__
+)
 def test_the_source_keeps(rule: Rule, source: list[Module]) -> None:
     findings = rule(source)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.arch import imports, shape, surface
+from tests.arch import imports, shape, stored, surface
 from tests.arch.source import Module, sample
 
 Rule = Callable[[list[Module]], list[str]]
@@ -109,6 +109,14 @@ BREAKS: list[tuple[Rule, dict[str, str]]] = [
     (shape.few_catch_everything, {"_run__queue": "try: ...\nexcept BaseException: raise"}),
     (shape.few_catch_everything, {"_run__queue": "with suppress(Exception): ..."}),
     (shape.errors_explain_themselves, {"errors": "class LockLost(Exception): ..."}),
+    *(
+        (stored.stored_text_is_read_by_its_readers, {"_store__redis__x": f"def f(text):\n    {code}"})
+        for code in (
+            "int(text)", "float(text)", "Decimal(text)", "range(text)", "range(0, high + 1)",
+            "timedelta(milliseconds=1, days=text)", "datetime.fromtimestamp(text)",
+            "json.loads(text)", "msgspec.json.decode(text)", "msgspec.json.Decoder(dict).decode(text)",
+        )
+    ),
 ]  # fmt: skip
 
 KEEPS: list[tuple[Rule, dict[str, str]]] = [
@@ -150,6 +158,18 @@ KEEPS: list[tuple[Rule, dict[str, str]]] = [
     (shape.few_catch_everything, {"_run__executors__loop": "try: ...\nexcept Exception: ..."}),
     (shape.few_catch_everything, {"_run__queue": "try: ...\nexcept KeyError: ..."}),
     (shape.errors_explain_themselves, {"errors": 'class LockLost(Exception):\n    """Gone."""'}),
+    *(
+        (
+            stored.stored_text_is_read_by_its_readers,
+            {"_store__redis__x": f"def f(text):\n    {code}"},
+        )
+        for code in (
+            "whole(text), reader(int), flag(text)",
+            "range(0, len(text), SIZE)",
+            "bytes(text).decode()",
+        )
+    ),
+    (stored.stored_text_is_read_by_its_readers, {"_run__x": "int(text)"}),
 ]
 
 
@@ -171,7 +191,7 @@ def test_code_that_keeps_it_is_left_alone(rule: Rule, files: dict[str, str]) -> 
 
 
 def test_every_rule_is_tried_both_ways() -> None:
-    rules = {*imports.RULES, *shape.RULES}
+    rules = {*imports.RULES, *shape.RULES, *stored.RULES}
 
     assert {rule for rule, _ in BREAKS} == rules
     assert {rule for rule, _ in KEEPS} == rules

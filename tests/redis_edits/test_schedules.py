@@ -198,14 +198,18 @@ async def test_a_pattern_that_bullmq_reads_otherwise_is_followed_as_it_reads_it(
     assert wire.hash("repeat:s")["pattern"] == "0 0 */10 * 1"
 
 
-async def test_entries_of_bullmq_5_and_patterns_nobody_reads_are_passed_over(
+async def test_entries_of_bullmq_5_are_passed_over_and_patterns_nobody_reads_are_told_of(
     kit: Kit, wire: Wire
 ) -> None:
     wire.client.zadd(wire.key("repeat"), {"tick:::UTC:0 3 * * *": NEXT})
     bullmq(wire, "odd", NEXT, pattern="H H * * *")
     await put(kit)
 
-    assert [info.id for info in await kit.store.schedules(QUEUE)] == ["nightly"]
+    nightly, odd = await kit.store.schedules(QUEUE)
+    assert (nightly.id, nightly.fault) == ("nightly", None)
+    assert (odd.id, odd.job_id, odd.next_ms) == ("odd", None, None)
+    assert odd.fault is not None
+    assert "'H' is no minute" in odd.fault
     assert len(wire.scores("repeat")) == 3
 
 

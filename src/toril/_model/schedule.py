@@ -31,6 +31,7 @@ from cronsim import CronSim, CronSimError
 
 from toril.errors import ConfigError
 
+from .checks import shown
 from .times import MAX_MS, Millis
 from .times import describe as describe_ms
 
@@ -331,7 +332,7 @@ def _check_combination(rule: Rule) -> None:
 def _check_text(field: str, value: object) -> str:
     if isinstance(value, str) and len(value) <= MAX_TEXT:
         return value
-    message = f"{field}={value!r:.80} is no text of at most {MAX_TEXT} characters"
+    message = f"{field}={shown(value)} is no text of at most {MAX_TEXT} characters"
     raise ConfigError(message, field=field, value=value)
 
 

@@ -9,6 +9,7 @@ import ssl
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
 
+from toril._model.stored import whole
 from toril._model.urls import scheme_of
 from toril.errors import ConfigError
 
@@ -216,9 +217,9 @@ class _Parts:
         if not port:
             return host or "localhost", usual
         # Not told: where a password was not written as it should be, this is a piece of it.
-        if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        if not port.isascii() or not port.isdigit() or not 0 < whole(port) < 65536:
             raise self._refused("the port is not a number from 1 to 65535", hint=_ENCODE)
-        return host or "localhost", int(port)
+        return host or "localhost", whole(port)
 
     def _socket(self) -> str:
         path = unquote(f"{self._place}/{self._path}")
@@ -250,7 +251,7 @@ class _Parts:
         text = path or self._settings.get("db", "0")
         if not text.isascii() or not text.isdigit():
             raise self._refused("the database is not a number", hint=_ENCODE)
-        return int(text)
+        return whole(text)
 
     def _timeout(self) -> float:
         text = self._settings.get("socket_timeout", str(SOCKET_TIMEOUT_S))

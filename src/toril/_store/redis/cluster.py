@@ -7,6 +7,7 @@ import asyncio
 from binascii import crc_hqx
 from collections.abc import Sequence
 
+from toril._model.stored import whole
 from toril.errors import ConfigError
 
 from .address import Address
@@ -135,7 +136,7 @@ class ClusterLink(Link):
             at = [str(word).upper() for word in command].index("STREAMS") + 1
         else:
             at = _KEY_AT.get(name, 1)
-        if at == 0 or at >= len(command) or (at == 3 and int(command[2]) == 0):
+        if at == 0 or at >= len(command) or (at == 3 and whole(str(command[2])) == 0):
             return None
         return str(command[at])
 
@@ -183,7 +184,7 @@ class ClusterLink(Link):
         home = self.address.hosts[0][0]
         owner: dict[int, Node] = {}
         for first, last, primary, *_ in ranges:
-            node = (str(primary[0] or home), int(primary[1]))
+            node = (str(primary[0] or home), whole(primary[1]))
             owner.update(dict.fromkeys(range(first, last + 1), node))
         self._owner = owner
         for node in self._lines.keys() - set(owner.values()):
@@ -194,4 +195,4 @@ def _read_redirect(text: str, address: Address) -> tuple[int, Node]:
     """Read `MOVED 3999 host:port`; a host left out is the one that said so."""
     _, slot, place = text.split()[:3]
     host, _, port = place.rpartition(":")
-    return int(slot), (host.strip("[]") or address.hosts[0][0], int(port))
+    return whole(slot), (host.strip("[]") or address.hosts[0][0], whole(port))

@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 
+from toril._model.stored import whole
 from toril._store.threads import in_thread, original
 from toril.errors import ConfigError
 
@@ -83,7 +84,7 @@ async def _ask_sentinel(address: Address, sentinel: tuple[str, int]) -> Place:
         raise ConnectionLost(address.scrub(fault.told))
     if found is None:
         raise ConnectionLost(f"{shown_host(*sentinel)} knows no service {address.service!r}")
-    return str(found[0]), int(found[1])
+    return str(found[0]), whole(found[1])
 
 
 async def _open(address: Address, place: Place, deadline: float) -> Connection:
@@ -100,7 +101,7 @@ async def _open(address: Address, place: Place, deadline: float) -> Connection:
     async def connect(host: str) -> Connection:
         name = place[0] if tls else None
         _, made = await loop.create_connection(
-            connection, host, int(place[1]), ssl=tls, server_hostname=name
+            connection, host, whole(place[1]), ssl=tls, server_hostname=name
         )
         return made
 

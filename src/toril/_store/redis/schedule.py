@@ -93,7 +93,7 @@ async def _of_queue(server: Server, queue: str) -> list[ScheduleInfo]:
     for start in range(0, len(scores), JOBS_A_CALL):
         some = scores[start : start + JOBS_A_CALL]
         commands = [("HGETALL", f"{base}:{id}") for id, _ in some]
-        hashes = await server.link.many(commands, damaged=())
+        hashes = await server.link.many(commands, damaged=None)
         found += [_info(queue, id, at, flat) for (id, at), flat in zip(some, hashes, strict=True)]
     return [info for info in found if info is not None]
 
@@ -136,12 +136,12 @@ def _template(opts: str) -> str:
     return opts if len(left) == len(given) else msgspec.json.encode(left).decode()
 
 
-def _info(queue: str, id: str, at: str | None, flat: Sequence[str]) -> ScheduleInfo | None:
+def _info(queue: str, id: str, at: str | None, flat: Sequence[str] | None) -> ScheduleInfo | None:
     """Read a schedule; None for one that BullMQ 5 made."""
     if at is None:
         return None
-    if not flat:
-        return ScheduleInfo.unreadable(queue, id, "its key is missing or no hash")
+    if flat is None:
+        return ScheduleInfo.unreadable(queue, id, "its key is not a hash")
     fields = dict(zip(flat[::2], flat[1::2], strict=True))
     if "ic" not in fields:
         return None

@@ -13,6 +13,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from toril._model.stored import whole
+
 _FOLDER = files("toril._store.redis") / "lua"
 _HEAD = re.compile(r"-- (keys|args|each|use|emits|makes|wire|reply) +(.+)")
 _PLACE = re.compile(r"user_script:(\d+)")
@@ -122,7 +124,7 @@ class Script:
         """Say in a server's error where in which file it happened."""
 
         def place(match: re.Match[str]) -> str:
-            line = int(match[1])
+            line = whole(match[1])
             start, file = next(pair for pair in reversed(self.places) if pair[0] <= line)
             return f"{file}:{line - start + 1}"
 

@@ -22,7 +22,7 @@ from .sql import Connection, Rows
 from .statements import statements
 
 _encode = msgspec.json.encode
-_rows = reader(list[list[Any]])
+_rows = reader(list[Any])
 _pairs = reader(list[tuple[int, int]])
 _retention = reader(tuple[int | None, int | None])
 
