@@ -3,6 +3,7 @@
 Never here: when a rule runs (`_model.schedule`), and advancing one that has run (the worker).
 """
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,12 +17,14 @@ from toril._model.schedule import Rule, next_run, preview
 from toril._model.stored_options import to_text
 from toril._model.times import Duration, at_ms, moment, to_ms
 from toril._store.protocol import ScheduleDraft
-from toril.errors import ConfigError
+from toril.errors import ConfigError, StoreCorrupt
 
 from .adding import Adder, now_ms
 from .draft import NO_DATA, Node, write_data
 from .places import Place, calling, replaces
 from .task import Task
+
+log = logging.getLogger("toril.schedules")
 
 
 class RuleOptions(TypedDict, total=False):
@@ -80,6 +83,7 @@ class Schedules:
         self.declared: dict[tuple[str, str], Schedule] = {}
         self._stored: set[tuple[str, str]] = set()
         self._places: dict[tuple[str, str], Place | None] = {}
+        self._refused: set[tuple[str, str]] = set()
 
     def declare(self, schedule_id: str, **options: Unpack[ScheduleOptions]) -> Schedule:
         """Declare a schedule; it is stored when a worker for its queue starts.
@@ -173,9 +177,24 @@ class Schedules:
         found: list[ScheduleInfo] = []
         for key, schedule in list(self.declared.items()):
             if (queues is None or key[0] in queues) and not (new and key in self._stored):
-                found.append(await self.store(schedule, owner=owner))
-                self._stored.add(key)
+                try:
+                    found.append(await self.store(schedule, owner=owner))
+                except StoreCorrupt as error:
+                    # Keys of its queue are damaged: other queues go on.
+                    self._tell_once(key, error)
+                else:
+                    self._stored.add(key)
         return found
+
+    def _tell_once(self, key: tuple[str, str], error: StoreCorrupt) -> None:
+        if key not in self._refused:
+            self._refused.add(key)
+            log.warning(
+                "schedule.not_stored queue=%r schedule=%r: %s",
+                *key,
+                error,
+                extra={"queue": key[0], "schedule": key[1]},
+            )
 
     async def store(self, schedule: Schedule, *, owner: str | None = None) -> ScheduleInfo:
         """Store a schedule that was made before."""

@@ -96,12 +96,7 @@ class Rearming:
         One that cannot be armed is reported, and the others go on.
         """
         for queue in self._queues:
-            try:
-                found = await self._store.schedules(queue)
-            except StoreCorrupt as error:
-                self._tell_once(f"the schedules of queue {queue!r}", error)
-                continue
-            for info in found:
+            for info in await self._store.schedules(queue):
                 await self._repair_or_tell(info)
         return REPAIR_S
 

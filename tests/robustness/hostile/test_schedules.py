@@ -142,6 +142,7 @@ async def test_runs_go_on_beside_bad_schedules_and_each_is_reported_once(
     caplog.set_level(logging.WARNING)
     async with app_on(prefix) as app:
         await app.schedules.put("good", every="300ms", queue=QUEUE, name="x")
+        app.schedule("declared", every="1h", queue="other", name="x")
         worker = app.worker({"other": 1, QUEUE: 2}, runs)
         async with worker:
             plain = await app.queue(QUEUE).add("x", {})
@@ -153,7 +154,8 @@ async def test_runs_go_on_beside_bad_schedules_and_each_is_reported_once(
     told = [each.getMessage() for each in caplog.records if "worker.trouble" in each.getMessage()]
     for id in ("ic", "limit", "every", "bomb", "inf"):
         assert len([line for line in told if f"schedule '{id}'" in line.replace("\\", "")]) == 1
-    assert any("schedules of queue 'other'" in line.replace("\\", "") for line in told)
+    assert any("of queue 'other'" in line.replace("\\", "") for line in told)
+    assert any("schedule.not_stored" in each.getMessage() for each in caplog.records)
 
 
 @pytest.mark.parametrize("fields", [BAD["ic evil"], BAD["every inf"], BAD["opts 7"], None])

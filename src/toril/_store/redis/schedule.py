@@ -70,13 +70,13 @@ async def drop(server: Server, queue: str, schedule_id: str, now: Millis | None)
 
 async def schedules(server: Server, queue: str | None) -> list[ScheduleInfo]:
     """Carry out the verb schedules."""
-    if queue is not None:
-        return sorted(await _of_queue(server, queue), key=_turn)
+    queues = await read.queues(server) if queue is None else [queue]
     found: list[ScheduleInfo] = []
-    for name in await read.queues(server):
+    for name in queues:
         try:
             found += await _of_queue(server, name)
         except StoreCorrupt as error:
+            # All of them are: whoever lists others as well must see those.
             found.append(ScheduleInfo.unreadable(name, "repeat", str(error)))
     return sorted(found, key=_turn)
 
