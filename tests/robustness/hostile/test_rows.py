@@ -181,7 +181,16 @@ ROWS: list[tuple[str, str, Any]] = [
     *(
         (table, column, value)
         for table, columns in {
-            "queues": ("ids", "positions", "events", "window_end", "ever_completed", "completed"),
+            "queues": (
+                "ids",
+                "positions",
+                "events",
+                "window_end",
+                "ever_completed",
+                "completed",
+                "max_waiting",
+                "limited_until",
+            ),
             "tries": ("started_ms", "ended_ms"),
             "dedup": ("expires_ms",),
             "events": ("at_ms",),

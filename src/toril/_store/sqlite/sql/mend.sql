@@ -79,14 +79,16 @@ UPDATE queues SET
     failed = bounded(failed),
     ever_completed = bounded(ever_completed),
     ever_failed = bounded(ever_failed),
-    events_limit = bounded(events_limit)
+    events_limit = bounded(events_limit),
+    max_waiting = bounded(max_waiting)
 WHERE
     NOT sound(CAST(name AS BLOB), CAST(dead_letter AS BLOB))
     OR NOT retention(CAST(keep_completed AS BLOB))
     OR NOT retention(CAST(keep_failed AS BLOB))
     OR NOT whole(
         ids, positions, events, concurrency, rate_max, rate_ms, window_used, window_max,
-        window_end, limited_until, completed, failed, ever_completed, ever_failed, events_limit
+        window_end, limited_until, completed, failed, ever_completed, ever_failed, events_limit,
+        max_waiting
     );
 
 -- mend.children: The same for what parents know of their children.
