@@ -72,8 +72,8 @@ def _is_own(node: ast.expr) -> bool:
             return name.isupper()
         case ast.Call(func=ast.Name(id="len")):
             return True
-        case ast.BinOp(left=left, right=right):
-            return _is_own(left) and _is_own(right)
+        case ast.BinOp(left=one, right=other) | ast.IfExp(body=one, orelse=other):
+            return _is_own(one) and _is_own(other)
         case _:
             return False
 
