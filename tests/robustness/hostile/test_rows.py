@@ -189,7 +189,6 @@ ROWS: list[tuple[str, str, Any]] = [
                 "ever_completed",
                 "completed",
                 "max_waiting",
-                "limited_until",
             ),
             "tries": ("started_ms", "ended_ms"),
             "dedup": ("expires_ms",),
