@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 CI = ROOT / ".ci"
-PIN = re.compile(r"([A-Za-z0-9._-]+)==(\S+)(?: ; [^\\]+)? ?\\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)")
+PIN = re.compile(
     r"([A-Za-z0-9._-]+)==(\S+)(?: ; [^\\]+)? ?\\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)"
 )
 
