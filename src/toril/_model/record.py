@@ -73,6 +73,12 @@ def check_queue_name(name: object, field: str = "queue") -> str:
     return name
 
 
+def leading_segments(name: str) -> list[str]:
+    """Return the beginnings of a queue's name that end before a colon: none may be a queue."""
+    parts = name.split(":")
+    return [":".join(parts[:count]) for count in range(1, len(parts))]
+
+
 def _name_problem(segment: str) -> str:
     if not segment:
         return "has an empty segment"

@@ -14,7 +14,7 @@ from typing import Any
 
 from toril._model.backoff import Backoff
 from toril._model.options import JobOptions, Options, due, merge
-from toril._model.record import NewJob, Record, check_queue_name, is_durable
+from toril._model.record import NewJob, Record, check_queue_name, is_durable, leading_segments
 from toril._model.report import SettingsPatch
 from toril._model.states import State
 from toril._model.stored_options import to_text
@@ -29,12 +29,13 @@ from .draft import Node
 from .job import Job
 from .payload import check_size
 from .room import Room
+from .turns import in_turns
 
 CHUNK = 250
 """How many jobs of a batch are stored all or none."""
 
 WINDOW = 4 * CHUNK
-"""How many jobs of a batch go in one call."""
+"""How many jobs of a batch go in one call that waits for replicas; otherwise it is one chunk."""
 
 CHUNK_BYTES = 1_000_000
 """How much data a chunk or a call holds; a job with more is a chunk and a call by itself."""
@@ -64,9 +65,13 @@ class Adder:
         self.audience = Audience(context, warn=warn_unserved)
         self._defaults = defaults
         self._queues: dict[str, _Declared] = {}
+        # By the beginnings of their names, one of them.
+        self._leads: dict[str, str] = {}
         self._trips = PerLoop(self._coalescer)
         # Who waits for replicas holds up nobody who does not.
         self._durable_trips = PerLoop(self._coalescer)
+        # However many add many jobs, others find at most this much work of theirs before them.
+        self._bulk = PerLoop(lambda: asyncio.Semaphore(context.store.trips))
         self._room = PerLoop(lambda: Room(context))
 
     def declare(
@@ -199,19 +204,24 @@ class Adder:
         record = _record(new, added)
         return Job(self.context, record, decode=node.decode, created=added.created)
 
+    def _handle_of(self, parts: tuple[Node, NewJob, Added]) -> Job[Any]:
+        return self.handle(*parts)
+
     async def _add_many(self, nodes: Sequence[Node]) -> list[Job[Any]]:
         if nodes and self.options(nodes[0]).full_wait_ms is not None:
             return await self._add_as_room_allows(nodes)
         jobs: list[Job[Any]] = []
-        for window in cut(nodes, WINDOW):
-            groups = [tuple(map(self.new_job, chunk)) for chunk in cut(window, CHUNK)]
+        durable = bool(nodes) and self.options(nodes[0]).durable is not None
+        for window in cut(nodes, WINDOW if durable else CHUNK):
+            groups = [tuple(await in_turns(self.new_job, chunk)) for chunk in cut(window, CHUNK)]
             answers = await self._add_groups(groups)
             errors = [each for each in answers if isinstance(each, TorilError)]
             if errors:
                 ids = [id for each in answers for id in _stored(each)]
                 raise _partly([*(job.id for job in jobs), *ids], errors)
             added = [one for each in answers if not isinstance(each, TorilError) for one in each]
-            jobs.extend(map(self.handle, window, chain.from_iterable(groups), added))
+            parts = zip(window, chain.from_iterable(groups), added, strict=True)
+            jobs += await in_turns(self._handle_of, parts)
         return jobs
 
     async def _add_as_room_allows(self, nodes: Sequence[Node]) -> list[Job[Any]]:
@@ -244,13 +254,14 @@ class Adder:
 
     async def _add_groups(self, groups: list[Group]) -> Sequence[tuple[Added, ...] | TorilError]:
         if not any(map(is_durable, groups)):
-            return await self.context.store.add(groups)
+            async with self._bulk.here():
+                return await self.context.store.add(groups)
         trips = self._durable_trips.here()
         answers = await asyncio.gather(*map(trips.put, groups), return_exceptions=True)
         return [_answer(each) for each in answers]
 
     def _coalescer(self) -> Coalescer[Group, tuple[Added, ...]]:
-        return Coalescer(self._store, limit=CHUNK)
+        return Coalescer(self._store, limit=CHUNK, weigh=_weigh)
 
     async def _store(self, groups: list[Group]) -> Sequence[tuple[Added, ...] | BaseException]:
         return await self.context.store.add(groups)
@@ -261,15 +272,25 @@ class Adder:
         return self._queues[queue]
 
     def _check_family(self, queue: str) -> None:
-        for other in self._queues:
+        leads = leading_segments(queue)
+        other = next((lead for lead in leads if lead in self._queues), self._leads.get(queue))
+        if other is not None:
             short, long = sorted((queue, other), key=len)
-            if long.startswith(f"{short}:"):
-                raise ConfigError(
-                    f"queues {short!r} and {long!r} cannot both exist: one begins the other",
-                    field="queue",
-                    value=queue,
-                    hint=f'rename the first, for example "{short}:main"',
-                )
+            raise ConfigError(
+                f"queues {short!r} and {long!r} cannot both exist: one begins the other",
+                field="queue",
+                value=queue,
+                hint=f'rename the first, for example "{short}:main"',
+            )
+        self._leads.update(dict.fromkeys(leads, queue))
+
+
+def _weigh(group: Group) -> float:
+    """Return which part of a trip a group takes."""
+    jobs = len(group)
+    if jobs == 1:
+        return len(group[0].data) / CHUNK_BYTES
+    return max(jobs / WINDOW, sum([len(job.data) for job in group]) / CHUNK_BYTES)
 
 
 def cut(nodes: Sequence[Node], most: int) -> Iterator[list[Node]]:

@@ -22,16 +22,20 @@ class Coalescer(Generic[T, U]):
     The first trip starts when the current turn of the loop is over, so that everything of one
     turn shares it. Serves one event loop; `PerLoop` gives each loop its own.
 
-    Shape    `trip` takes up to `limit` items and gives one answer each, in their order. An
+    Shape    `weigh` says which part of a trip an item takes, so that trips are bounded by bytes
+             as well. `trip` takes up to `limit` items and gives one answer each, in their order. An
              exception in an answer's place is raised for that item only; one that the trip
              itself raises is raised for everybody in it, unless it is final: then nothing was
              stored, and each item makes a trip of its own.
     """
 
-    __slots__ = ("_closed", "_flying", "_idle", "_limit", "_trip", "_waiting")
+    __slots__ = ("_closed", "_flying", "_idle", "_limit", "_trip", "_waiting", "_weigh")
 
-    def __init__(self, trip: Trip[T, U], *, limit: int = 250) -> None:
+    def __init__(
+        self, trip: Trip[T, U], *, limit: int = 250, weigh: Callable[[T], float] | None = None
+    ) -> None:
         self._trip = trip
+        self._weigh = weigh
         self._limit = limit
         self._waiting: list[tuple[T, asyncio.Future[U]]] = []
         self._flying = False
@@ -67,8 +71,9 @@ class Coalescer(Generic[T, U]):
         await self.flush()
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        batch = self._waiting[: self._limit]
-        self._waiting = self._waiting[self._limit :]
+        count = self._limit if self._weigh is None else self._count(self._weigh)
+        batch = self._waiting[:count]
+        self._waiting = self._waiting[count:]
         # Whoever gave up before the trip began need not be carried.
         batch = [entry for entry in batch if not entry[1].done()]
         if not batch:
@@ -77,6 +82,15 @@ class Coalescer(Generic[T, U]):
         task = loop.create_task(self._carry([item for item, _ in batch]))
         # A done callback sees every way a trip can end, cancellation included.
         task.add_done_callback(lambda done: self._land(loop, batch, done))
+
+    def _count(self, weigh: Callable[[T], float]) -> int:
+        """Count the items that make one trip by their weight; one that is heavier goes alone."""
+        weight = 0.0
+        for count, (item, _) in enumerate(self._waiting[: self._limit]):
+            weight += weigh(item)
+            if weight > 1 and count:
+                return count
+        return self._limit
 
     async def _carry(self, items: list[T]) -> Sequence[U | BaseException]:
         """Carry items together, or one by one where one of them refuses the trip for all."""

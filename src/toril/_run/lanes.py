@@ -4,16 +4,19 @@ A lane is one queue of a worker. Counts change on the event loop only. Never her
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from toril._model.options import RateLimit
+from toril._model.record import Claim
 from toril._model.times import Millis
 from toril._store.protocol import Claimed, ClaimRequest
 
 # One call to a store is bounded.
 MOST = 250
+# How much data of jobs, or how many results, one call carries, unless one alone is larger.
+MOST_CHARACTERS = 1_000_000
 # A hint that came at once and led to nothing is followed by a rest, longer each time: jobs may
 # wait that this worker must not take (a cap, a limit), and asking again at once would spin.
 AT_ONCE_S = 0.02
@@ -42,8 +45,8 @@ class Lane:
     """One queue: how many of its jobs may run, how many do, and of which names."""
 
     __slots__ = (
-        "_by_name", "_caps", "asked", "blocked", "busy", "concurrency", "misses", "mood", "queue",
-        "timer",
+        "_by_name", "_caps", "asked", "blocked", "busy", "concurrency", "few", "misses", "mood",
+        "queue", "timer",
     )  # fmt: skip
 
     def __init__(self, queue: str, concurrency: int, caps: Mapping[str | None, int]) -> None:
@@ -54,6 +57,8 @@ class Lane:
         self.mood = Mood.READY
         self.blocked = ""
         self.misses = 0
+        # How many jobs one claim may bring, by the size of those that came last.
+        self.few = MOST
         self.timer: Callable[[], None] | None = None
         self._caps = dict(caps)
         self._by_name: Counter[str | None] = Counter()
@@ -91,11 +96,16 @@ class Lane:
             self.timer()
             self.timer = None
 
+    def learn(self, jobs: Sequence[Claim]) -> None:
+        """See how large the jobs of this queue are."""
+        size = sum([len(claim.record.data) for claim in jobs])
+        self.few = max(MOST_CHARACTERS * len(jobs) // (size or 1), 1)
+
     def request(self, most: int, token: str, terms: Terms) -> ClaimRequest | None:
         """Ask for jobs if there is room and a chance to get some."""
         if self.mood is not Mood.READY:
             return None
-        limit = min(most, self.concurrency - self.busy - self.asked)
+        limit = min(most, self.few, self.concurrency - self.busy - self.asked)
         skip: frozenset[str] = frozenset()
         if self._caps:
             # Of what names the jobs are that are on their way, nobody knows yet.
@@ -214,6 +224,7 @@ class Lanes:
         lane.blocked = claimed.blocked
         if claimed.jobs:
             lane.misses = 0
+            lane.learn(claimed.jobs)
         if len(claimed.jobs) >= request.limit:
             return None
         lane.mood = Mood.LISTENS

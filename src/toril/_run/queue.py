@@ -37,6 +37,7 @@ from .portal import run
 from .replay import replay_all, replay_some
 from .schedule import Schedule, ScheduleOptions, Schedules
 from .sweep import DEFAULT_HOW, How, Steered, Wanted, steer, sweep
+from .turns import in_turns
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -110,7 +111,7 @@ class Queue:
                  chunks were stored.
         """
         check_list(jobs, "jobs", hint="pass a list of (name, data) or (name, data, options)")
-        return await self._adder.add([self._node_of(job) for job in jobs])
+        return await self._adder.add(await in_turns(self._node_of, jobs))
 
     def _node_of(self, job: tuple[Any, ...]) -> Node:
         match job:

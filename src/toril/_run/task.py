@@ -35,6 +35,7 @@ from .job import CURRENT, Job
 from .portal import run
 from .returns import Returns
 from .signature import Signature
+from .turns import in_turns
 
 P = ParamSpec("P")
 C = ParamSpec("C")
@@ -123,7 +124,7 @@ class Task(Generic[P, R]):
         Raises   BadArguments: names the first call that does not fit; nothing was stored.
                  PartlyAdded: an error came after some chunks were stored.
         """
-        return await self._add([self._call(index, call) for index, call in enumerate(calls)])
+        return await self._add(await in_turns(self._call, enumerate(calls)))
 
     def node(self, *args: P.args, **kwargs: P.kwargs) -> Node:
         """Describe a job of this task, to be part of a flow."""
@@ -176,7 +177,8 @@ class Task(Generic[P, R]):
             "the task that raises it"
         )
 
-    def _call(self, index: int, call: tuple[Any, ...] | Mapping[str, Any]) -> Node:
+    def _call(self, numbered: tuple[int, tuple[Any, ...] | Mapping[str, Any]]) -> Node:
+        index, call = numbered
         try:
             return self._node((), call) if isinstance(call, Mapping) else self._node(call, {})
         except BadArguments as error:

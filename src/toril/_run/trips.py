@@ -16,7 +16,7 @@ from toril.errors import ConfigError, StoreError, is_final
 
 from .heartbeat import lease_clock
 from .keeping import RESTART_S
-from .lanes import MOST, Lanes
+from .lanes import MOST, MOST_CHARACTERS, Lanes
 from .slots import Slot, Slots
 from .telling import Telling
 
@@ -67,7 +67,7 @@ class Trips:
         await self._trip(PARTS if rested > self._lasted else 1)
 
     async def _trip(self, parts: int) -> None:
-        batch = self._slots.send(self._share(parts))
+        batch = self._slots.send(self._fitting(self._share(parts)))
         requests = self._requests()
         began = lease_clock()
         if batch or requests:
@@ -96,6 +96,15 @@ class Trips:
         share = -(-len(self._slots.held) // (trips * parts))
         # Small ones are as quick in all, and let others between them.
         return MOST if share < LEAST_SHARE else min(MOST // trips, share)
+
+    def _fitting(self, most: int) -> int:
+        """Count the decisions that go in one trip, so that large results do not hold others up."""
+        size = 0
+        for count, (_, decision) in enumerate(self._slots.outbox[:most]):
+            size += len(decision.result or "")
+            if size > MOST_CHARACTERS and count:
+                return count
+        return most
 
     def _requests(self) -> list[ClaimRequest]:
         if not self.claiming or self._slots.solitary:

@@ -28,7 +28,7 @@ Group = Sequence[NewJob]
 
 # What one call may hold; a group is not split for it.
 JOBS_A_CALL = 250
-BYTES_A_CALL = 4 * 1024 * 1024
+BYTES_A_CALL = 1024 * 1024
 
 _FLAGS: dict[ParentPolicy | None, str] = {
     "fail": "fpof",

@@ -106,7 +106,7 @@ def _add_plain(
             added.append(Added(id))
         answers.append(tuple(added))
     for name, jobs in rows.items():
-        unit.run_each("add.plain", jobs, unit.queue(name).key, now)
+        unit.run_by_size("add.plain", jobs, 2, unit.queue(name).key, now)
         unit.ready.add(name)
     return answers
 
@@ -373,7 +373,7 @@ class _Adding:
 
     def _write(self) -> None:
         if self.rows:
-            self.unit.run_each("add.full", self.rows)
+            self.unit.run_by_size("add.full", self.rows, 4)
             self.rows = []
         if self.links:
             self.unit.run_each("add.children", self.links)

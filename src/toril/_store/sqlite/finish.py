@@ -156,7 +156,7 @@ def _complete(unit: Unit, pairs: Sequence[Pair], now: Millis) -> None:
             free_dedup(unit, queue, job.dedup, decision.id, now)
         if job.parent is not None:
             children.append([job.parent, queue.name, decision.id, decision.result or "null"])
-    unit.run_each("finish.complete", rows, now)
+    unit.run_by_size("finish.complete", rows, 2, now)
     unit.settled.update({decision.queue for decision, _ in pairs})
     if children:
         family.complete_children(unit, children, now)

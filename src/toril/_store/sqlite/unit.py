@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from toril._model.options import Keep
-from toril._model.record import check_queue_name
+from toril._model.record import check_queue_name, leading_segments
 from toril._model.stored import reader
 from toril._model.times import Millis
 from toril.errors import ConfigError
@@ -25,6 +25,10 @@ _encode = msgspec.json.encode
 _rows = reader(list[Any])
 _pairs = reader(list[tuple[int, int]])
 _retention = reader(tuple[int | None, int | None])
+
+# Text of this length, in characters, is handed to SQLite by itself: unpacking it from JSON takes
+# ten times as long as storing it.
+LARGE = 32_000
 
 EventBody = dict[str, Any]
 
@@ -149,6 +153,18 @@ class Unit:
         """Run a named statement over rows, handed over as one JSON array, its last binding."""
         self.db.execute(self._sql[name], (*bindings, to_json(rows)))
 
+    def run_by_size(
+        self, name: str, rows: Sequence[Sequence[Any]], at: int, *bindings: object
+    ) -> None:
+        """Run a named statement over rows, and `name`_large over those whose text `at` is large."""
+        small = [row for row in rows if len(row[at]) < LARGE]
+        if small:
+            self.run_each(name, small, *bindings)
+        if len(small) < len(rows):
+            for row in rows:
+                if len(row[at]) >= LARGE:
+                    self.run(f"{name}_large", (*bindings, *row))
+
     def rows(self, name: str, bindings: tuple[Any, ...] = ()) -> list[list[Any]]:
         """Give the rows of a statement that returns them as one JSON array.
 
@@ -175,7 +191,7 @@ class Unit:
         found = self.find_queue(name)
         if found is None:
             check_queue_name(name)
-            clash = self.value("queue.clash", (name,))
+            clash = self.value("queue.clash", (name, to_json(leading_segments(name))))
             if clash is not None:
                 raise ConfigError(
                     f"queue {name!r} and queue {clash!r} cannot live in one store: one name is "

@@ -19,14 +19,33 @@ local function leader(name)
   end
 end
 
+-- By the beginnings of names, one that begins so; all names are read once a call.
+local followers
+
+-- Note what a name begins with.
+local function note(name)
+  local colon = name:find(":", 1, true)
+  while colon do
+    followers[name:sub(1, colon - 1)] = name
+    colon = name:find(":", colon + 1, true)
+  end
+end
+
+-- Note what all names begin with.
+local function note_all()
+  local names = call("SMEMBERS", all)
+  followers = {}
+  for i = 1, #names do
+    note(names[i])
+  end
+end
+
 -- Give a queue whose name begins with this one and a colon.
 local function follower(name)
-  local names = call("SMEMBERS", all)
-  for i = 1, #names do
-    if names[i]:sub(1, #name + 1) == name .. ":" then
-      return names[i]
-    end
+  if not followers then
+    note_all()
   end
+  return followers[name]
 end
 
 local function register(name)
@@ -36,6 +55,7 @@ local function register(name)
   local other = leader(name) or follower(name)
   if not other then
     call("SADD", all, name)
+    note(name)
   end
   return other or ""
 end

@@ -2,7 +2,11 @@
 INSERT INTO jobs (queue, id, name, data, opts, state, position, created_ms)
 SELECT
     ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, 'waiting', value ->> 4, ?2
-FROM json_each(?3);
+FROM jsonb_each(?3);
+
+-- add.plain_large: Store one such job; large data would be slow as a part of a JSON text.
+INSERT INTO jobs (queue, id, name, data, opts, state, position, created_ms)
+VALUES (?1, ?3, ?4, ?5, ?6, 'waiting', ?7, ?2);
 
 -- add.full: Store jobs with every column that an add can set.
 INSERT INTO jobs (
@@ -15,7 +19,17 @@ SELECT
     value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13,
     value ->> 14, value ->> 15, value ->> 16, value ->> 17, value ->> 18, value ->> 19,
     value ->> 20
-FROM json_each(?1);
+FROM jsonb_each(?1);
+
+-- add.full_large: Store one such job with large data.
+INSERT INTO jobs (
+    key, queue, id, name, data, opts, state, lane, position, priority, delay_ms, created_ms,
+    due_ms, parent, parent_queue, parent_id, policy, family, schedule, dedup,
+    limit_ms
+)
+VALUES (
+    ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21
+);
 
 -- add.last_key: The highest key that a job ever had.
 SELECT seq FROM sqlite_sequence WHERE name = 'jobs';

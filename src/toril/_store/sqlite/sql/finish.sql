@@ -38,8 +38,15 @@ UPDATE jobs SET
     position = done.value ->> 1, result = done.value ->> 2, expires_ms = done.value ->> 3,
     settled_by = done.value ->> 4, token = NULL, lock_until = NULL, owner = NULL, deferred = NULL,
     cancelled = NULL
-FROM json_each(?2) AS done
+FROM jsonb_each(?2) AS done
 WHERE jobs.key = done.value ->> 0;
+
+-- finish.complete_large: Store one large result: time, key, position, result, expiry, token.
+UPDATE jobs SET
+    state = 'completed', lane = 0, finished_ms = ?1, attempts_made = attempts_made + 1,
+    position = ?3, result = ?4, expires_ms = ?5, settled_by = ?6, token = NULL, lock_until = NULL,
+    owner = NULL, deferred = NULL, cancelled = NULL
+WHERE key = ?2;
 
 -- finish.fail: Store a final failure.
 UPDATE jobs SET

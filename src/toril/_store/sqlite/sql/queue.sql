@@ -18,8 +18,10 @@ SELECT count(*) FROM (
 );
 
 -- queue.clash: A queue whose name is a leading segment of this one, or the other way round.
-SELECT name FROM queues
-WHERE substr(?1, 1, length(name) + 1) = name || ':' OR substr(name, 1, length(?1) + 1) = ?1 || ':'
+-- ?2 has the leading segments; ';' comes right after ':'.
+SELECT name FROM queues WHERE name IN (SELECT value FROM json_each(?2))
+UNION ALL
+SELECT name FROM queues WHERE name > ?1 || ':' AND name < ?1 || ';'
 LIMIT 1;
 
 -- queue.save: What a transaction changed in a queue.
