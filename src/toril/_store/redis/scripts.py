@@ -20,7 +20,7 @@ _HEAD = re.compile(r"-- (keys|args|each|use|emits|makes|wire|reply) +(.+)")
 _PLACE = re.compile(r"user_script:(\d+)")
 # What every script begins with: keys by role, and queues by their base.
 _PRELUDE = """
-local call = redis.call
+local call, attempt = redis.call, redis.pcall
 local ROLES = {
   waiting_children = "waiting-children", stalled_check = "stalled-check", schedules = "repeat",
   settings = "toril:settings", wait = "wait", paused = "paused", active = "active",
@@ -43,12 +43,13 @@ local function queue_of(base)
   end
   return found
 end
+local LAZY = { __index = function(self, name)
+  local made = rawget(self, 1)()
+  setmetatable(self, { __index = made, __newindex = made })
+  return made[name]
+end }
 local function lazy(make)
-  return setmetatable({}, { __index = function(self, name)
-    local made = make()
-    setmetatable(self, { __index = made, __newindex = made })
-    return made[name]
-  end })
+  return setmetatable({ make }, LAZY)
 end
 local queue = {}
 for i = 1, #KEYS do queue[i] = queue_of(KEYS[i]) end

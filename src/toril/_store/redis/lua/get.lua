@@ -8,7 +8,7 @@
 local answers = {}
 for i = 1, #each.job do
   local q, id = each.job[i].queue, each.job[i].id
-  local fields = redis.pcall("HGETALL", q.base .. id)
+  local fields = attempt("HGETALL", q.base .. id)
   local role = #fields > 0 and where.role(q, id)
   answers[i] = role and { role, call("ZSCORE", q.delayed, id), fields } or false
 end

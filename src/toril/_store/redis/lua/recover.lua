@@ -24,7 +24,7 @@ end
 
 -- Say whether the lock of a job counts no more, for its worker is dead.
 local function ownerless(key)
-  return next(died) and died[redis.pcall("HGET", key, "pb") or ""]
+  return next(died) and died[attempt("HGET", key, "pb") or ""]
 end
 
 -- Find the active ids whose lock is gone, the oldest first.
@@ -63,7 +63,7 @@ end
 -- Take a job back; give how often it crashed, and whether it is to fail; -1 if it is no job.
 local function take_back(q, id, now)
   local key = q.base .. id
-  local fields = redis.pcall("HMGET", key, "stc", "toril:alone", "ats", "pb", "processedOn", "name",
+  local fields = attempt("HMGET", key, "stc", "toril:alone", "ats", "pb", "processedOn", "name",
     "opts")
   call("LREM", q.active, -1, id)
   if fields[6] then

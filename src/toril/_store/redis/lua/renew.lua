@@ -10,10 +10,10 @@ for i = 1, #each.held do
   local held = each.held[i]
   local lock = held.queue.base .. held.id .. ":lock"
   -- What is not a lock is an error, which is no token either.
-  local mine = redis.pcall("GET", lock) == held.token
+  local mine = attempt("GET", lock) == held.token
   if mine then
     call("PEXPIRE", lock, arg.lock)
-    redis.pcall("SREM", held.queue.stalled, held.id)
+    attempt("SREM", held.queue.stalled, held.id)
   end
   answers[i] = mine and 1 or 0
 end

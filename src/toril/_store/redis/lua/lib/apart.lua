@@ -1,6 +1,6 @@
 -- Work on queues one by one: one with a key of another kind is left, and the others are served.
 --
--- use    sound
+-- use    kinds
 local apart = {}
 
 -- Work on the queue of each row; give the places of those that are damaged. Every key that the work
@@ -10,7 +10,7 @@ function apart.each(rows, roles, work)
   for place = 1, #rows do
     local q = rows[place].queue
     local fine, fault = pcall(function()
-      sound.check(q, roles)
+      kinds.check(q, roles)
       return work(q, place)
     end)
     if fine and fault then

@@ -18,6 +18,9 @@ local NAME, RUNS, DEFERRED, STARTED, WORKER = 1, 8, 16, 20, 23
 
 -- Make delayed jobs ready whose time has come, a bounded number a call.
 function claims.promote(q, now)
+  if not q.delays and not q.rearmed then
+    return
+  end
   local due = call("ZRANGEBYSCORE", q.delayed, "-inf", place.due_by(now), "LIMIT", 0, DUE_A_CALL)
   if #due == 0 then
     return
@@ -39,10 +42,10 @@ end
 
 -- Return what the queue's limiter has counted; one that is no number counts nothing.
 local function used(q)
-  local stored = call("GET", q.limiter)
-  local count = numbers.count(stored)
-  if stored and not count then
+  local count = numbers.count(q.counted)
+  if q.counted and not count then
     call("DEL", q.limiter)
+    q.counted = false
   end
   return count or 0
 end
@@ -60,12 +63,13 @@ local function within_rate(q, most, limit, now)
   if left == 0 then
     call("DEL", q.limiter)
   end
+  q.counted = false
   return most and math.min(limit, most) or limit
 end
 
 -- Read the limits of a queue, or those of the worker. What is no number limits nothing.
 local function limits_of(q, want)
-  local meta = call("HMGET", q.meta, "paused", "concurrency", "max", "duration")
+  local meta = q.limited_by
   local max, window = numbers.count(meta[3]), numbers.count(meta[4])
   local own = not (max and window)
   if own then
@@ -126,11 +130,11 @@ end
 -- Look at one id: note its job if it may start, or that its id cannot be read; say whether it stays.
 local function stays(q, id, chosen)
   -- A key of another kind gives an error, which has no name either.
-  local fields = redis.pcall("HMGET", q.base .. id, unpack(job.FIELDS))
+  local fields = attempt("HMGET", q.base .. id, unpack(job.FIELDS))
   local name = fields[NAME]
   if name and chosen.skip and chosen.skip[name] then
     return true
-  elseif name and text.is_utf8(id) then
+  elseif name and (not id:find("[\128-\255]") or text.is_utf8(id)) then
     table.insert(chosen.jobs, { id, fields })
   elseif name then
     table.insert(chosen.unreadable, id)
@@ -221,10 +225,11 @@ local function count(q, found, window)
   if started == 0 then
     return
   end
-  local counted = redis.pcall("INCRBY", q.limiter, started)
+  local counted = attempt("INCRBY", q.limiter, started)
   if type(counted) == "table" then
     call("SET", q.limiter, started)
   end
+  q.counted = call("GET", q.limiter)
   if type(counted) == "table" or counted == started then
     call("PEXPIRE", q.limiter, window)
   end

@@ -1,6 +1,6 @@
 -- At most one job a key: hold a dedup key, give it back, and add the job that was kept for then.
 --
--- use    enqueue event job links numbers
+-- use    enqueue event job links names numbers
 -- emits  duplicated
 -- wire   W-80 W-84 W-86 W-87
 local dedup = {}
@@ -64,7 +64,7 @@ local function requeue(q, deid, now)
   end
   local id = enqueue.number(q, kept[4])
   -- Somebody else may have taken its id meanwhile.
-  if call("EXISTS", q.base .. id) == 1 or not job.is_id(id) then
+  if call("EXISTS", q.base .. id) == 1 or not names.is_id(id) then
     event.emit(q, "duplicated", "jobId", id)
   else
     store(q, deid, id, kept, now)

@@ -37,7 +37,7 @@ end
 
 -- Count a child of a parent. The count only orders its children: one that is no number begins again.
 function enqueue.nth(parent)
-  local nth = redis.pcall("HINCRBY", parent, "toril:kids", 1)
+  local nth = attempt("HINCRBY", parent, "toril:kids", 1)
   if type(nth) == "table" then
     call("HSET", parent, "toril:kids", 1)
     return 1
@@ -121,8 +121,8 @@ function enqueue.run(q, rows, first, count, now)
     local row, id = rows[first + i - 1], tostring(before + i)
     call("HSET", base .. id, "name", row.name, "data", row.data, "opts", row.opts,
       "timestamp", now, "delay", "0", "priority", "0")
-    redis.pcall("XADD", events, stamp, "event", "added", "jobId", id, "name", row.name)
-    redis.pcall("XADD", events, stamp, "event", "waiting", "jobId", id)
+    attempt("XADD", events, stamp, "event", "added", "jobId", id, "name", row.name)
+    attempt("XADD", events, stamp, "event", "waiting", "jobId", id)
     ids[i] = id
   end
   call("LPUSH", q.wait, unpack(ids))

@@ -10,7 +10,7 @@ event.LEAST = 1000
 
 -- Append one event: its kind, then names and values. A stream that takes no more costs no job.
 function event.emit(q, kind, ...)
-  redis.pcall("XADD", q.events, clock.id(), "event", kind, ...)
+  attempt("XADD", q.events, clock.id(), "event", kind, ...)
   q.told = true
 end
 

@@ -3,7 +3,7 @@
 -- A stored link may be any text: only one to a job of this store is followed. What a parent keeps
 -- of its children may be of another kind: then the parent fails, and its children go their way.
 --
--- use    event job links numbers place sound wake
+-- use    event job kinds links numbers place wake
 -- emits  waiting delayed
 -- wire   W-70 W-71 W-72
 local family = {}
@@ -32,7 +32,7 @@ local function find(parent)
   end
   local q, id = job.split(parent)
   if not q.releases then
-    sound.check(q, PLACES)
+    kinds.check(q, PLACES)
     q.releases = true
   end
   return q, id
@@ -41,7 +41,7 @@ end
 -- Return the key beside a parent that holds another kind of value, and the error; nil: none does.
 function family.misfit(parent)
   for word, command in pairs(BESIDE) do
-    local reply = redis.pcall(command, parent .. ":" .. word)
+    local reply = attempt(command, parent .. ":" .. word)
     if type(reply) == "table" then
       return parent .. ":" .. word, reply.err
     end

@@ -1,6 +1,6 @@
 -- The hash of a job, its lock, and the keys beside it.
 --
--- use    limits
+-- use    limits names
 -- wire   W-20 W-21
 local job = {}
 
@@ -16,36 +16,16 @@ job.FIELDS = {
 }
 
 local NOTHING = {}
--- What stands beside a job or a queue under a name that could be taken for an id.
-local ENDS = { lock = true, logs = true, dependencies = true, processed = true, failed = true,
-  unsuccessful = true }
-local LEADS = { toril = true, de = true, dn = true, metrics = true }
-local TAKEN = { delay = true, priority = true }
-for _, name in pairs(ROLES) do
-  TAKEN[name] = true
-end
-
 -- Read fields of a job; none if its key holds another kind of value.
 function job.read(key, ...)
-  local found = redis.pcall("HMGET", key, ...)
+  local found = attempt("HMGET", key, ...)
   return found.err and NOTHING or found
 end
 
 -- Return whether a job exists, however little of it.
 function job.exists(key)
-  local fields = redis.pcall("HLEN", key)
+  local fields = attempt("HLEN", key)
   return type(fields) == "number" and fields > 0
-end
-
--- Return whether an id can be a job's. A list may hold the name of another key of its queue, which
--- must not be deleted as a job.
-function job.is_id(id)
-  if not id:find(":", 1, true) then
-    return not TAKEN[id]
-  elseif id:find("^repeat:") then
-    return id:find("^repeat:.+:%d+$") ~= nil
-  end
-  return not LEADS[id:match("^[^:]*")] and not ENDS[id:match("[^:]*$")]
 end
 
 -- Delete these jobs with everything beside them but their locks; give how many keys went.
@@ -53,7 +33,7 @@ function job.forget(q, ids)
   local keys, gone = {}, 0
   limits.forget(q, ids)
   for i = 1, #ids do
-    for j = 1, job.is_id(ids[i]) and #BESIDE or 0 do
+    for j = 1, names.is_id(ids[i]) and #BESIDE or 0 do
       keys[#keys + 1] = q.base .. ids[i] .. BESIDE[j]
     end
     if #keys > 0 and (i % ROUND == 0 or i == #ids) then

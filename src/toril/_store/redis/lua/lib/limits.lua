@@ -38,7 +38,7 @@ function limits.forget(q, ids)
   end
   if q.limited and #ids > 0 then
     -- A key of another kind limits nothing.
-    redis.pcall("ZREM", q.limits, unpack(ids))
+    attempt("ZREM", q.limits, unpack(ids))
   end
 end
 
@@ -46,7 +46,7 @@ end
 function limits.overdue(q, place, now, found)
   local ids = call("ZRANGEBYSCORE", q.limits, "-inf", now, "LIMIT", 0, A_CALL - #found)
   for i = 1, #ids do
-    local fields = redis.pcall("HMGET", q.base .. ids[i], unpack(FIELDS))
+    local fields = attempt("HMGET", q.base .. ids[i], unpack(FIELDS))
     if fields.err or not text.is_utf8(ids[i]) then
       -- It is no job, or none that a client can name.
       call("ZREM", q.limits, ids[i])

@@ -9,7 +9,7 @@ local KEEP_MS = 120000
 -- `again`, if there is one, makes the reply from what was kept.
 function once.run(main, again)
   local record = queue[1].base .. "toril:call:" .. arg.caller
-  local before = redis.call("GET", record)
+  local before = call("GET", record)
   if before then
     local number, kept = before:match("^(%d+) (.*)$")
     if number == arg.number then
@@ -19,7 +19,7 @@ function once.run(main, again)
   end
   local reply, kept = main()
   -- Where there is no room left, what was done stands, and only this note is missing.
-  redis.pcall("SET", record, arg.number .. " " .. cmsgpack.pack(kept or reply), "PX", KEEP_MS)
+  attempt("SET", record, arg.number .. " " .. cmsgpack.pack(kept or reply), "PX", KEEP_MS)
   return reply
 end
 

@@ -15,7 +15,7 @@ end
 
 -- Put an id at the end of its class of priority, or in front of it.
 function place.prioritize(q, id, priority, front)
-  local turn = front and 0 or redis.pcall("INCR", q.pc)
+  local turn = front and 0 or attempt("INCR", q.pc)
   if type(turn) == "table" then
     -- It only keeps the order within a class: one that cannot be used begins again.
     call("DEL", q.pc)

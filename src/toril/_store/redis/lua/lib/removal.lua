@@ -1,6 +1,6 @@
 -- Taking jobs away: one silently, or one with all that hang below it.
 --
--- use    alone dedup event family job links schedule where
+-- use    alone dedup event family job links names schedule where
 -- emits  removed
 -- wire   W-25 W-111 W-112 W-113
 local removal = {}
@@ -27,10 +27,10 @@ end
 local function children_of(key)
   local found = {}
   for _, more in ipairs({
-    redis.pcall("HKEYS", key .. ":processed"),
-    redis.pcall("HKEYS", key .. ":failed"),
-    redis.pcall("ZRANGE", key .. ":unsuccessful", 0, -1),
-    redis.pcall("SMEMBERS", key .. ":dependencies"),
+    attempt("HKEYS", key .. ":processed"),
+    attempt("HKEYS", key .. ":failed"),
+    attempt("ZRANGE", key .. ":unsuccessful", 0, -1),
+    attempt("SMEMBERS", key .. ":dependencies"),
   }) do
     -- One of another kind is an error, which has no entries.
     for i = 1, #more do
@@ -76,7 +76,7 @@ end
 -- The number of jobs that went is the fourth. `passed`, with a role, is where it was found.
 function removal.remove(q, id, deep, now, role, passed)
   local key = q.base .. id
-  if not job.is_id(id) or call("EXISTS", key) == 0 then
+  if not names.is_id(id) or call("EXISTS", key) == 0 then
     where.anywhere(q, id)
     return "missing", q, id, 0
   end

@@ -20,7 +20,7 @@ function rules.of(q, now)
   local meta = call("HMGET", q.meta, "paused", "concurrency", "max", "duration", "opts.maxLenEvents")
   local own = call("HMGET", q.settings, "keep_completed", "keep_failed", "dead_letter", "bounded",
     "declared", "max_waiting")
-  local id = redis.pcall("GET", q.id)
+  local id = attempt("GET", q.id)
   -- A queue that toril did not make keeps all, unless somebody said otherwise.
   local usual = not own[4] and call("EXISTS", q.meta) == 1 and ":"
   return {

@@ -204,7 +204,8 @@ end
 local function carry_out(d, fields, now)
   local q, key = d.queue, d.queue.base .. d.id
   if d.pause ~= "0" then
-    call("SET", q.limiter, string.format("%.0f", BY_HAND), "PX", d.pause)
+    q.counted = string.format("%.0f", BY_HAND)
+    call("SET", q.limiter, q.counted, "PX", d.pause)
   end
   if is_asked(fields) then
     call("HDEL", q.wishes, d.id)
@@ -239,7 +240,8 @@ function settle.one(d, lock, now)
   if sound.fault(q) then
     return "fault " .. sound.fault(q)
   end
-  local fields = job.read(key, unpack(FIELDS))
+  -- A key of another kind gives an error, which has no name either.
+  local fields = attempt("HMGET", key, unpack(FIELDS))
   local word = refusal(d, fields, lock)
   if not word and call("LREM", q.active, -1, d.id) == 0 then
     word = before(d, fields)

@@ -2,7 +2,7 @@
 --
 -- Scripts move jobs in one step, toril's and BullMQ's, so nobody sees a job between two places.
 --
--- use    event job numbers place sound
+-- use    event job kinds names numbers place
 -- emits  waiting delayed
 -- wire   W-57
 local stray = {}
@@ -18,7 +18,7 @@ local function listed(q, longest)
     return q.listed or nil
   end
   q.listed = false
-  if not pcall(sound.check, q, sound.ALL) then
+  if not pcall(kinds.check, q, kinds.ALL) then
     return nil
   end
   local length, found = 0, {}
@@ -51,7 +51,7 @@ end
 
 local function stands_nowhere(q, id, longest)
   for i = 1, #SETS do
-    if redis.pcall("ZSCORE", q[SETS[i]], id) then
+    if attempt("ZSCORE", q[SETS[i]], id) then
       return false
     end
   end
@@ -73,7 +73,7 @@ function stray.find(rows, cursor, pattern, longest)
       base, id = key:match("^(.*:)([^:]+)$")
     end
     local row = of[base]
-    if row and job.is_id(id) and is_job(key) and stands_nowhere(rows[row].queue, id, longest) then
+    if row and names.is_id(id) and is_job(key) and stands_nowhere(rows[row].queue, id, longest) then
       found[#found + 1] = { row, id }
     end
   end

@@ -10,9 +10,6 @@ local WIDE = {
 
 -- Return whether bytes are valid UTF-8.
 function text.is_utf8(bytes)
-  if not bytes:find("[\128-\255]") then
-    return true
-  end
   for i = 1, #WIDE do
     bytes = bytes:gsub(WIDE[i], ".")
   end

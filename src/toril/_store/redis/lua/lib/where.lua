@@ -1,6 +1,6 @@
 -- The places of a queue by their roles: which one holds a job, taking ids out, looking through.
 --
--- use    sound
+-- use    kinds
 -- wire   W-02 W-04 W-10 W-13
 local where = {}
 
@@ -17,7 +17,7 @@ where.looked = 0
 -- Fail, before anything was written, when a key of the queue holds another kind of value.
 function where.check(q)
   if not q.checked then
-    sound.check(q, sound.ALL)
+    kinds.check(q, kinds.ALL)
     q.checked = true
   end
 end
