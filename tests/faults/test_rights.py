@@ -21,6 +21,12 @@ DENIED = (
     ("MODULE", "LIST"), ("ACL", "LIST"), ("SAVE",), ("SCRIPT", "FLUSH"), ("SCRIPT", "KILL"),
     ("FUNCTION", "FLUSH"), ("CLIENT", "KILL", "ID", "1"), ("MONITOR",), ("SWAPDB", "0", "1"),
     ("GET", "other:key"), ("SET", "other:key", "1"), ("DEL", "bul:key"), ("SUBSCRIBE", "news"),
+    ("RANDOMKEY",), ("DBSIZE",), ("SELECT", "1"), ("MOVE", "bull:x", "1"),
+    ("COPY", "bull:x", "bull:y"), ("RENAME", "bull:x", "bull:y"), ("SORT", "bull:x"),
+    ("CLIENT", "TRACKING", "ON", "BCAST"), ("CLIENT", "CACHING", "YES"), ("CLIENT", "PAUSE", "1"),
+    ("CLIENT", "NO-EVICT", "ON"), ("FCALL", "f", "0"), ("FCALL_RO", "f", "0"),
+    ("FUNCTION", "LIST"), ("PUBLISH", "news", "1"), ("OBJECT", "HELP"), ("DUMP", "bull:x"),
+    ("EXISTS", "other:key"), ("TYPE", "other:key"), ("SUNION", "other:key"),
     ("EVAL", "return redis.call('SET', 'other:key', '1')", "0"),
     ("EVAL", "return redis.call('FLUSHALL')", "0"),
 )  # fmt: skip
