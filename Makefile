@@ -45,7 +45,7 @@ test: $(DEV) $(PICTURES) $(PEERS) ## run every test, on all cores
 torture: $(DEV) $(PEERS) ## kill, stop, cut and damage for longer (ROUNDS=5, KILLS=600, TORIL_SEED=…)
 	@TORIL_ROUNDS=$(or $(ROUNDS),5) TORIL_KILLS=$(or $(KILLS),600) \
 		TORIL_REDIS_KILLS=$(or $(KILLS),600) TORIL_CUTS=2000 PATH="$(NODE_HOME)/bin:$$PATH" \
-		$(BIN)/python -m pytest -q -rf tests/torture tests/chaos tests/faults
+		$(BIN)/python -m pytest -q -rf tests/torture tests/chaos tests/faults tests/simulator
 
 check: $(DEV) ## format, lint, types, architecture: what a change must pass before its tests
 	@$(BIN)/ruff format --check .

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,9 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # Containers set it; every process that a test starts would then compile toril for itself.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    # The controller runs this before it starts its workers, which inherit the variable.
+    # The controller runs this before it starts its workers, which inherit the variables. Midnight
+    # may come between: they must agree on the day.
+    os.environ.setdefault("PYTEST_DAY", str(datetime.now(UTC).toordinal()))
     if _TURNSTILE not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="toril-tests-")
         os.environ[_TURNSTILE] = folder.name
