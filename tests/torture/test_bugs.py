@@ -29,7 +29,11 @@ async def run_scenarios(source: Path, *scenarios: str) -> tuple[int, str]:
         stdout=PIPE,
         stderr=STDOUT,
         cwd=ROOT,
-        env={**own, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={
+            **own,
+            "PYTHONPATH": str(source),
+            "PYTHONPYCACHEPREFIX": str(source.parent / "compiled"),
+        },
     )
     out, _ = await process.communicate()
     assert process.returncode is not None
