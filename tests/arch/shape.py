@@ -25,6 +25,7 @@ CATCHES_ALL = {
     "toril._run.scopes": "what a dependency raises is passed to the others, or logged",
     "toril._run.soft": "it hands a coroutine what it awaited, whatever was raised there",
     "toril._run.worker*": "the loop guard: one bad round must not end the worker",
+    "toril._run.heartbeat": "whatever a store answers, the thread that renews locks goes on",
     "toril._run.hooks*": "a listener's fault is reported, never the job's",
     "toril._run.guard": "listeners, hooks and logging may raise anything; it is reported",
     "toril._run.hints": "evaluating an annotation runs user code; it is then not checked",

@@ -153,8 +153,8 @@ class Heartbeat:
         try:
             self._renewer = self._renewer or self._connect()
             lost = set(self._renewer.renew(list(locks), round(self._lock_s * 1000), info))
-        except TorilError as error:
-            self._failed(held, error)
+        except Exception as error:
+            self._failed(held, _as_told(error))
             return
         self._complained, self._fault, self._told = False, None, len(held)
         for (ref, _), each in locks.items():
@@ -173,8 +173,8 @@ class Heartbeat:
         locks = _locks(held)
         try:
             wishes = self._renewer.asked(list(locks))
-        except TorilError as error:
-            self._failed(held, error)
+        except Exception as error:
+            self._failed(held, _as_told(error))
             return
         if wishes:
             told = [(each, wishes[ref]) for (ref, _), each in locks.items() if ref in wishes]
@@ -197,7 +197,7 @@ class Heartbeat:
     def _disconnect(self) -> None:
         renewer, self._renewer = self._renewer, None
         # The store may be gone, and what close would tell it shows all the same.
-        with suppress(TorilError):
+        with suppress(Exception):
             if renewer is not None:
                 renewer.close()
 
@@ -205,6 +205,15 @@ class Heartbeat:
         # A closed loop has nobody left to tell.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call, value)
+
+
+def _as_told(error: Exception) -> TorilError:
+    """Return an error as it is reported: a store may answer what nobody can read."""
+    if isinstance(error, TorilError):
+        return error
+    told = TorilError(f"renewing locks failed: {type(error).__name__}: {error}")
+    told.__cause__ = error
+    return told
 
 
 def _locks(held: Sequence[Held]) -> dict[tuple[Ref, str], Held]:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
+from toril.errors import TorilError
+
 # A task that ended by mistake is restarted, but not at once: it must not spin.
 RESTART_S = 1.0
 
@@ -26,6 +28,7 @@ class Keeper:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
         self.down: dict[str, str] = {}
+        self._mistakes: dict[str, str] = {}
 
     def start(self, what: str, work: Work) -> asyncio.Task[None]:
         """Run a task until it returns; whatever else ends it, it is started again."""
@@ -33,6 +36,11 @@ class Keeper:
         self._tasks.add(task)
         task.add_done_callback(partial(self._ended, what, work))
         return task
+
+    @property
+    def mistake(self) -> str | None:
+        """Why a task waits for its restart that was not ended by the store, if one does."""
+        return next(iter(self._mistakes.values()), None)
 
     async def finish(self, within: float) -> None:
         """Wait for the tasks that return by themselves, then cancel what is left."""
@@ -57,6 +65,8 @@ class Keeper:
         if not task.cancelled():
             self._trouble(what, error)
         self.down[what] = f"{what} ended with {type(error).__name__}"
+        if not isinstance(error, TorilError):
+            self._mistakes[what] = self.down[what]
         self._loop.call_later(RESTART_S, self._again, what, work, task.cancelled())
 
     def _again(self, what: str, work: Work, cancelled: bool) -> None:
@@ -66,4 +76,5 @@ class Keeper:
             # Reported only now: at the end of a program, asyncio cancels every task.
             self._trouble(what, asyncio.CancelledError("somebody cancelled the worker's task"))
         self.down.pop(what, None)
+        self._mistakes.pop(what, None)
         self.start(what, work)

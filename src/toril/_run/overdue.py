@@ -13,7 +13,7 @@ from toril._model.report import JobPatch
 from toril._model.states import FINISHED, State
 from toril._model.times import Millis
 from toril._store.protocol import Store
-from toril.errors import ConfigError, StoreError
+from toril.errors import ConfigError, TorilError
 
 # How soon to look again at a job that goes on although its time is over.
 AGAIN_S = 1.0
@@ -47,6 +47,7 @@ async def end_in_time(store: Store, record: Record) -> None:
     while found is not None and (limit := limit_of(found)) is not None:
         await asyncio.sleep(max(limit / 1000 - time.time() + _MARGIN_S, pause))
         pause = AGAIN_S
-        with suppress(StoreError):
+        # Whoever waits for the job hears from the store what is wrong.
+        with suppress(TorilError):
             await end_if_overdue(store, found)
             (found,) = await store.get([Ref(record.queue, record.id)])

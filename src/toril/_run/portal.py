@@ -7,6 +7,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import inspect
+import logging
 import threading
 from collections.abc import Awaitable
 from typing import Any, Generic, TypeVar
@@ -24,6 +25,8 @@ from toril._store.threads import (
 from toril.errors import ConfigError, TorilError
 
 T = TypeVar("T")
+
+log = logging.getLogger("toril.sync")
 
 
 def run(what: Awaitable[T], timeout: Duration | None = None) -> T:
@@ -165,7 +168,13 @@ def _start_loop() -> tuple[asyncio.AbstractEventLoop, Thread]:
 
     def serve() -> None:
         with contextlib.closing(loop):
-            loop.run_forever()
+            while True:
+                try:
+                    return loop.run_forever()
+                except (SystemExit, KeyboardInterrupt):
+                    # A task that the coroutine of somebody started raised it: it is not for the
+                    # threads that wait for others.
+                    log.exception("sync.task_failed: the background loop goes on")
 
     try:
         return loop, start_thread(serve, "toril-sync")

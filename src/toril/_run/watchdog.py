@@ -42,6 +42,11 @@ class Watchdog:
 
     async def look(self, lanes: Lanes, slots: Slots) -> float:
         """Look once."""
+        broken: str | None = getattr(self._store, "broken", None)
+        if broken is not None:
+            self._telling.trouble("using the store", TorilError(broken))
+            self._stuck(broken)
+            return LOOK_S
         could = self._trips.claiming and not slots.solitary and lanes.room > 0
         queues = lanes.open_queues() if could else ()
         claimable = queues and await self._store.wait(queues, timeout_ms=0)

@@ -244,9 +244,11 @@ class Crew:
         if self.slots.closing:
             return Health(ready=False, reason="it is stopping", running=running)
         concern = self._watchdog.concern if self._watchdog is not None else None
+        concern = concern or getattr(self._store, "broken", None)
         if concern is not None:
             return Health(live=False, ready=False, reason=concern, running=running)
-        reason = self._carriers.down.get(CARRYING) or self._cut_off()
+        down = self._carriers.down.get(CARRYING) or self._upkeep.mistake
+        reason = down or self._cut_off()
         if reason is None and not self._trips.claiming:
             reason = "it is paused"
         return Health(ready=reason is None, reason=reason, running=running)

@@ -40,8 +40,6 @@ REQUESTS = {
     "two requests": (LIVE + b"GET /x HTTP/1.1\r\n\r\n", "200 OK"),
     "header injection": (b"GET /live%0d%0aSet-Cookie:x HTTP/1.1\r\n\r\n", "404 Not Found"),
     "lines without CR": (b"GET /live HTTP/1.1\n\n", ""),
-    "half": (b"GET /li", ""),
-    "silent": (b"", ""),
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"z" * 300, ""),
 }
 

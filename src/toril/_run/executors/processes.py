@@ -177,9 +177,9 @@ class Processes:
 
     def _look(self) -> None:
         busy = [child for child in self._children if child.busy]
+        self._watching = self._loop.call_later(WATCH_S, self._look) if busy else None
         for child in busy:
             child.look()
-        self._watching = self._loop.call_later(WATCH_S, self._look) if busy else None
 
 
 async def _at_last(end: "asyncio.Future[Ended | None]", child: Child) -> Ended | None:

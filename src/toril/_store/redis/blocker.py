@@ -5,9 +5,10 @@ of. Never here: what a marker means.
 """
 
 import asyncio
+import logging
 from typing import Protocol
 
-from toril.errors import ConfigError, TorilError
+from toril.errors import TorilError
 
 from .faults import Fault, Kind, as_error, judge
 from .line import Line
@@ -21,6 +22,9 @@ _REFUSED_S = 1.0
 # A marker that is no sorted set is left out for so long; its queue is looked at all the same.
 _SET_ASIDE_S = 60.0
 _LAST_S = 0.5
+
+
+log = logging.getLogger("toril.store")
 
 
 class Markers(Protocol):
@@ -130,9 +134,14 @@ class Blocker:
         if isinstance(reply, Exception):
             self._failed(reply)
         elif reply is not None:
-            key, member, score = reply
-            if key in self._covered:
-                self._markers.popped(key, member, score)
+            try:
+                key, member, score = reply
+                if key in self._covered:
+                    self._markers.popped(key, member, score)
+            except (TypeError, ValueError, ArithmeticError) as error:
+                # What was popped is no marker that anybody could use: whoever waits looks.
+                log.warning("waiting.odd_marker %s: %s", type(error).__name__, error)
+                self._markers.look(self._covered)
         self._block()
 
     def _failed(self, error: Exception) -> None:
@@ -191,7 +200,7 @@ class Blocker:
                 except ConnectionLost:
                     continue
                 break
-        except ConfigError as error:
+        except TorilError as error:
             self._refuse(error)
         finally:
             self._connecting = None

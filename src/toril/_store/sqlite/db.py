@@ -258,6 +258,11 @@ class Lane:
         self._pid = os.getpid()
         self._thread = start_thread(self._main, name)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the thread has ended."""
+        return self._ended
+
     def submit(self, *calls: Call) -> None:
         """Hand calls over, for one transaction in this order; their futures have the answers."""
         if self._closed or self._pid != os.getpid():

@@ -284,6 +284,13 @@ class Engine(Forkable):
             self._watch = Watch(file, watching, presence, self)
             undo.pop_all()
 
+    @property
+    def broken(self) -> str | None:
+        """Why nothing works any more: a thread ended by an error. None: all of them run."""
+        parts = {"writes": self._writer, "reads": self._reader, "watches": self._watch}
+        ended = [does for does, each in parts.items() if each is not None and each.ended]
+        return f"{self.path}: the thread that {ended[0]} ended by an error" if ended else None
+
     def hear(self, db: Connection) -> None:
         """Pass on what another process changed; looking here saves whoever waits the look."""
         waited_for = self.bulletin.queues

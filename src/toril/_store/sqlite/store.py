@@ -108,6 +108,11 @@ class SQLiteStore(Forkable):
         """Give the absolute path of the file, or `:memory:`."""
         return self._path
 
+    @property
+    def broken(self) -> str | None:
+        """Why this store can do nothing any more in this process; None: it can."""
+        return None if self._engine is None else self._engine.broken
+
     async def open(self, *, anew: bool = False) -> None:
         """Open the file, creating it when there is none; see the protocol.
 

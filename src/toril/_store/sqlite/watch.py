@@ -167,11 +167,9 @@ class Watch:
         with original("selectors", "DefaultSelector")() as selector:
             selector.register(bell, selectors.EVENT_READ)
             while True:
-                rung = bool(selector.select(pause))
+                rung = self._listen(selector, bell, pause)
                 if self._closing:
                     return
-                if rung:
-                    self._empty(bell)
                 pause = LOOK_S
                 # What cannot be read now, be it damaged, is looked at again in a moment: this
                 # thread must not end, for it takes back the jobs of dead processes.
@@ -179,6 +177,22 @@ class Watch:
                     pause = self._look(rung=rung)
                 except Exception as error:
                     self._listener.mend(error)
+
+    def _listen(self, selector: selectors.BaseSelector, bell: socket.socket, pause: float) -> bool:
+        """Wait for the doorbell; where somebody has closed it, it is only looked now and then."""
+        try:
+            rung = bool(selector.select(pause))
+            if rung:
+                self._empty(bell)
+            return rung and bell.fileno() >= 0
+        except (OSError, ValueError):
+            original("time", "sleep")(pause)
+            return False
+
+    @property
+    def ended(self) -> bool:
+        """Whether the thread has ended."""
+        return not self._thread.is_alive()
 
     def _look(self, *, rung: bool) -> float:
         """Look at what others did, and for dead ones; return how long to pause."""
@@ -203,6 +217,6 @@ class Watch:
         return LIVENESS_S if alive else LOOK_S
 
     def _empty(self, bell: socket.socket) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(BlockingIOError):
             while bell.recv(64):
                 pass
