@@ -5,7 +5,6 @@ of. Never here: what a marker means.
 """
 
 import asyncio
-import logging
 from typing import Protocol
 
 from toril.errors import TorilError
@@ -22,9 +21,6 @@ _REFUSED_S = 1.0
 # A marker that is no sorted set is left out for so long; its queue is looked at all the same.
 _SET_ASIDE_S = 60.0
 _LAST_S = 0.5
-
-
-log = logging.getLogger("toril.store")
 
 
 class Markers(Protocol):
@@ -138,9 +134,8 @@ class Blocker:
                 key, member, score = reply
                 if key in self._covered:
                     self._markers.popped(key, member, score)
-            except (TypeError, ValueError, ArithmeticError) as error:
+            except (TypeError, ValueError, ArithmeticError):
                 # What was popped is no marker that anybody could use: whoever waits looks.
-                log.warning("waiting.odd_marker %s: %s", type(error).__name__, error)
                 self._markers.look(self._covered)
         self._block()
 
