@@ -134,7 +134,7 @@ def frees_parents_early(patch: pytest.MonkeyPatch) -> None:
         (gains_a_place, 0),
         (drops_its_batch, 0),
         (never_checks_its_lease, 10),
-        (runs_what_came_too_late, 40),
+        (runs_what_came_too_late, 180),
         (frees_parents_early, 0),
         (arms_a_run_too_many, 0),
         (keeps_the_key, 0),
