@@ -21,8 +21,9 @@ from tests.servers import fresh_prefix, shared_server
 from toril import Toril
 from toril.errors import JobError
 
+from .damage import DEEP
+
 ROUNDS = int(os.environ.get("TORIL_ROUNDS", "1"))
-DEEP = '{"a":' * 1_500 + "1" + "}" * 1_500
 OPTIONS = (
     DEEP, '{"a":' * 50_000, "[" * 100_000, "{", "[]", "7", '{"attempts":"many"}',
     '{"attempts":1e999}', '{"backoff":{"type":[]}}', '{"backoff":%s}' % ("[" * 900 + "]" * 900),
