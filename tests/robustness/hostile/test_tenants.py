@@ -11,9 +11,10 @@ from statistics import median
 from typing import Any
 
 import pytest
+import redis
 
 from tests.runtime.kit import until
-from toril import Job, Toril
+from toril import Job, QueueFull, Toril
 
 LARGE = "x" * 900_000
 MOST = 1_000_000
@@ -198,3 +199,26 @@ async def test_another_queue_of_the_worker_is_served_during_a_flood(app: Toril, 
 
     # On a calm machine it is far less; a flood that is not divided into turns takes seconds.
     assert busy < 20 * calm + 0.5
+
+
+@pytest.mark.parametrize(
+    "text", ["evil", "", "nan", "inf", "1e400", "9" * 5_000, "2.5", "-5", "[1]"]
+)
+async def test_a_limit_that_somebody_wrote_by_hand_is_read_or_passed_over(
+    redis_url: str, redis_prefix: str, text: str
+) -> None:
+    async with Toril(redis_url, prefix=redis_prefix, warn_unserved=False) as app:
+        queue = app.queue("q")
+        await queue.add("x")
+        server = redis.Redis.from_url(redis_url)
+        server.hset(f"{redis_prefix}:q:toril:settings", "max_waiting", text)
+
+        limit = (await queue.settings()).max_waiting
+        added = await asyncio.gather(
+            queue.add("x"), queue.add("x", priority=1), return_exceptions=True
+        )
+
+        assert all(isinstance(each, Job | QueueFull) for each in added)
+        assert (limit is None) == all(isinstance(each, Job) for each in added)
+        assert (await app.queue("other").add("x")).created
+        server.close()
