@@ -1,10 +1,14 @@
 """Each key that a script touches holds the wrong kind of value, one at a time: no other job is lost.
 
+A sample of them holds odd values of the right kind as well (more of them with TORIL_ROUNDS).
+
 The calls are the cases of `tests/faults/verbs`, the keys are those that the server names while they
 run. A script that changes something and that no case runs fails a test here.
 """
 
 import asyncio
+import os
+import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +31,16 @@ KIND = "redis-server"
 LISTS = ("wait", "active", "paused")
 SETS = ("prioritized", "delayed", "waiting-children", "completed", "failed")
 OF_A_KIND = 4
+ROUNDS = int(os.environ.get("TORIL_ROUNDS", "1"))
+A_ROUND = 4
+INF = float("inf")
+ODD_VALUES = ("evil", "nan", "1e400", "-1", "", "1e300", "[]", "{}", "0x10", "a:b", "\x00", "meta")
+ODD_FIELDS = (
+    "atm", "ats", "stc", "priority", "delay", "timestamp", "processedOn", "finishedOn", "opts", "pb",
+    "parent", "parentKey", "deid", "rjk", "defa", "stacktrace", "toril:at", "toril:kids",
+    "toril:letter", "toril:alone", "toril:cancel", "concurrency", "max", "duration",
+    "opts.maxLenEvents", "keep_completed", "keep_failed", "dead_letter", "max_waiting",
+)  # fmt: skip
 # What no verb of tests/faults/verbs does in one call.
 MORE: dict[str, Case] = {}
 
@@ -97,6 +111,23 @@ class Bench:
             self.text.rpush(key, "?")
         else:
             self.text.set(key, "?")
+
+    def spoil(self, key: str, odd: str) -> None:
+        """Let a key hold odd values of its kind."""
+        match self.kinds.get(key):
+            case "hash":
+                fields = {*self.text.hkeys(key), *ODD_FIELDS} - {"name", "data", "paused"}
+                self.text.hset(key, mapping=dict.fromkeys(fields, odd))
+            case "string":
+                self.text.set(key, odd)
+            case "zset":
+                self.text.zadd(key, {odd: 0} | dict.fromkeys(self.text.zrange(key, 0, -1), INF))
+            case "list":
+                self.text.rpush(key, odd)
+            case "set":
+                self.text.sadd(key, odd)
+            case _:
+                pass
 
     def places(self) -> dict[str, list[str]]:
         """Name every job by its key, and the keys that hold its id."""
@@ -231,6 +262,14 @@ async def test_a_key_of_the_wrong_kind_loses_no_other_job(
         after = bench.places()
         found += [f"{key}: {job}" for job in lost(before, after, key)]
         found += [f"{key}: {job} is gone" for job in before.keys() & kept - after.keys() - {key}]
+    rng = random.Random(name)
+    for _ in range(A_ROUND * ROUNDS):
+        key, odd = rng.choice(keys), rng.choice(ODD_VALUES)
+        bench.reset()
+        bench.spoil(key, odd)
+        spoiled = bench.places()
+        await run(act)
+        found += [f"{key} {odd!r}: {job}" for job in lost(spoiled, bench.places(), "")]
     assert not found, "\n".join(found)
 
 
