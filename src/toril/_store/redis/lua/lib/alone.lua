@@ -7,6 +7,9 @@ local OF_ALL = {
   "BUSY", "Script killed", "UNKILLABLE",
 }
 
+-- A right that is missing: somebody else may have it.
+local RIGHTS = { "NOPERM", "permission", "can't access", "can't run" }
+
 -- What could not be done for others, such as a parent, while the job itself went its way.
 alone.faults = {}
 
@@ -36,10 +39,16 @@ function alone.run(work, ...)
   return "fault " .. answer
 end
 
--- Run what a job leads to elsewhere: an error of it is noted, and does not hold the job back.
+-- Run what a job leads to elsewhere: data that cannot be used are noted, and do not hold the job
+-- back. A missing right does: whoever has it ends the job, and nobody is left waiting for that.
 function alone.beside(work, ...)
   local done, answer = try(work, ...)
   if not done then
+    for i = 1, #RIGHTS do
+      if answer:find(RIGHTS[i], 1, true) then
+        error(answer, 0)
+      end
+    end
     alone.faults[#alone.faults + 1] = answer
     return nil
   end

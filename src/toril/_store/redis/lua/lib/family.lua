@@ -43,6 +43,9 @@ function family.misfit(parent)
   for word, command in pairs(BESIDE) do
     local reply = attempt(command, parent .. ":" .. word)
     if type(reply) == "table" then
+      if not reply.err:find("WRONGTYPE", 1, true) then
+        call(command, parent .. ":" .. word)
+      end
       return parent .. ":" .. word, reply.err
     end
   end

@@ -19,7 +19,11 @@ local NOTHING = {}
 -- Read fields of a job; none if its key holds another kind of value.
 function job.read(key, ...)
   local found = attempt("HMGET", key, ...)
-  return found.err and NOTHING or found
+  if not found.err then
+    return found
+  end
+  -- Every other error, such as a missing right, is raised.
+  return found.err:find("WRONGTYPE", 1, true) and NOTHING or call("HMGET", key, ...)
 end
 
 -- Return whether a job exists, however little of it.
