@@ -29,7 +29,7 @@ class WorkerOptions(TypedDict, total=False):
 
     Shape    queues: names, or how many jobs of each run at once; left out, every queue that has
              a handler. concurrency: for queues named without a number; left out, what their
-             processors say, else 10. total: how many jobs run at once in all. rate: such as "10/1s", for queues that have no limit of their
+             processors say, else 1. total: how many jobs run at once in all. rate: such as "10/1s", for queues that have no limit of their
              own. processes: how many child processes there are at most, for handlers with
              isolation="process"; left out, as many as such jobs run at once. unknown_limit: how
              long a job whose name has no handler is put back.
