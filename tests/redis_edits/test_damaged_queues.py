@@ -41,6 +41,9 @@ async def test_jobs_are_taken_back_beside_a_queue_with_a_key_of_the_wrong_kind(
     await kit.store.recover(order, now=kit.now)
 
     assert [(one.queue, one.id) for one in taken] == [("sound", "1")]
+    if key == "1":
+        # An id that is no job's leaves the list, or many of them would hold up recovery.
+        del before["P:active"]
     assert keyspace(wire.client, f"{wire.prefix}:broken") == before
     [(name, text)] = told
     assert (name, "queue 'broken' is taken back" in text) == ("store.damaged", True)
