@@ -35,7 +35,7 @@ CHUNK = 250
 """How many jobs of a batch are stored all or none."""
 
 WINDOW = 4 * CHUNK
-"""How many jobs of a batch go in one call that waits for replicas; otherwise it is one chunk."""
+"""How many jobs of a batch go in one call, but beside a worker of this app: there it is one chunk."""
 
 CHUNK_BYTES = 1_000_000
 """How much data a chunk or a call holds; a job with more is a chunk and a call by itself."""
@@ -212,7 +212,7 @@ class Adder:
             return await self._add_as_room_allows(nodes)
         jobs: list[Job[Any]] = []
         durable = bool(nodes) and self.options(nodes[0]).durable is not None
-        for window in cut(nodes, WINDOW if durable else CHUNK):
+        for window in cut(nodes, CHUNK if self.audience.serving and not durable else WINDOW):
             groups = [tuple(await in_turns(self.new_job, chunk)) for chunk in cut(window, CHUNK)]
             answers = await self._add_groups(groups)
             errors = [each for each in answers if isinstance(each, TorilError)]

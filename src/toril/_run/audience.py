@@ -26,7 +26,7 @@ log = logging.getLogger("toril.queue")
 class Audience(Forkable):
     """Warn once of each queue that is added to and that no live worker serves."""
 
-    __slots__ = ("_asked", "_context", "_looks", "_quiet", "_settled", "_warn")
+    __slots__ = ("_asked", "_context", "_looks", "_quiet", "_settled", "_warn", "serving")
 
     def __init__(self, context: Context, *, warn: bool) -> None:
         self._context = context
@@ -36,6 +36,8 @@ class Audience(Forkable):
         self._settled: set[str] = set()
         self._asked: set[str] = set()
         self._looks: set[asyncio.Task[None]] = set()
+        # Whether a worker of this app was started in this process.
+        self.serving = False
         follow_forks(self)
 
     def after_fork_in_child(self) -> None:
@@ -43,9 +45,11 @@ class Audience(Forkable):
         keep(self._looks)
         self._asked, self._looks = set(), set()
         self._quiet = set(self._settled)
+        self.serving = False
 
     def serves(self, queues: Iterable[str]) -> None:
         """Note that a worker of this very app serves these."""
+        self.serving = True
         self._settled.update(queues)
         self._quiet |= self._settled
 
