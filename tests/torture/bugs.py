@@ -177,7 +177,7 @@ BUGS = (
     Bug(
         "any lock is renewed",
         "_store/redis/lua/renew.lua",
-        'call("GET", lock) == held.token',
+        'attempt("GET", lock) == held.token',
         'call("EXISTS", lock) == 1',
         f"{FENCES}::test_whoever_lost_a_job_cannot_renew_it[redis-server]",
         r"assert \[\[\], \[\]\] ==",
@@ -204,8 +204,8 @@ BUGS = (
     Bug(
         "the result is committed before what it frees",
         "_store/sqlite/finish.py",
-        '    unit.run_each("finish.complete", rows, now)\n',
-        '    unit.run_each("finish.complete", rows, now)\n    unit.db.execute("COMMIT")\n    __import__("time").sleep(0.02)\n    unit.db.execute("BEGIN IMMEDIATE")\n',
+        '    unit.run_by_size("finish.complete", rows, 2, now)\n',
+        '    unit.run_by_size("finish.complete", rows, 2, now)\n    unit.db.execute("COMMIT")\n    __import__("time").sleep(0.02)\n    unit.db.execute("BEGIN IMMEDIATE")\n',
         f"{FENCES}::test_a_result_and_what_it_frees_are_seen_at_once",
         "assert not True",
         kind=KINDS[4],
