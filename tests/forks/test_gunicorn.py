@@ -101,10 +101,14 @@ def test_processes_that_are_forked_after_an_import_that_enqueues(
     with served_by as ask, ThreadPoolExecutor(16) as clients:
         before = enqueued(place)
         answers = list(clients.map(ask, ["/"] * 100))
+        # Which process takes a connection is the kernel's choice, and one may start later.
+        until = time.monotonic() + 10
+        while len({process for _, process in answers}) < 2 and time.monotonic() < until:
+            answers += clients.map(ask, ["/"] * 20)
 
         assert {status for status, _ in answers} == {200}
         assert len({process for _, process in answers}) == 2
-        assert enqueued(place) == before + 100
+        assert enqueued(place) == before + len(answers)
 
 
 def test_a_greenlet_that_waits_lets_others_run(place: Place, tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ class Line:
         self.on_notice: set[Callable[[str, str], None]] = set()
         self.weather: list[Weather] = []
         self.over = False
+        self.broken: str | None = None
         self._store = store
         self._loop = loop
         self._watch = watch

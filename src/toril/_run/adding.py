@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import Any
 
 from toril._model.backoff import Backoff
@@ -211,36 +210,37 @@ class Adder:
         if nodes and self.options(nodes[0]).full_wait_ms is not None:
             return await self._add_as_room_allows(nodes)
         jobs: list[Job[Any]] = []
-        durable = bool(nodes) and self.options(nodes[0]).durable is not None
-        for window in cut(nodes, CHUNK if self.audience.serving and not durable else WINDOW):
-            groups = [tuple(await in_turns(self.new_job, chunk)) for chunk in cut(window, CHUNK)]
-            answers = await self._add_groups(groups)
+        # All are made before the first is stored: one that cannot be leaves nothing behind.
+        news = await in_turns(self.new_job, nodes)
+        alone = not self.audience.serving or (bool(news) and news[0].options.durable is not None)
+        for window in cut(news, WINDOW if alone else CHUNK):
+            answers = await self._add_groups([tuple(chunk) for chunk in cut(window, CHUNK)])
             errors = [each for each in answers if isinstance(each, TorilError)]
             if errors:
                 ids = [id for each in answers for id in _stored(each)]
                 raise _partly([*(job.id for job in jobs), *ids], errors)
             added = [one for each in answers if not isinstance(each, TorilError) for one in each]
-            parts = zip(window, chain.from_iterable(groups), added, strict=True)
+            parts = zip(nodes[len(jobs) : len(jobs) + len(window)], window, added, strict=True)
             jobs += await in_turns(self._handle_of, parts)
         return jobs
 
     async def _add_as_room_allows(self, nodes: Sequence[Node]) -> list[Job[Any]]:
         """Add chunk by chunk, each as soon as there is room, and of a chunk first what fits."""
         jobs: list[Job[Any]] = []
-        rest = deque(cut(nodes, CHUNK))
+        rest = deque(cut(await in_turns(self.new_job, nodes), CHUNK))
         try:
             while rest:
                 chunk = rest.popleft()
-                news = tuple(map(self.new_job, chunk))
                 try:
-                    added = await self._carry(news)
+                    added = await self._carry(tuple(chunk))
                 except QueueFull as full:
                     fits = min(max(full.limit - full.count, 0), len(chunk) - 1)
                     rest.extendleft(part for part in (chunk[fits:], chunk[:fits]) if part)
                     if not fits:
-                        await self._wait_for_one(full, news[0].options.full_wait_ms or 0)
+                        await self._wait_for_one(full, chunk[0].options.full_wait_ms or 0)
                 else:
-                    jobs.extend(map(self.handle, chunk, news, added))
+                    there = nodes[len(jobs) : len(jobs) + len(chunk)]
+                    jobs.extend(map(self.handle, there, chunk, added))
         except TorilError as error:
             failure = error
         else:
@@ -293,16 +293,16 @@ def _weigh(group: Group) -> float:
     return max(jobs / WINDOW, sum([len(job.data) for job in group]) / CHUNK_BYTES)
 
 
-def cut(nodes: Sequence[Node], most: int) -> Iterator[list[Node]]:
+def cut(jobs: Sequence[NewJob], most: int) -> Iterator[list[NewJob]]:
     """Cut a batch into parts of at most so many jobs, and of bounded size."""
-    part: list[Node] = []
+    part: list[NewJob] = []
     size = 0
-    for node in nodes:
-        size += len(node.data)
+    for job in jobs:
+        size += len(job.data)
         if part and (len(part) == most or size > CHUNK_BYTES):
             yield part
-            part, size = [], len(node.data)
-        part.append(node)
+            part, size = [], len(job.data)
+        part.append(job)
     if part:
         yield part
 

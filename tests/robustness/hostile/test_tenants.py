@@ -78,12 +78,16 @@ async def test_large_jobs_that_are_added_at_once_go_in_bounded_calls(app: Toril)
     assert max(sizes.added) <= MOST
 
 
-async def test_many_small_jobs_go_chunk_by_chunk(app: Toril) -> None:
+async def test_many_small_jobs_go_chunk_by_chunk_beside_a_worker(app: Toril) -> None:
     sizes, queue = Sizes(app), app.queue("noisy")
 
     await queue.add_many([("x", {})] * 2_000)
+    assert len(sizes.added) == 2
 
-    assert len(sizes.added) == 8
+    app.queue("quiet").handler()(lambda job: None)
+    async with app.worker("quiet"):
+        await queue.add_many([("x", {})] * 2_000)
+    assert len(sizes.added) == 2 + 8
 
 
 async def test_large_jobs_and_results_are_carried_few_at_a_time(app: Toril) -> None:

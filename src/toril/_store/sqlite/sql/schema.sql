@@ -22,8 +22,7 @@ CREATE TABLE queues (
     keep_completed TEXT,
     keep_failed TEXT,
     dead_letter TEXT,
-    events_limit INTEGER NOT NULL DEFAULT 10000, declared INTEGER NOT NULL DEFAULT 0,
-    max_waiting INTEGER CHECK (max_waiting > 0),
+    events_limit INTEGER NOT NULL DEFAULT 10000, declared INTEGER NOT NULL DEFAULT 0, max_waiting INTEGER CHECK (max_waiting > 0),
     CHECK ((rate_max IS NULL) = (rate_ms IS NULL))
 ) STRICT;
 
