@@ -96,12 +96,18 @@ def everything(keys: Any, prefix: str) -> dict[str, Any]:
     return found
 
 
+async def _stands(keys: Any, key: str) -> bool:
+    return bool(keys.exists(key))
+
+
 async def test_nodes_sweep_leaves_a_queue_of_torils_as_it_is(
     toril: TorilSide, node: NodeSide, keys: Any
 ) -> None:
     jobs = await worked(toril)
     await node.ask("open", queue="cards", options={"skipMetasUpdate": True})
     await node.ask("open", queue="letters", options={"skipMetasUpdate": True})
+    # Whoever waited for jobs of the queue takes the marker for a moment when it leaves.
+    await until(partial(_stands, keys, f"{toril.prefix}:cards:marker"), expected=True)
     before = everything(keys, toril.prefix)
 
     swept = [await node.queue(queue, "removeOrphanedJobs") for queue in ("cards", "letters")]

@@ -253,6 +253,7 @@ class Lane:
         self._inbox: SimpleQueue[tuple[Call, ...]] = SimpleQueue()
         self._closed = False
         self._ended = False
+        self._died = False
         self._batch: list[Call] = []
         self._fault: Exception | None = None
         self._pid = os.getpid()
@@ -265,12 +266,12 @@ class Lane:
 
     def submit(self, *calls: Call) -> None:
         """Hand calls over, for one transaction in this order; their futures have the answers."""
-        if self._closed or self._pid != os.getpid():
+        if self._pid != os.getpid():
             raise StoreUnavailable(
-                f"{self._where} was closed"
-                if self._closed
-                else f"{self._where} was opened before this process was forked: open it again here"
+                f"{self._where} was opened before this process was forked: open it again here"
             )
+        if self._closed:
+            raise StoreUnavailable(self._failed() if self._died else f"{self._where} was closed")
         self._inbox.put(calls)
         if self._ended:
             self._refuse_what_is_left()
@@ -288,6 +289,7 @@ class Lane:
             self._serve()
         finally:
             # By an error, if not by close(): then whoever waits must not wait for ever.
+            self._died = not self._closed
             self._closed = self._ended = True
             self._refuse_what_is_left()
 
@@ -297,11 +299,14 @@ class Lane:
             while True:
                 left += self._inbox.get_nowait()
         for call in left:
-            call.answer = StoreUnavailable(
-                f"{self._where}: the thread that uses it ended by an error, which is on the error "
-                "output: what was asked of it may be done or not (restart this process)"
-            )
+            call.answer = StoreUnavailable(self._failed())
         self._answer(left)
+
+    def _failed(self) -> str:
+        return (
+            f"{self._where}: the thread that uses it ended by an error, which is on the error "
+            "output: what was asked of it may be done or not (restart this process)"
+        )
 
     def _serve(self) -> None:
         is_open = True
