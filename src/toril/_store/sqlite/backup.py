@@ -15,6 +15,7 @@ from toril.errors import ConfigError, StoreCorrupt, StoreUnavailable
 
 from .db import connect, translate
 from .engine import MEMORY, Engine
+from .shared_file import aside
 
 BESIDE = ("-wal", "-shm", "-journal")
 
@@ -76,14 +77,17 @@ def _refused(target: Path, why: str, hint: str) -> ConfigError:
 
 
 def _copy(engine: Engine, draft: Path) -> None:
-    copy = connect(str(draft), synchronous="full")
+    with aside():
+        copy = connect(str(draft), synchronous="full")
     try:
         engine.copy_to(copy)
-        # One file and no log beside it, until somebody opens it as a store.
-        copy.pragma("journal_mode", "delete")
-        told = str(copy.pragma("integrity_check", 1))
+        with aside():
+            # One file and no log beside it, until somebody opens it as a store.
+            copy.pragma("journal_mode", "delete")
+            told = str(copy.pragma("integrity_check", 1))
     finally:
-        copy.close()
+        with aside():
+            copy.close()
     if told != "ok":
         raise StoreCorrupt(
             f"{engine.path} is damaged, and was not backed up: {told} (see: toril doctor)"

@@ -27,7 +27,7 @@ from .db import Call, Lane, Stranded, connect, migrate
 from .mend import Mender
 from .presence import Presence, process_of
 from .read import Reading, peek
-from .shared_file import ATTEMPTS, Handle, SharedFile, join
+from .shared_file import ATTEMPTS, Handle, SharedFile, aside, join
 from .sql import Connection
 from .statements import statements
 from .unit import Unit, clock, to_json
@@ -440,13 +440,15 @@ class Engine(Forkable):
     def copy_to(self, copy: Connection) -> None:
         """Copy the whole store into another database, as it is at one moment; blocking."""
         assert self._file is not None
-        handle = self._file.open("normal")
+        with aside():
+            handle = self._file.open("normal")
         try:
             with self._file.turn(handle) as db, copy.backup("main", db, "main") as steps:
                 # In one step: else each write meanwhile would make it start over.
                 steps.step(-1)
         finally:
-            self._file.drop(handle)
+            with aside():
+                self._file.drop(handle)
 
     def close(self) -> bool:
         """Leave the store; blocking. Return False if its threads have not ended after 10 s."""

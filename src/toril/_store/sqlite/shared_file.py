@@ -399,8 +399,18 @@ def join(path: str, connect: Connect) -> SharedFile:
 
 
 _paused: list[threading.Lock] = []
+# Held while a connection is used that belongs to no file here, such as that of a backup: SQLite has
+# locks of its own for the whole process, and one that is held during a fork stays held in the child.
+_aside = new_lock()
 # Files that were in the middle of a transaction when the parent of this process forked.
 _inherited: set[FileId | None] = set()
+
+
+@contextlib.contextmanager
+def aside() -> Generator[None]:
+    """Use SQLite on a connection that is no handle of a file; no fork comes in between."""
+    with _aside:
+        yield
 
 
 def _before_fork() -> None:
@@ -409,7 +419,7 @@ def _before_fork() -> None:
     turns = (handle.turn for file in list(_files) for handle in file.handles)
     _paused.extend(
         each
-        for each in (_registry, *turns)
+        for each in (_registry, _aside, *turns)
         if each.acquire(timeout=max(until - time.monotonic(), 0))
     )
 
@@ -420,10 +430,10 @@ def _after_fork() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _registry
+    global _registry, _aside
     safe = {id(lock) for lock in _paused}
     _after_fork()
-    _registry = new_lock()
+    _registry, _aside = new_lock(), new_lock()
     for file in _files:
         if not all(id(handle.turn) in safe for handle in file.handles):
             _inherited.add(file.id)
