@@ -398,6 +398,31 @@ tell([told, q.add_sync("after").name])
     assert told == [[["child", 1]] * 10, "after"]
 
 
+def test_forks_while_stores_are_opened_and_closed(file_place: Place) -> None:
+    told = file_place.run("""
+q.add_sync("before")
+opened = []
+stop = threading.Event()
+
+async def open_once():
+    async with Toril(URL.replace("jobs.db", "other.db"), warn_unserved=False):
+        opened.append(True)
+
+def keep_opening():
+    while not stop.is_set():
+        asyncio.run(open_once())
+
+opening = threading.Thread(target=keep_opening)
+opening.start()
+told = [child(lambda: q.add_sync("child").name) for _ in range(20)]
+stop.set()
+opening.join()
+tell([told, len(opened) > 0, sync.run(q.counts()).waiting])
+""")
+
+    assert told == [["child"] * 20, True, 21]
+
+
 def test_forks_while_backups_are_made(file_place: Place) -> None:
     told = file_place.run("""
 from pathlib import Path

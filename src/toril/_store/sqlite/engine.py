@@ -243,7 +243,8 @@ class Engine(Forkable):
         self._file: SharedFile | None = None
         self._handles: list[Handle] = []
         if path == MEMORY:
-            db = connect(path, synchronous=level)
+            with aside():
+                db = connect(path, synchronous=level)
             migrate(db, path)
             self._work = Writing(Handle(db, level), None, self.bulletin, None)
             self._writer = Lane("toril-writer", self._work, path)
@@ -440,15 +441,13 @@ class Engine(Forkable):
     def copy_to(self, copy: Connection) -> None:
         """Copy the whole store into another database, as it is at one moment; blocking."""
         assert self._file is not None
-        with aside():
-            handle = self._file.open("normal")
+        handle = self._file.open("normal")
         try:
             with self._file.turn(handle) as db, copy.backup("main", db, "main") as steps:
                 # In one step: else each write meanwhile would make it start over.
                 steps.step(-1)
         finally:
-            with aside():
-                self._file.drop(handle)
+            self._file.drop(handle)
 
     def close(self) -> bool:
         """Leave the store; blocking. Return False if its threads have not ended after 10 s."""

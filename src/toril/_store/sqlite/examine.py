@@ -3,6 +3,7 @@
 Never here: queues and workers (the runtime examines those in any store).
 """
 
+import contextlib
 import os
 import shutil
 import stat
@@ -15,6 +16,7 @@ from toril._model.finding import ERROR, OK, WARN, Finding, unlocked
 from .db import connect
 from .engine import MEMORY, Engine
 from .read import Reading
+from .shared_file import aside
 from .unit import clock, to_json
 
 # The first release without the fault that may damage a file when its log is begun anew.
@@ -50,11 +52,8 @@ def _version(path: str, version: str) -> Finding:
 def _integrity(path: str) -> Finding:
     name = "store.integrity"
     try:
-        db = connect(path, synchronous="normal")
-        try:
+        with aside(), contextlib.closing(connect(path, synchronous="normal")) as db:
             told = str(db.pragma("quick_check", PROBLEMS))
-        finally:
-            db.close()
     except apsw.Error as error:
         told = str(error)
     if told == "ok":

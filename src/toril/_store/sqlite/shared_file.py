@@ -70,7 +70,8 @@ class SharedFile:
         self._connect_to = connect
         self.members = 0
         self.handles: list[Handle] = []
-        self._mending = new_lock()
+        # Held while its connections are opened, closed or replaced.
+        self.mending = new_lock()
         self._sound = True
         self._is_open = True
         # The generations of which all commits are in the file.
@@ -107,7 +108,7 @@ class SharedFile:
 
         Raises   StoreUnavailable · StoreCorrupt: it cannot be used.
         """
-        with self._mending:
+        with self.mending:
             if self.handles and not self.is_intact():
                 self._mend()
             handle = Handle(self._connect(level), level, self.generation)
@@ -223,7 +224,7 @@ class SharedFile:
 
         Raises   StoreUnavailable: that is not safe; nothing was changed.
         """
-        with self._mending:
+        with self.mending:
             if since is None or since == self.generation:
                 self._mend()
             return since is not None and self._saved.get(since, False)
@@ -344,7 +345,7 @@ class SharedFile:
 
     def leave(self, *handles: Handle) -> None:
         """Close connections; the last store of a process takes its log into the file."""
-        with _registry, self._mending:
+        with _registry, self.mending:
             self.members -= 1
             if not self.is_intact():
                 with contextlib.suppress(StoreError):
@@ -360,7 +361,7 @@ class SharedFile:
 
     def drop(self, handle: Handle) -> None:
         """Close one connection."""
-        with self._mending:
+        with self.mending:
             self._drop(handle)
 
     def _drop(self, handle: Handle) -> None:
@@ -369,6 +370,10 @@ class SharedFile:
         self.handles.remove(handle)
 
     # Forks: in no process may a lock be held by a connection that nobody uses.
+
+    def turns(self) -> list[threading.Lock]:
+        """Return the locks under which its connections are used."""
+        return [handle.turn for handle in self.handles]
 
     def abandon(self) -> None:
         """Let go of the descriptors in a forked child; everything stays the parent's."""
@@ -414,14 +419,18 @@ def aside() -> Generator[None]:
 
 
 def _before_fork() -> None:
-    """Let no transaction be under way: the child would inherit its locks as if it held them."""
+    """Let nobody be inside SQLite: the child would inherit its locks as if it held them."""
     until = time.monotonic() + FORK_S
-    turns = (handle.turn for file in list(_files) for handle in file.handles)
-    _paused.extend(
-        each
-        for each in (_registry, _aside, *turns)
-        if each.acquire(timeout=max(until - time.monotonic(), 0))
-    )
+
+    def pause(*locks: threading.Lock) -> None:
+        _paused.extend(
+            each for each in locks if each.acquire(timeout=max(until - time.monotonic(), 0))
+        )
+
+    # Each step keeps the locks that are looked up next from becoming more.
+    pause(_registry, _aside)
+    pause(*(file.mending for file in _files))
+    pause(*(turn for file in _files for turn in file.turns()))
 
 
 def _after_fork() -> None:
@@ -435,7 +444,7 @@ def _after_fork_in_child() -> None:
     _after_fork()
     _registry, _aside = new_lock(), new_lock()
     for file in _files:
-        if not all(id(handle.turn) in safe for handle in file.handles):
+        if not all(id(each) in safe for each in (file.mending, *file.turns())):
             _inherited.add(file.id)
         keep(file)
         file.abandon()
