@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import RedisServer, fresh_prefix, shared_server
+from tests.support.servers import RedisServer, fresh_prefix, shared_server
 
 if sys.platform != "win32":
     import fcntl
 
 _TURNSTILE = "PYTEST_TURNSTILE"
-_ALONE = ("chaos", "serial")
+_ALONE = ("serial",)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,93 +1,27 @@
 """Background jobs for Python: BullMQ's model, with nothing to install beside it.
 
 Three names are enough to start with: an app (`Toril`), a task (`@app.task`), and a worker
-(`toril worker module:app`). The front door; everything lives in the modules behind it.
+(`toril worker module:app`). The names are in `_public`, and are imported when the first of them is
+used: `toril --version` and modules such as `toril.errors` need none. Type checkers read `__init__.pyi`.
 """
 
-from toril._model.backoff import Custom, Exponential, Fixed
-from toril._model.options import Dedup, Keep
-from toril._model.states import State
-from toril._run.app import Toril
-from toril._run.dependencies import Depends
-from toril._run.draft import Node
-from toril._run.events import Events
-from toril._run.flow import Flow
-from toril._run.job import Job, current_job
-from toril._run.processors import handles
-from toril._run.queue import Queue
-from toril._run.schedule import Schedule
-from toril._run.task import Task
-from toril._run.worker import Worker
-from toril.errors import (
-    AwaitChildren,
-    BadArguments,
-    ConfigError,
-    DurabilityNotConfirmed,
-    Fail,
-    JobError,
-    JobFailed,
-    JobLocked,
-    JobNotFound,
-    LockLost,
-    PartlyAdded,
-    QueueFull,
-    RateLimited,
-    Release,
-    ResultTimeout,
-    Signal,
-    Snooze,
-    SoftTimeout,
-    StoreError,
-    TaskError,
-    TorilError,
-    WrongState,
-)
-from toril.events import Event
+import importlib as _importlib
 
-__all__ = [
-    "AwaitChildren",
-    "BadArguments",
-    "ConfigError",
-    "Custom",
-    "Dedup",
-    "Depends",
-    "DurabilityNotConfirmed",
-    "Event",
-    "Events",
-    "Exponential",
-    "Fail",
-    "Fixed",
-    "Flow",
-    "Job",
-    "JobError",
-    "JobFailed",
-    "JobLocked",
-    "JobNotFound",
-    "Keep",
-    "LockLost",
-    "Node",
-    "PartlyAdded",
-    "Queue",
-    "QueueFull",
-    "RateLimited",
-    "Release",
-    "ResultTimeout",
-    "Schedule",
-    "Signal",
-    "Snooze",
-    "SoftTimeout",
-    "State",
-    "StoreError",
-    "Task",
-    "TaskError",
-    "Toril",
-    "TorilError",
-    "Worker",
-    "WrongState",
-    "current_job",
-    "handles",
-]
 
-# Where a name is imported from is what people see in tracebacks and documentation.
-for _name in __all__:
-    globals()[_name].__module__ = "toril"
+def __getattr__(name: str) -> object:
+    """Return a public name; the first one imports them all."""
+    if name.startswith("__") and name != "__all__":
+        raise AttributeError(f"module 'toril' has no attribute {name!r}")
+    # Not `from toril import _public`: that would ask this function first.
+    public = _importlib.import_module("toril._public")
+    found = globals()
+    found.update({each: getattr(public, each) for each in ("__all__", *public.__all__)})
+    # Modules such as toril.errors have become attributes by this import, too.
+    if name not in found:
+        raise AttributeError(f"module 'toril' has no attribute {name!r}")
+    return found[name]
+
+
+def __dir__() -> list[str]:
+    __getattr__("__all__")
+    return sorted(globals())

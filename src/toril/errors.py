@@ -1,26 +1,26 @@
-"""Every error that toril raises, and the signals that a handler raises to steer.
+"""Every error that toril raises, and the signals that a handler raises to decide about its job.
 
 TorilError
 ├── ConfigError             an option, URL, name or file that cannot work; raised before any I/O
 ├── StoreError              the store could not do it
-│   ├── StoreUnavailable    cannot be reached or opened; trying again later may help
+│   ├── StoreUnavailable    cannot be reached or opened; a later call may work
 │   ├── StoreFull           no room left; nothing was stored
 │   ├── StoreRefused        this value can never be stored; sending it again does not help
 │   ├── StoreCorrupt        the file is damaged; it is left as it is
 │   ├── StoreMismatch       the data was written by a newer toril
 │   ├── PartlyAdded         some chunks of many jobs were stored, the rest was not
 │   └── Unconfirmed         no answer came: the change may or may not have happened
-│       └── DurabilityNotConfirmed  stored, and maybe only where it was stored
-├── QueueFull               `max_waiting` jobs wait to run in the queue already
+│       └── DurabilityNotConfirmed  stored, but `durable=` was not confirmed in time
+├── QueueFull               `max_waiting` jobs wait to run in the queue
 ├── JobError                this job cannot do that
 │   ├── JobNotFound
 │   ├── JobExists           the id is taken and another job was asked for
 │   ├── WrongState          the verb does not apply in the job's state
-│   ├── LockLost            somebody else owns the job now
+│   ├── LockLost            another worker has the job now
 │   ├── JobLocked           it is running (or one of its children is)
 │   ├── ParentNotFound
 │   ├── PendingChildren     it still waits for children
-│   ├── FailedChildren      one of its children failed for good
+│   ├── FailedChildren      one of its children failed permanently
 │   ├── ScheduleOwned       it is the next run of a schedule
 │   ├── JobFailed           raised where a result was awaited
 │   └── ResultTimeout       the result did not come in time
@@ -28,14 +28,14 @@ TorilError
     ├── UnknownTask         no handler has this name
     └── BadArguments        the arguments do not fit the task
 
-Signal                      not errors: raised by a handler to say what shall become of its job
-├── Fail                    stop for good
-├── Snooze                  later, without counting the attempt
-├── Release                 back to the front of the queue, without counting the attempt
-├── AwaitChildren           again when its children have settled, without counting the attempt
-└── RateLimited             as Release, and nobody starts a job of this queue for a while
+Signal                      not errors: raised by a handler to decide about its job
+├── Fail                    fail permanently, whatever attempts are left
+├── Snooze                  run again later; the attempt does not count
+├── Release                 requeue at the front; the attempt does not count
+├── AwaitChildren           run again when its children have ended; the attempt does not count
+└── RateLimited             as Release, and no job of this queue starts for a while
 
-SoftTimeout                 a CancelledError: raised in a coroutine handler whose time is nearly over
+SoftTimeout                 a CancelledError, raised in a coroutine handler at its soft timeout
 """
 
 import asyncio
@@ -43,11 +43,17 @@ from typing import Any
 
 
 class TorilError(Exception):
-    """Base of all errors that toril raises."""
+    """Base class of all errors that toril raises."""
 
 
 class ConfigError(TorilError, ValueError):
-    """An option, name, URL or file that cannot work; raised before anything is stored."""
+    """An option, name, URL or file is not valid; raised before anything is stored.
+
+    Attributes:
+        field: The option or argument that is wrong, if it is one.
+        value: Its value.
+        hint: What to do instead.
+    """
 
     def __init__(
         self,
@@ -64,11 +70,11 @@ class ConfigError(TorilError, ValueError):
 
 
 class StoreError(TorilError):
-    """The store could not carry out what was asked."""
+    """Base class of errors of the store."""
 
 
 class StoreUnavailable(StoreError):
-    """The store cannot be reached or opened; trying again later may help."""
+    """The store cannot be reached or opened; a later call may work."""
 
 
 class StoreFull(StoreError):
@@ -78,12 +84,12 @@ class StoreFull(StoreError):
 class StoreRefused(StoreError):
     """The store can never take this value: it is too large, or is not valid UTF-8 text.
 
-    Nothing of it was stored, and sending it again does not help.
+    Nothing was stored. Do not retry: the same call fails again.
     """
 
 
 class StoreCorrupt(StoreError):
-    """The store's file is damaged; it is left exactly as it was found."""
+    """The store's file is damaged; it was not changed."""
 
 
 class StoreMismatch(StoreError):
@@ -91,7 +97,11 @@ class StoreMismatch(StoreError):
 
 
 class PartlyAdded(StoreError):
-    """Some chunks of many jobs were stored, as `ids` in their order, and the rest was not."""
+    """Some chunks of `add_many` were stored, the rest was not.
+
+    Attributes:
+        ids: The ids of the jobs that were stored, in order.
+    """
 
     def __init__(self, message: str, *, ids: tuple[str, ...]) -> None:
         super().__init__(message)
@@ -99,22 +109,30 @@ class PartlyAdded(StoreError):
 
 
 class Unconfirmed(StoreError):
-    """No answer came: what was asked may or may not have been stored."""
+    """No answer came: the change may or may not have happened.
+
+    Retry with the same `id=`: a job that was stored is then not added twice.
+    """
 
 
 class DurabilityNotConfirmed(Unconfirmed):
-    """Jobs were stored, and nobody confirmed in time that `durable=` holds for them.
+    """Jobs were stored, but `durable=` was not confirmed in time.
 
-    They exist, and run, unless the server is lost before others have what it has. `ids` are all
-    jobs of the call; `replicas` says how many replicas have confirmed.
+    The jobs exist and will run, unless the server is lost before a replica or its disk has them.
+    Retry with the same `id=`: a job that was stored is then confirmed, not added twice.
+
+    Attributes:
+        ids: The ids of all jobs of the call.
+        replicas: How many replicas have confirmed.
+        reason: Why it was not confirmed.
     """
 
     def __init__(self, reason: str, *, ids: tuple[str, ...], replicas: int = 0) -> None:
         which = f"job {ids[0]!r}" if len(ids) == 1 else f"{len(ids)} jobs from {ids[0]!r} on"
         super().__init__(
-            f"{which}: stored, and lost if the server is lost now: {reason}. Add again with the "
-            "same id= what had one (it is confirmed then, and nothing is added twice), and see "
-            "whether the rest is there before adding that again"
+            f"{which}: stored, but lost if the server is lost now: {reason}. Jobs with an id of "
+            "your own: add them again with the same id= (confirms them, adds nothing twice). "
+            "Others: look whether they exist before you add them again"
         )
         self.reason = reason
         self.ids = ids
@@ -131,12 +149,15 @@ def is_final(error: BaseException) -> bool:
 
 
 class QueueFull(TorilError):
-    """A queue has no room for new jobs: as many wait to run as its `max_waiting` allows.
+    """The queue is full: `max_waiting` jobs wait to run. Nothing was stored.
 
-    Nothing was stored. The same add succeeds when workers have started enough of what waits.
+    The same add succeeds when workers have started enough of the waiting jobs.
 
-    Shape    count: how many jobs wait to run. jobs: how many more were to be added in one step.
-             limit: the `max_waiting` of the queue.
+    Attributes:
+        queue: The name of the queue.
+        limit: The `max_waiting` of the queue.
+        count: How many jobs wait to run.
+        jobs: How many jobs were to be added in one step.
     """
 
     def __init__(
@@ -160,7 +181,12 @@ class QueueFull(TorilError):
 
 
 class JobError(TorilError):
-    """A job cannot do what was asked of it."""
+    """Base class of errors about one job.
+
+    Attributes:
+        queue: The queue of the job.
+        job_id: The id of the job.
+    """
 
     def __init__(
         self, message: str, *, queue: str | None = None, job_id: str | None = None
@@ -175,23 +201,23 @@ class JobNotFound(JobError):
 
 
 class JobExists(JobError):
-    """The id belongs to a job that cannot be shared with what was asked."""
+    """A job with this id already exists and cannot be reused here."""
 
 
 class WrongState(JobError):
-    """The verb does not apply to a job in this state."""
+    """The call does not apply to a job in this state."""
 
 
 class LockLost(JobError):
-    """The job's lock is gone or is held by somebody else: the write was refused."""
+    """Another worker has the job now; the change was refused."""
 
 
 class JobLocked(JobError):
-    """The job, or one of its children, is running and cannot be taken away."""
+    """The job, or one of its children, is running and cannot be removed."""
 
 
 class ParentNotFound(JobError):
-    """The parent that the job was to be attached to does not exist."""
+    """The parent of the new job does not exist."""
 
 
 class PendingChildren(JobError):
@@ -199,7 +225,7 @@ class PendingChildren(JobError):
 
 
 class FailedChildren(JobError):
-    """The job cannot complete because a child of it failed for good."""
+    """The job cannot complete because one of its children failed permanently."""
 
 
 class ScheduleOwned(JobError):
@@ -207,11 +233,13 @@ class ScheduleOwned(JobError):
 
 
 class JobFailed(JobError):
-    """The awaited job failed for good; `reason` and `stack` say why, `end` says how.
+    """The awaited job failed permanently.
 
-    Shape    end: failed, timeout, deadline, expired, cancelled, stalled, max-runs
-             or unknown-name. Of a
-             job that is not kept only the reason is known, and its end is "failed".
+    Attributes:
+        reason: Why, such as the message of the exception.
+        stack: The stack of each failed attempt, newest last.
+        end: How: "failed", "timeout", "deadline", "expired", "cancelled", "stalled", "max-runs" or
+            "unknown-name". For a job that is not kept only the reason is known; its end is "failed".
     """
 
     def __init__(
@@ -230,11 +258,11 @@ class JobFailed(JobError):
 
 
 class ResultTimeout(JobError, TimeoutError):
-    """The awaited job did not finish in time; it goes on all the same."""
+    """The awaited job did not end in time; it continues to run."""
 
 
 class TaskError(TorilError):
-    """A task was used in a way that it does not allow."""
+    """A task was used in a wrong way."""
 
 
 class UnknownTask(TaskError):
@@ -246,21 +274,27 @@ class BadArguments(TaskError, TypeError):
 
 
 class SoftTimeout(asyncio.CancelledError):
-    """The handler's soft time limit has passed: it may clean up, and still return or raise.
+    """The soft timeout of a coroutine handler has passed: clean up, then return or raise.
 
-    A cancellation to everything that it awaits and to `except Exception`, and only itself to who
-    asks for it. Let through, it fails the try as a time-out does.
+    It is an `asyncio.CancelledError`, so that `except Exception` does not catch it. If it
+    propagates, the attempt fails as a timeout.
     """
 
 
 class Signal(Exception):
-    """Base of what a handler raises to steer its own job; let it through."""
+    """Base class of exceptions that a handler raises to decide about its job. Do not catch it."""
 
 
 class Fail(Signal):
-    """Stop this job for good, whatever attempts are left.
+    """Fail this job permanently, whatever attempts are left.
 
-    The reason is stored as text: of an error its message, None for none.
+    Args:
+        reason: Stored as text; of an exception its message. None: no reason.
+
+    Example:
+        ```python
+        raise Fail("not an address")
+        ```
     """
 
     def __init__(self, reason: object = "failed on request") -> None:
@@ -269,7 +303,17 @@ class Fail(Signal):
 
 
 class Snooze(Signal):
-    """Run this job again after `delay`, without counting the attempt."""
+    """Run this job again after a delay; the attempt does not count.
+
+    Args:
+        delay: A duration: seconds, a `timedelta`, or text such as "5m".
+        reason: Kept with the attempt.
+
+    Example:
+        ```python
+        raise Snooze("5m", "the shop is closed")
+        ```
+    """
 
     def __init__(self, delay: object, reason: object = None) -> None:
         super().__init__(f"snoozed for {delay}" if reason is None else reason)
@@ -278,19 +322,28 @@ class Snooze(Signal):
 
 
 class Release(Signal):
-    """Put this job back to the front of its queue, without counting the attempt."""
+    """Requeue this job at the front of its queue; the attempt does not count."""
 
 
 class AwaitChildren(Signal):
-    """Run this job again when the children that it added have settled, without counting it.
+    """Run this job again when the children that it added have ended; the attempt does not count.
 
-    Children may have settled before this is raised: the job then runs again at once, as the same
-    run. Look at `await job.children()` before adding, not at `job.run`.
+    If the children have ended before this is raised, the job runs again at once, as the same run.
+    Look at `await job.children()`, not at `job.run`, to decide whether to add children.
     """
 
 
 class RateLimited(Signal):
-    """Put this job back and let nobody start a job of its queue for `delay`."""
+    """Requeue this job, and start no job of its queue for a while.
+
+    Args:
+        delay: A duration: seconds, a `timedelta`, or text such as "30s".
+
+    Example:
+        ```python
+        raise RateLimited("30s")  # the service answered 429
+        ```
+    """
 
     def __init__(self, delay: object) -> None:
         super().__init__(f"rate limited for {delay}")

@@ -1,18 +1,22 @@
-"""Every event that a store emits, one frozen dataclass each; the names are BullMQ's.
-
-What happened is in the class, the rest in its fields. Never here: reading, writing, waiting.
-"""
+"""Every event that a store emits, one frozen dataclass each; the names are BullMQ's."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from .errors import JobError
+from toril.errors import JobError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Say that something happened in `queue` at `at_ms` (ms since the epoch, store's clock)."""
+    """Something that happened in a queue.
+
+    Attributes:
+        kind: The name of the event, as BullMQ has it.
+        id: The id of the event; later events of a queue have greater ids.
+        queue: The name of the queue.
+        at_ms: When it happened, in milliseconds since 1970, by the store's clock.
+    """
 
     kind: ClassVar[str] = "event"
 
@@ -23,7 +27,11 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEvent(Event):
-    """Say that something happened to the job `job_id`."""
+    """Something that happened to one job.
+
+    Attributes:
+        job_id: The id of the job.
+    """
 
     job_id: str
     _find: "Callable[[JobEvent], Awaitable[Any]] | None" = field(
@@ -31,9 +39,10 @@ class JobEvent(Event):
     )
 
     async def job(self) -> Any:
-        """Find the `Job` that this is about, as it stands now; None when it is not kept any more.
+        """Return the job of this event as it is now, or None if it is gone.
 
-        Raises   JobError: the event was read from a bare store, which knows no jobs to hold.
+        Raises:
+            JobError: The event was not read by an app, a queue or a job.
         """
         if self._find is None:
             raise JobError(
@@ -55,7 +64,7 @@ class Added(JobEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting(JobEvent):
-    """A job may be claimed now; `prev` is the state it came from, empty when it was just added."""
+    """A job may be started; `prev` is its state before, empty for a new job."""
 
     kind: ClassVar[str] = "waiting"
     prev: str = ""
@@ -63,7 +72,7 @@ class Waiting(JobEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delayed(JobEvent):
-    """A job waits until `due_ms` (ms since the epoch)."""
+    """A job waits until `due_ms` (milliseconds since 1970)."""
 
     kind: ClassVar[str] = "delayed"
     due_ms: int = 0
@@ -79,7 +88,7 @@ class WaitingChildren(JobEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Active(JobEvent):
-    """A worker claimed a job; `prev` is always `waiting`."""
+    """A worker started a job; `prev` is always `waiting`."""
 
     kind: ClassVar[str] = "active"
     prev: str = "waiting"
@@ -87,7 +96,7 @@ class Active(JobEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress(JobEvent):
-    """A job reported progress: any JSON value."""
+    """A job reported progress; `data` is any JSON value."""
 
     kind: ClassVar[str] = "progress"
     data: Any = None
@@ -95,7 +104,7 @@ class Progress(JobEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed(JobEvent):
-    """A job finished; `result` is the decoded JSON value that it returned."""
+    """A job completed; `result` is the JSON value that it returned."""
 
     kind: ClassVar[str] = "completed"
     result: Any = None
@@ -104,7 +113,7 @@ class Completed(JobEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed(JobEvent):
-    """A job failed for good."""
+    """A job failed permanently; `reason` says why."""
 
     kind: ClassVar[str] = "failed"
     reason: str = ""
@@ -113,7 +122,7 @@ class Failed(JobEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetriesExhausted(JobEvent):
-    """A job failed for good because no attempt was left."""
+    """A job failed permanently because no attempt was left."""
 
     kind: ClassVar[str] = "retries-exhausted"
     attempts_made: int = 0
@@ -121,7 +130,7 @@ class RetriesExhausted(JobEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stalled(JobEvent):
-    """A job was taken back from a worker that is gone."""
+    """A job was taken back from a worker that died."""
 
     kind: ClassVar[str] = "stalled"
 
@@ -135,7 +144,7 @@ class Duplicated(JobEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deduplicated(JobEvent):
-    """`job_id` stays; `dropped_id` was ignored (or, when replacing, removed) for `dedup_key`."""
+    """`job_id` holds `dedup_key`; `dropped_id` was ignored or, with `replace=True`, removed."""
 
     kind: ClassVar[str] = "deduplicated"
     dedup_key: str = ""
@@ -152,7 +161,7 @@ class Removed(JobEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cleaned(Event):
-    """`count` jobs were cleaned away."""
+    """`count` old jobs were removed."""
 
     kind: ClassVar[str] = "cleaned"
     count: int = 0
@@ -167,14 +176,14 @@ class Paused(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed(Event):
-    """The queue goes on."""
+    """The queue was resumed."""
 
     kind: ClassVar[str] = "resumed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drained(Event):
-    """Nothing waits and nothing runs; delayed jobs do not count."""
+    """No job waits or runs; delayed jobs do not count."""
 
     kind: ClassVar[str] = "drained"
 
@@ -212,7 +221,7 @@ KINDS: dict[str, type[Event]] = {
 
 
 def let_find(event: Event, find: Callable[[JobEvent], Awaitable[Any]]) -> Event:
-    """Let an event that was just made find its job like this, and return it."""
+    """Attach the function by which an event finds its job, and return the event."""
     if isinstance(event, JobEvent):
         # Nobody else has it yet; a copy of every event would cost more than reading it.
         object.__setattr__(event, "_find", find)
@@ -220,9 +229,14 @@ def let_find(event: Event, find: Callable[[JobEvent], Awaitable[Any]]) -> Event:
 
 
 def make(kind: str, *, id: str, queue: str, at_ms: int, fields: dict[str, Any]) -> Event:
-    """Build the event of this kind; an unknown kind becomes `Custom` and loses nothing.
+    """Return the event of this kind; an unknown kind becomes `Custom`.
 
-    Shape    fields has `job_id` for events about a job, and the fields of its class.
+    Args:
+        kind: The name of the event.
+        id: The id of the event.
+        queue: The name of the queue.
+        at_ms: When it happened.
+        fields: `job_id` for events about a job, and the fields of its class.
     """
     cls = KINDS.get(kind)
     if cls is None:

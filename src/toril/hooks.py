@@ -1,15 +1,16 @@
-"""The records that hooks of a worker get: `app.worker(hooks=[...])`.
+"""The records of what happens in a worker, for `app.on(JobCompleted)` and `worker.on(...)`.
 
-A hook is a `Hook`: `wants(kind)` says which records are made for it, calling it hands one over.
+A listener of a class gets the records of that class and of its subclasses: `app.on(Happening)`
+gets all of them.
 """
 
-from toril._run.hooks import (
-    LOCAL_EVENTS,
+from toril._jobs.drafts import JobDraft
+from toril._jobs.listeners import AppEvent, Listener, LocalEvent
+from toril._worker.hooks import (
     AttemptFailed,
     ClaimLapsed,
     CodeUnstoppable,
     Happening,
-    Hook,
     JobCancelled,
     JobCompleted,
     JobDeadLettered,
@@ -18,10 +19,7 @@ from toril._run.hooks import (
     JobPutBack,
     JobStalled,
     JobStarted,
-    Listener,
-    LocalEvent,
     LockGone,
-    LogHook,
     LoopBlocked,
     NameUnknown,
     RatesDiffer,
@@ -34,15 +32,15 @@ from toril._run.hooks import (
 )
 
 __all__ = [
-    "LOCAL_EVENTS",
+    "AppEvent",
     "AttemptFailed",
     "ClaimLapsed",
     "CodeUnstoppable",
     "Happening",
-    "Hook",
     "JobCancelled",
     "JobCompleted",
     "JobDeadLettered",
+    "JobDraft",
     "JobFailed",
     "JobHappening",
     "JobPutBack",
@@ -51,7 +49,6 @@ __all__ = [
     "Listener",
     "LocalEvent",
     "LockGone",
-    "LogHook",
     "LoopBlocked",
     "NameUnknown",
     "RatesDiffer",

@@ -7,8 +7,13 @@ the loop would stand still: await there.
 
     job = thumbnail.enqueue_sync("cat.jpg")
     path = sync.run(job.result(timeout=30))
+
+What is iterated over with `async for` has a blocking twin, too:
+
+    for job in sync.iterate(queue.jobs("failed")):
+        print(job.id)
 """
 
-from toril._run.portal import run
+from toril._jobs.background_loop import iterate, run
 
-__all__ = ["run"]
+__all__ = ["iterate", "run"]

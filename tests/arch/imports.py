@@ -1,45 +1,194 @@
 """Rules on who may import whom: no cycles, only downwards, each driver in its own house."""
 
+import ast
 import graphlib
 from collections.abc import Iterable
 
 from tests.arch.source import Import, Module, within
 
-Rank = tuple[int, int]
-
-# The floors of docs/design.md §3. Inside a package named with its modules the order binds too;
-# a module that is not listed has the package's floor and no place inside it.
-FLOORS: dict[str, int] = {
-    "toril.errors": 1,
-    "toril.events": 1,
-    "toril._model": 2,
-    "toril._store": 3,
-    "toril._run": 4,
-    "toril.cli": 5,
-    "toril.dashboard": 5,
-    "toril.testing": 5,
-    "toril.sync": 5,
-    "toril.types": 5,
-    "toril.hooks": 5,
-    "toril.demo": 5,
-    "toril.integrations": 6,
-}
-ORDER: dict[str, list[list[str]]] = {
+# The floors, from the lowest: a module imports only from its own floor and those below. A test holds
+# the drawings of docs/design.md and CONTRIBUTING.md against this table.
+FLOORS: list[tuple[tuple[str, ...], str]] = [
+    (("errors", "events"), "every error, and every event"),
+    (("_model",), "pure values and rules: no clock, no I/O"),
+    (("_store",), "the Store protocol; the SQLite store and the Redis store"),
+    (("_transfer",), "moves queues from one store to another"),
+    (("_jobs",), "a job as its producer sees it: handle, payload, events, result"),
+    (("_handlers",), "what users declare: tasks, processors, schedules, dependencies"),
+    (("_isolation",), "runs a handler: on the loop, in a thread, in a child process"),
+    (("_worker",), "claims jobs, runs them, keeps their locks, reports"),
+    (("_app",), "the app: queues, flows, diagnostics"),
+    (("_serve",), "worker processes: load, serve, supervise, stop"),
+    (("sync", "types", "hooks", "testing"), "what a person imports beside toril itself"),
+    (("dashboard",), "the dashboard's server: its HTTP API and pages"),
+    (("cli", "demo"), "what a person types"),
+    (("integrations", "pytest_plugin"), "what other programs load: web frameworks, pytest"),
+]
+# Inside a package the order binds too: its modules by levels, from the lowest.
+ORDER: dict[str, list[str]] = {
     "toril._model": [
-        ["times", "backoff"],
-        ["options", "states"],
-        ["record", "schedule"],
-        ["decide", "flow", "report"],
+        "bounds checks crashes diagnosis printable suggest",
+        "other_systems search stored times urls",
+        "faults",
+        "backoff dead_letter dedup headers notes on_full schedule states",
+        "options",
+        "series stored_options",
+        "record",
+        "decide flow report",
+        "transfer",
     ],
-    "toril._store": [["protocol"], ["sqlite", "redis"], ["connect"]],
-    "toril._run": [
-        ["job", "task", "events", "executors", "coalesce", "heartbeat", "hooks"],
-        ["worker", "flow", "schedule", "queue"],
-        ["app"],
+    "toril._store": [
+        "clock forks values",
+        "protocol threads",
+        "loop_local",
+        "refusals sqlite redis",
+        "connect",
+        "pending",
+    ],
+    "toril._store.redis.net": [
+        "address idempotency resp",
+        "connection driver faults sizes",
+        "dial",
+        "client",
+        "blocker cluster",
+        "renewer waiter",
+    ],
+    "toril._store.redis.core": [
+        "keys scripts server_checks",
+        "registry wire",
+        "server",
+        "presence selection split_groups",
+    ],
+    "toril._store.redis.verbs": [
+        "add_rows children cron_text expire notes renew series strays stream",
+        "consume read",
+        "configure diagnose edit errors schedule search",
+        "transfer",
+        "remove",
+        "large_group",
+        "add",
+        "durable",
+    ],
+    "toril._store.redis": [
+        "net",
+        "core",
+        "verbs",
+        "session",
+        "sessions",
+        "store",
+    ],
+    "toril._store.sqlite.connection": [
+        "call_queue path_checks sql statements",
+        "processes schema transaction",
+        "mend runner",
+        "file_locks",
+        "shared_file",
+    ],
+    "toril._store.sqlite.verbs": [
+        "positions read room",
+        "configure errors family independent notes search series",
+        "remove",
+        "add retention",
+        "dead_letter schedule",
+        "finish transfer",
+        "claim expire",
+        "edit",
+    ],
+    "toril._store.sqlite": [
+        "connection",
+        "verbs",
+        "wakeups",
+        "engine",
+        "backup diagnose renewer",
+        "store",
+    ],
+    "toril._jobs": [
+        "background_loop batching clock environment expire guard json_roundtrip paging process_role redis_settings thread_updates turns",
+        "chunks event_reader listeners payload reasons",
+        "children limits results",
+        "session",
+        "cancel events room unserved",
+        "bulk job",
+        "dead_letters node",
+        "drafts",
+        "enqueue",
+    ],
+    "toril._handlers": [
+        "annotations callables convert depends isolation_options user_code",
+        "definitions models",
+        "dependencies signature",
+        "handlers returns",
+        "app_hooks processors scopes soft_timeout task",
+        "schedules",
+        "declared",
+        "bindings",
+    ],
+    "toril._isolation": [
+        "forks memory outcome protocol",
+        "os_process output pipe threads",
+        "program verbs",
+        "child_handle",
+        "pool",
+        "executor",
+    ],
+    "toril._worker": [
+        "bell claims health hooks idle interrupts keeper last_crash phase vitals",
+        "loop_lag options reporting running_job",
+        "heartbeat host maintenance",
+        "running",
+        "exchange",
+        "watchdog",
+        "loops",
+        "worker",
+    ],
+    "toril._app": [
+        "closing discover flow hooked monitor options overview queue where",
+        "blueprint",
+        "diagnostics",
+        "app",
+        "harness",
+    ],
+    "toril._serve": [
+        "channel console load messages probes reload shutdown side_effects",
+        "process serve",
+        "supervisor worker_process",
+    ],
+    "toril.dashboard.pages": [
+        "overview",
+        "attention job queues schedules series system workers",
+        "errors flow jobs tasks",
+        "act",
+        "add",
+        "control",
+    ],
+    "toril.dashboard": [
+        "access kept redact",
+        "values",
+        "problems rows",
+        "actions operations sampler search",
+        "hub",
+        "board",
+        "pages stream",
+        "routes",
+        "openapi",
+        "guard",
+        "files",
+        "server",
+        "serve",
+    ],
+    "toril.cli": [
+        "commands move render streams target torture",
+        "backup dashboard doctor monitor render_job",
+        "inspect worker",
+        "change",
+        "root",
+        "main",
     ],
 }
-TOP = ("toril", "toril.__main__")  # the front door may name anything
-GUESTS = ("toril.demo",)  # an application that ships with us uses us as everybody does
+TOP = ("toril", "toril._public", "toril.__main__")  # the front door may name anything
+# Applications that ship with us use us as everybody does.
+GUESTS = ("toril.demo", "toril.dashboard")
+PUBLIC = ("toril", "toril.types", "toril.errors", "toril.events", "toril.hooks", "toril.sync")
 
 IMPURE = {
     "apsw", "asyncio", "io", "logging", "os", "pathlib", "random", "redis", "secrets", "socket",
@@ -52,19 +201,40 @@ SURFACES = (
 )  # fmt: skip
 
 
+def drawing() -> str:
+    """The floors as they are drawn in the documents, the highest first."""
+    rows = [("  ".join(parts), what) for parts, what in reversed(FLOORS)]
+    width = max(len(parts) for parts, _ in rows)
+    lines = (
+        f"{len(rows) - row:2}  {parts:{width}}   {what}" for row, (parts, what) in enumerate(rows)
+    )
+    return "```\n" + "\n".join(lines) + "\n```"
+
+
+# Attributes of the app that only the runtime and the processes of workers use.
+PARTS = {"context", "registry", "container", "processors", "declared"}
+REACHES_INSIDE = {"toril.cli.torture": "it forgets the workers that it has killed"}
+NAMED_FOR_WHAT_HAPPENS = {"toril.events", "toril._worker.hooks"}
+
+
 def _floor(name: str) -> int | None:
-    return next((floor for package, floor in FLOORS.items() if within(name, package)), None)
+    part = name.split(".")[1] if "." in name else ""
+    return next((floor for floor, (parts, _) in enumerate(FLOORS) if part in parts), None)
 
 
-def _place(name: str) -> tuple[str, int] | None:
-    """The ordered package a module belongs to and its place there; ``__init__`` is on top."""
-    for package, levels in ORDER.items():
-        if name == package:
-            return package, len(levels)
-        for place, names in enumerate(levels):
-            if any(within(name, f"{package}.{each}") for each in names):
-                return package, place
-    return None
+def _place(name: str, package: str) -> int | None:
+    """The level of a module or of the folder it is in; ``__init__`` is on top."""
+    if name == package:
+        return len(ORDER[package])
+    part = name[len(package) + 1 :].split(".")[0]
+    return next(
+        (level for level, names in enumerate(ORDER[package]) if part in names.split()), None
+    )
+
+
+def _packages_of(name: str) -> list[str]:
+    """The ordered packages that a module is in, itself included, the widest first."""
+    return [package for package in ORDER if within(name, package)]
 
 
 def _resolve(found: Import, names: set[str]) -> str | None:
@@ -102,11 +272,11 @@ def no_cycles(modules: list[Module]) -> list[str]:
 
 
 def only_downwards(modules: list[Module]) -> list[str]:
-    """No import of a higher floor; every module stands on one."""
+    """No import of a higher floor or level; every module stands on one."""
     homeless = [
         module.at(1, f"{module.name} stands on no floor; give it one in tests/arch/imports.py")
         for module in modules
-        if module.name not in TOP and _floor(module.name) is None
+        if module.name not in TOP and (_floor(module.name) is None or _unordered(module.name))
     ]
     return homeless + [
         module.at(found.line, f"import up a floor: {module.name} may not know {target}")
@@ -115,14 +285,24 @@ def only_downwards(modules: list[Module]) -> list[str]:
     ]
 
 
+def _unordered(name: str) -> bool:
+    return any(_place(name, package) is None for package in _packages_of(name))
+
+
 def _is_up(name: str, target: str) -> bool:
     mine, theirs = _floor(name), _floor(target)
-    if mine is None or theirs is None:
+    if mine is None or target in TOP:
         return False
+    if theirs is None:
+        return True
     if mine != theirs:
         return theirs > mine
-    here, there = _place(name), _place(target)
-    return here is not None and there is not None and here[0] == there[0] and there[1] > here[1]
+    for package in _packages_of(name):
+        if within(target, package):
+            here, there = _place(name, package), _place(target, package)
+            if here is not None and there is not None and there > here:
+                return True
+    return False
 
 
 def front_door_stays_shut(modules: list[Module]) -> list[str]:
@@ -137,10 +317,12 @@ def front_door_stays_shut(modules: list[Module]) -> list[str]:
 def guests_use_the_front_door(modules: list[Module]) -> list[str]:
     """An application that ships with us shows what everybody can do: by public names alone."""
     return [
-        module.at(found.line, f"{module.name} imports {target}; use `from toril import …`")
+        module.at(
+            found.line, f"{module.name} imports {target}; import it from toril or a public module"
+        )
         for module, found, target in _edges(modules)
         if module.inside(*GUESTS)
-        and target != "toril"
+        and target not in PUBLIC
         and not any(within(target, guest) for guest in GUESTS)
     ]
 
@@ -173,6 +355,33 @@ def surfaces_leave_the_store_alone(modules: list[Module]) -> list[str]:
         for module, found, target in _edges(modules)
         if module.inside(*SURFACES) and within(target, "toril._store")
     ]
+
+
+def surfaces_use_public_names(modules: list[Module]) -> list[str]:
+    """What stands in front of Toril and Queue does not reach into their parts either."""
+    return [
+        module.at(node, f".{node.attr} is a part of the app; use what Toril and Queue offer")
+        for module in modules
+        if module.inside(*SURFACES) and module.name not in REACHES_INSIDE
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute) and node.attr in PARTS
+    ]
+
+
+def class_names_are_used_once(modules: list[Module]) -> list[str]:
+    """No two classes have one name, but events and records of hooks, which tell of what others are."""
+    first: dict[str, Module] = {}
+    found: list[str] = []
+    for module in modules:
+        for node in module.tree.body:
+            if not isinstance(node, ast.ClassDef) or module.name in NAMED_FOR_WHAT_HAPPENS:
+                continue
+            other = first.setdefault(node.name, module)
+            if other is not module:
+                found.append(
+                    module.at(node, f"the class {node.name} has a namesake in {other.path}")
+                )
+    return found
 
 
 def _imports_any(
@@ -211,6 +420,8 @@ RULES = [
     drivers_at_home,
     only_connect_names_stores,
     surfaces_leave_the_store_alone,
+    surfaces_use_public_names,
+    class_names_are_used_once,
     model_is_pure,
     no_logging_below,
     no_unsafe_decoding,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.arch.source import ROOT
-from toril._store.redis import scripts
+from toril._store.redis.core import scripts
 from toril.events import KINDS
 
 FOLDER = ROOT / "src/toril/_store/redis/lua"

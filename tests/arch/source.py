@@ -82,7 +82,7 @@ def called(node: ast.Call) -> str:
 
 
 def sample(**files: str) -> list[Module]:
-    """Modules made of text: ``sample(_run__queue="import apsw")`` is ``toril._run.queue``.
+    """Modules made of text: ``sample(_app__queue="import apsw")`` is ``toril._app.queue``.
 
     ``__`` is a slash; a name that ends in ``init`` is that package's ``__init__``.
     """

@@ -8,15 +8,15 @@ from tests.arch.source import Function, Module
 # Functions that make a number of what no store holds, and why that is sound.
 NOT_STORED = {
     "toril._store.threads._thread_id": "a thread's number, from the interpreter",
-    "toril._store.redis.site.server_now": "a clock",
-    "toril._store.redis.cluster._map": "16,384 slots, as the server says of its own nodes",
-    "toril._store.redis.checks._kind_and_version": "the server's version, matched by a pattern",
-    "toril._store.redis.address._timeout": "a URL that a person wrote, checked before",
-    "toril._store.redis.crons._values": "numbers within their field, checked before",
-    "toril._store.sqlite.presence._address": "digits, matched by a pattern",
-    "toril._store.sqlite.presence.process_of": "digits, matched by a pattern",
-    "toril._store.sqlite.deadletter.dead_letter": "a clock",
-    "toril._store.sqlite.examine._version": "the version of SQLite itself",
+    "toril._store.redis.session.server_now": "a clock",
+    "toril._store.redis.net.cluster._map": "16,384 slots, as the server says of its own nodes",
+    "toril._store.redis.core.server_checks._kind_and_version": "the server's version, matched by a pattern",
+    "toril._store.redis.net.address._timeout": "a URL that a person wrote, checked before",
+    "toril._store.redis.verbs.cron_text._values": "numbers within their field, checked before",
+    "toril._store.sqlite.connection.processes._address": "digits, matched by a pattern",
+    "toril._store.sqlite.connection.processes.process_of": "digits, matched by a pattern",
+    "toril._store.sqlite.verbs.dead_letter.dead_letter": "a clock",
+    "toril._store.sqlite.diagnose._version": "the version of SQLite itself",
 }
 NUMBERS = {"int", "float", "complex", "Decimal", "Fraction"}
 EXPANDS = {"range", "timedelta", "fromtimestamp", "utcfromtimestamp"}

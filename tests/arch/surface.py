@@ -2,7 +2,7 @@
 
 from types import FunctionType, ModuleType
 
-NAMES = 41
+NAMES = 43
 README_LINES = 120
 
 
@@ -26,18 +26,19 @@ def public_names(toril: ModuleType) -> list[str]:
 
 
 def _has(toril: ModuleType, name: str) -> bool:
-    return name in vars(toril)
+    return hasattr(toril, name)
 
 
 def _is_public(toril: ModuleType, name: str, value: object) -> bool:
     # A submodule becomes an attribute when anybody imports it.
     own_module = isinstance(value, ModuleType) and value.__name__ == f"{toril.__name__}.{name}"
-    return not name.startswith("_") and not own_module
+    # pytest adds names with "@" to the modules of its plugins.
+    return not name.startswith(("_", "@")) and not own_module
 
 
 def _foreign(toril: ModuleType, name: str) -> str | None:
     """Where a class or function comes from, if not from us. Aliases and constants do not say."""
-    value = vars(toril).get(name)
+    value = getattr(toril, name, None)
     if not isinstance(value, type | FunctionType):
         return None
     home = value.__module__

@@ -9,6 +9,9 @@ import pytest
 from tests.arch import imports, shape, stored, surface
 from tests.arch.source import ROOT, Module, modules
 
+# Reads and parses the whole source; how long that takes is no promise of toril's.
+pytestmark = pytest.mark.timeout(120)
+
 Rule = Callable[[list[Module]], list[str]]
 
 
@@ -47,6 +50,11 @@ def test_the_page_of_states_is_the_table_of_states() -> None:
     findings = surface.generated_page("docs/states.md", page("docs/states.md"), document)
 
     assert not findings, report(findings)
+
+
+@pytest.mark.parametrize("path", ["docs/design.md", "CONTRIBUTING.md"])
+def test_the_drawing_of_the_floors_is_the_table_of_the_floors(path: str) -> None:
+    assert imports.drawing() in page(path), f"{path}: paste this:\n{imports.drawing()}"
 
 
 def test_the_readme_is_short() -> None:

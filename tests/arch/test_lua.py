@@ -1,11 +1,13 @@
 """The Lua keeps its rules, and each rule can fail."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.arch import lua
+from toril._model import bounds
 
 Rule = Callable[[list[Path]], list[str]]
 
@@ -21,6 +23,26 @@ def test_the_scripts_read_only_what_they_declare() -> None:
     findings = lua.given()
 
     assert not findings, "\n" + "\n".join(findings)
+
+
+@pytest.mark.parametrize(
+    ("name", "bound"),
+    [
+        ("local A_CALL", bounds.JOBS_A_CALL),
+        ("local LOOK_AHEAD", bounds.LOOK_AHEAD),
+        ("  BYTES_A_CLAIM", bounds.CHARACTERS_A_CALL),
+    ],
+)
+def test_the_scripts_have_the_bounds_of_the_model(name: str, bound: int) -> None:
+    texts = {file.name: file.read_text("utf-8") for file in lua.files()}
+    found = {
+        file: int(number)
+        for file, text in texts.items()
+        for number in re.findall(rf"^{name} = (\d+),?$", text, re.MULTILINE)
+    }
+
+    assert found
+    assert set(found.values()) == {bound}, found
 
 
 BAD = {

@@ -15,14 +15,14 @@ PUBLIC = ("toril", "toril.errors", "toril.events", "toril.hooks", "toril.sync", 
 # Parts of an app that its command line and its workers use, not documented for others.
 INTERNAL = {
     "Container",
-    "Context",
+    "Session",
     "Processor",
     "Registry",
     "Signature",
     "Returns",
     "Add",
-    "Adder",
-    "Place",
+    "Enqueuer",
+    "Definition",
     "Handler",
     "Host",
 }

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from .desk import Desk
+from tests.support.desk import Desk
+
 from .stock import KINDS, Stock, stock
 
 APP = """

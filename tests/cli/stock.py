@@ -3,18 +3,18 @@
 import json
 import os
 import pty
-import subprocess
-import sys
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from tests.servers import fresh_prefix, shared_server
+from tests.support.desk import Desk, Ended
+from tests.support.servers import fresh_prefix, shared_server
+from tests.support.warm import commands
+from tests.support.workers import until
 from toril import Job, Queue, Toril
-
-from .desk import Desk, Ended
 
 # Moves the cursor, sets a title, breaks the line, turns the direction, and is markup to rich.
 EVIL = "\x1b[2J\x1b]0;owned\x07\r\n\u202egnp.exe [bold]b[/bold] :smile: \x9b31m"
@@ -59,31 +59,29 @@ class Stock:
     ) -> tuple[int, str]:
         """Run it at a terminal, type an answer, and give its exit code and all it wrote."""
         outer, inner = pty.openpty()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "toril", command, *words, *self.where],
-            cwd=self.desk.folder,
-            env={
-                **self.desk.environment,
-                "TERM": "xterm-256color",
-                "COLUMNS": str(columns),
-                **environment,
-            },
-            stdin=inner,
-            stdout=inner,
-            stderr=inner,
-        )
-        os.close(inner)
+        given = {"TERM": "xterm-256color", "COLUMNS": str(columns), **environment}
+        written: list[bytes] = []
+        reader = threading.Thread(target=_read_all, args=(outer, written))
+        reader.start()
         if answer:
             os.write(outer, f"{answer}\n".encode())
-        written = b""
         try:
-            while some := _read(outer):
-                written += some
-            return process.wait(15), written.decode()
+            code = commands().run(
+                [command, *words, *self.where],
+                folder=self.desk.folder,
+                environment={**self.desk.environment, **given},
+                streams=[inner, inner, inner],
+            )
         finally:
-            process.kill()
-            process.wait()
+            os.close(inner)
+            reader.join()
             os.close(outer)
+        return code, b"".join(written).decode()
+
+
+def _read_all(outer: int, written: list[bytes]) -> None:
+    while some := _read(outer):
+        written.append(some)
 
 
 def _read(outer: int) -> bytes:
@@ -97,6 +95,11 @@ def stock(desk: Desk, kind: str) -> Stock:
     if kind == "redis":
         return Stock(desk, shared_server().url, fresh_prefix())
     return Stock(desk, f"sqlite:///{desk.folder / 'jobs.db'}", "bull")
+
+
+async def known(app: Toril) -> None:
+    """Wait until the store knows a worker: it says so once it works already."""
+    await until(app.workers)
 
 
 async def fail(app: Toril, *ids: str, why: str = "no such address", queue: str = "mail") -> None:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.desk import Desk
 from toril import Job, Toril
 from toril.errors import ConfigError, StoreCorrupt
-
-from .desk import Desk
 
 
 def mode(path: Path) -> int:
@@ -50,7 +49,7 @@ async def test_a_backup_made_while_jobs_are_added_holds_what_was_there_and_runs(
     assert copied <= {*before, *after}
     assert mode(desk.folder / "copy.db") == 0o600
 
-    # Restored as docs/deploy.md says: the old files out of the way, the copy in their place.
+    # Restored as docs/guides/backup.md says: the old files out of the way, the copy in their place.
     (desk.folder / "jobs.db").unlink()
     (desk.folder / "copy.db").rename(desk.folder / "jobs.db")
     ran: list[str] = []

@@ -5,15 +5,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.servers import RedisServer
+from tests.support.desk import Desk, Ended
+from tests.support.servers import RedisServer
 from toril import Job
 from toril._model.schedule import Rule
-from toril._store.protocol import ClaimRequest, ScheduleDraft
+from toril._store.values import ClaimRequest, ScheduleDraft
 
-from .desk import Desk, Ended
-from .stock import EVIL, Stock, fail
+from .stock import EVIL, Stock, fail, known
 
-# What docs/redis.md says, without `+info`.
+# What docs/guides/redis.md says, without `+info`.
 NARROW = (
     "user toril on >secret resetchannels ~bull:* -@all +@read +@write +@connection +@transaction "
     "+@scripting +@blocking -@dangerous -@admin -script|flush -script|kill -function +time"
@@ -150,6 +150,7 @@ async def test_a_queue_with_a_worker_is_served(place: Stock) -> None:
         job = await app.queue("mail").add("send", {})
         async with app.worker("mail", work):
             await job.result(10)
+            await known(app)
             told = await asyncio.to_thread(examine, place)
 
     assert told["queue.served"]["message"] == "1 worker serves it; 0 ready, 0 active"
@@ -162,6 +163,7 @@ async def test_a_misspelt_queue_is_recognised(place: Stock) -> None:
         await app.queue("mails").add("send", {})
         async with app.worker("mail", work):
             await job.result(10)
+            await known(app)
             told = await asyncio.to_thread(examine, place)
 
     assert told["queue.unserved"]["hint"].startswith("workers serve 'mail'")

@@ -6,12 +6,11 @@ import sys
 
 import pytest
 
-from tests.processes import lives
+from tests.support.crew import crew, die, wait_for
+from tests.support.desk import Desk
+from tests.support.processes import lives
 from toril import Toril
-from toril.cli.fleet import LONGEST_PAUSE_S, _pause_after
-
-from .crew import crew, die, wait_for
-from .desk import Desk
+from toril._serve.supervisor import LONGEST_PAUSE_S, _pause_after
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a fleet needs POSIX")
 

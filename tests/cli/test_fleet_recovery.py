@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.servers import fresh_prefix, shared_server
+from tests.support.crew import crew, die, wait_for
+from tests.support.desk import Desk
+from tests.support.servers import fresh_prefix, shared_server
 from toril import Job, Toril
-
-from .crew import crew, die, wait_for
-from .desk import Desk
 
 pytestmark = [
     pytest.mark.chaos,

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.processes import lives
-from tests.servers import fresh_prefix, shared_server
+from tests.support.crew import Crew, crew, wait_for
+from tests.support.desk import Desk
+from tests.support.processes import lives
+from tests.support.servers import fresh_prefix, shared_server
 from toril import Job, Toril
-
-from .crew import Crew, crew, wait_for
-from .desk import Desk
 
 pytestmark = [
     pytest.mark.chaos,

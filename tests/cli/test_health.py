@@ -9,11 +9,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.support.crew import Crew, crew, wait_for
+from tests.support.desk import Desk
 from toril import ConfigError
-from toril.cli.health import LONGEST_HEAD, Address, Verdict, probes
-
-from .crew import Crew, crew, wait_for
-from .desk import Desk
+from toril._serve.probes import LONGEST_HEAD, ProbeAddress, ProbeAnswer, probes
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 
@@ -27,13 +26,13 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
     ],
 )
 def test_an_address_is_a_host_and_a_port(text: str, address: tuple[str | None, int]) -> None:
-    assert Address.of(text) == address
+    assert ProbeAddress.of(text) == address
 
 
 @pytest.mark.parametrize("text", ["8080", "localhost", "a:b", ":99999", ""])
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="is no address"):
-        Address.of(text)
+        ProbeAddress.of(text)
 
 
 class Asking:
@@ -55,10 +54,10 @@ class Asking:
 async def asking() -> AsyncIterator[Asking]:
     told: list[str] = []
 
-    def look(path: str) -> Verdict:
-        return Verdict(path == "/live", {"path": path})
+    def look(path: str) -> ProbeAnswer:
+        return ProbeAnswer(path == "/live", {"path": path})
 
-    async with probes(Address("127.0.0.1", 0), look, told.append):
+    async with probes(ProbeAddress("127.0.0.1", 0), look, told.append):
         yield Asking(int(told[0].rpartition(":")[2]))
 
 
@@ -98,7 +97,9 @@ async def test_an_address_that_is_taken_is_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"health=127.0.0.1:{port} cannot be used: Address"):
-            async with probes(Address("127.0.0.1", port), lambda _: Verdict(True, {}), print):
+            async with probes(
+                ProbeAddress("127.0.0.1", port), lambda _: ProbeAnswer(True, {}), print
+            ):
                 pass
 
 

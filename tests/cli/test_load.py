@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.desk import Desk
 from toril import ConfigError, Toril
-from toril.cli.load import load_app
-
-from .desk import Desk
+from toril._serve.load import load_app
 
 TWO_APPS = """
 from toril import Toril
@@ -26,6 +25,8 @@ def at_the_desk(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(desk.folder)
     monkeypatch.setattr(sys, "path", sys.path[:])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    # Another test of this process may have left one, and a name is imported once.
+    monkeypatch.delitem(sys.modules, "app", raising=False)
     before = set(sys.modules)
     yield
     for name in set(sys.modules) - before:

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.crew import wait_for
+from tests.support.desk import Desk
 from toril import Job
 
-from .desk import Desk
-from .stock import EVIL, Stock, fail, stock
+from .stock import EVIL, Stock, fail, known, stock
 
 
 async def fill(place: Stock) -> None:
@@ -214,6 +215,7 @@ async def test_workers_shows_who_works_on_what(place: Stock) -> None:
     async with place.app() as app:
         await app.queue("mail").add("send", {})
         async with app.worker("mail", work, name="ann", concurrency=3):
+            await known(app)
             [told] = await asyncio.to_thread(place.json, "workers")
             shown = await asyncio.to_thread(place.toril, "workers", "--queue", "mail")
 
@@ -311,10 +313,7 @@ async def test_a_word_that_can_be_no_queue_is_one_that_is_not_there(place: Stock
 
 async def test_a_queue_that_is_served_and_empty_is_there(place: Stock) -> None:
     async with place.app() as app, app.worker("mail", wait):
-        async with asyncio.timeout(5):
-            while not await app.workers():  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-
+        await known(app)
         shown = await asyncio.to_thread(place.json, "queues")
         paused = await asyncio.to_thread(place.toril, "pause", "mail")
 
@@ -349,6 +348,7 @@ def test_a_worker_that_was_killed_is_not_said_to_live(file: Stock) -> None:
         assert process.stdout is not None
         while "started" not in process.stdout.readline():
             pass
+        wait_for(lambda: file.json("workers"), "the worker")
         (living,) = file.json("workers")
         process.kill()
 

@@ -4,10 +4,9 @@ import json
 
 import pytest
 
-from tests.servers import fresh_prefix, shared_server
+from tests.support.desk import Desk
+from tests.support.servers import fresh_prefix, shared_server
 from toril import Toril
-
-from .desk import Desk
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from toril.cli.process import kill_now
+from toril._serve.process import kill_now
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
 

@@ -4,10 +4,9 @@ import sys
 
 import pytest
 
+from tests.support.crew import crew
+from tests.support.desk import Desk
 from toril import Toril
-
-from .crew import crew
-from .desk import Desk
 
 pytestmark = [
     pytest.mark.serial,

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import RedisServer
-from tests.torture.test_bugs import copy_of_source
-
-from .desk import Desk
+from tests.robustness.torture.test_bugs import copy_of_source
+from tests.support.desk import Desk
+from tests.support.servers import RedisServer
 
 pytestmark = [
     pytest.mark.chaos,
@@ -142,7 +141,7 @@ def test_workers_that_cannot_start_are_told_of(desk: Desk, monkeypatch: pytest.M
     monkeypatch.setenv("PYTHONPATH", path)
     code, _, err = torture(desk, "--kills", "2")
 
-    assert (code, err) == (2, "error: a worker ended by itself with 1: SystemExit: no room\n")
+    assert (code, err) == (2, "error: a worker ended on its own with 1: SystemExit: no room\n")
 
 
 @pytest.mark.parametrize(

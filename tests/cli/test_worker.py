@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .desk import Desk
+from tests.support.desk import Desk
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 

@@ -1,35 +1,15 @@
-"""The stores that the contract is held against. A new store is one more branch of `opened`."""
+"""The stores that the contract is held against."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.contract.helpers import Kit
-from tests.contract.ttl import RedisKit
-from tests.servers import RedisServer, fresh_prefix, servers_here, shared_server
-from toril._store.connect import connect
+from tests.support.kit import Kit
+from tests.support.stores import STORES, kit_for, opened
 from toril._store.protocol import Store
 from toril._store.sqlite.store import SQLiteStore
-
-SERVERS = tuple(servers_here())
-STORES = ("memory", "file", *SERVERS)
-
-
-def opened(kind: str, folder: Path) -> Store:
-    """Make a store that nobody has used before."""
-    if kind in SERVERS:
-        return connect(shared_server(kind).url, fresh_prefix())
-    return SQLiteStore(":memory:" if kind == "memory" else str(folder / "jobs.db"))
-
-
-def kit_for(store: Store) -> Kit:
-    """Give a kit whose clock moves everything that this store lets run out."""
-    return Kit(store) if isinstance(store, SQLiteStore) else RedisKit(store, _server(store))
-
-
-def _server(store: Store) -> RedisServer:
-    return next(shared_server(kind) for kind in SERVERS if shared_server(kind).url == store.url)
 
 
 @pytest.fixture(params=STORES)
@@ -37,7 +17,16 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     fresh = opened(request.param, tmp_path)
     await fresh.open()
     yield fresh
+    if isinstance(fresh, SQLiteStore):
+        await check_counts(fresh)
     await fresh.close()
+
+
+async def check_counts(store: SQLiteStore) -> None:
+    """See that the numbers of jobs by state that the store keeps are those of its rows."""
+    engine: Any = vars(store)["_engine"]
+    if engine is not None:
+        assert await engine.read(lambda reading: reading.rows("queue.miscounted")) == []
 
 
 @pytest.fixture

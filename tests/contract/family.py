@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.contract.helpers import KIDS, Kit, new
+from tests.support.kit import KIDS, Kit, new
 from toril._model.record import NewJob, Ref
 
 

@@ -1,11 +1,11 @@
 """add: what is stored, what is answered, and how groups stand beside each other."""
 
-from tests.contract.helpers import QUEUE, SECOND, T0, Kit, ids, new
+from tests.support.kit import QUEUE, SECOND, T0, Kit, ids, new
 from toril._model.options import MAX_PRIORITY, JobOptions
 from toril._model.record import NewJob, Ref
 from toril._model.states import State
 from toril._model.stored_options import to_text
-from toril._store.protocol import Added
+from toril._store.values import AddAnswer
 from toril.errors import ParentNotFound
 from toril.events import Added as AddedEvent
 from toril.events import Delayed, Duplicated, Waiting
@@ -109,7 +109,7 @@ async def test_a_batch_of_250_jobs_is_stored_in_order(kit: Kit) -> None:
 async def test_one_call_may_hold_250_groups(kit: Kit) -> None:
     answers = await kit.store.add([[new()]] * 250, now=kit.now)
 
-    assert answers == [(Added(str(n)),) for n in range(1, 251)]
+    assert answers == [(AddAnswer(str(n)),) for n in range(1, 251)]
 
 
 async def test_no_groups_give_no_answers(kit: Kit) -> None:
@@ -120,14 +120,14 @@ async def test_no_groups_give_no_answers(kit: Kit) -> None:
 
 
 async def test_a_custom_id_is_the_jobs_id(kit: Kit) -> None:
-    assert await kit.add_group(new(id="user-42")) == (Added("user-42"),)
+    assert await kit.add_group(new(id="user-42")) == (AddAnswer("user-42"),)
 
 
 async def test_a_second_job_with_the_id_is_not_stored(kit: Kit) -> None:
     ref = await kit.add("first", id="user-42", data="1")
 
     assert await kit.add_group(new("second", id="user-42", data="2")) == (
-        Added("user-42", "duplicate"),
+        AddAnswer("user-42", "duplicate"),
     )
 
     record = await kit.record(ref)
@@ -154,25 +154,25 @@ async def test_an_id_that_stands_twice_in_a_group_is_stored_once(kit: Kit) -> No
 async def test_an_id_that_stands_twice_in_a_call_is_stored_once(kit: Kit) -> None:
     answers = await kit.store.add([[new(id="user-42")], [new(id="user-42")]], now=kit.now)
 
-    assert answers == [(Added("user-42"),), (Added("user-42", "duplicate"),)]
+    assert answers == [(AddAnswer("user-42"),), (AddAnswer("user-42", "duplicate"),)]
 
 
 async def test_the_same_id_in_another_queue_is_another_job(kit: Kit) -> None:
     await kit.add(id="user-42")
 
-    assert await kit.add_group(new(id="user-42", queue="other")) == (Added("user-42"),)
+    assert await kit.add_group(new(id="user-42", queue="other")) == (AddAnswer("user-42"),)
 
 
 async def test_an_id_is_free_again_once_its_job_is_removed(kit: Kit) -> None:
     await kit.remove(await kit.add(id="user-42"))
 
-    assert await kit.add_group(new(id="user-42")) == (Added("user-42"),)
+    assert await kit.add_group(new(id="user-42")) == (AddAnswer("user-42"),)
 
 
 async def test_a_retried_duplicate_is_answered_while_the_job_runs(kit: Kit) -> None:
     ref = await kit.make(State.ACTIVE, id="user-42")
 
-    assert await kit.add_group(new(id="user-42")) == (Added("user-42", "duplicate"),)
+    assert await kit.add_group(new(id="user-42")) == (AddAnswer("user-42", "duplicate"),)
 
     assert await kit.state(ref) == State.ACTIVE
 
@@ -209,7 +209,10 @@ async def test_the_error_of_a_missing_parent_names_it(kit: Kit) -> None:
 async def test_groups_of_one_call_go_to_their_queues(kit: Kit) -> None:
     groups = [[new(queue="a")], [new(queue="b"), new(queue="a")]]
 
-    assert await kit.store.add(groups, now=kit.now) == [(Added("1"),), (Added("1"), Added("2"))]
+    assert await kit.store.add(groups, now=kit.now) == [
+        (AddAnswer("1"),),
+        (AddAnswer("1"), AddAnswer("2")),
+    ]
 
     assert await kit.counts("a") == {"waiting": 2}
     assert await kit.counts("b") == {"waiting": 1}

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.contract.family import kid
-from tests.contract.helpers import KIDS, MINUTE, SECOND, T0, Kit, complete, fail, new
+from tests.support.kit import KIDS, MINUTE, SECOND, T0, Kit, complete, fail, new
 from toril._model.options import Dedup
 from toril._model.record import Ref
 from toril._model.states import State

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.contract.family import kid, tally
-from tests.contract.helpers import (
+from tests.support.kit import (
     HOUR,
     KIDS,
     LOCK,
@@ -23,14 +23,15 @@ from tests.contract.helpers import (
     release,
     snooze,
 )
-from tests.contract.shipping import packed, parcel, ship
+from tests.support.shipping import packed, parcel, ship
 from toril._model.decide import Decision
 from toril._model.options import Dedup, Keep
 from toril._model.record import Claim, Ref
 from toril._model.report import JobPatch
 from toril._model.schedule import Rule
 from toril._model.states import State
-from toril._store.protocol import Renewer, ScheduleDraft, Store
+from toril._store.protocol import Renewer, Store
+from toril._store.values import ScheduleDraft
 from toril.errors import JobNotFound, LockLost, ScheduleOwned, WrongState
 from toril.events import Failed
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.contract.family import kid, tally, values
-from tests.contract.helpers import (
+from tests.support.kit import (
     HOUR,
     KIDS,
     Kit,

@@ -1,6 +1,6 @@
 """claim: which job comes next, under which lock, and when none does."""
 
-from tests.contract.helpers import (
+from tests.support.kit import (
     HOUR,
     LOCK,
     QUEUE,
@@ -15,7 +15,7 @@ from tests.contract.helpers import (
     snooze,
 )
 from toril._model.states import State
-from toril._store.protocol import Claimed, ClaimRequest
+from toril._store.values import Claimed, ClaimRequest
 from toril.events import Active, Waiting
 
 # The lock.

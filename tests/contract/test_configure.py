@@ -1,6 +1,6 @@
 """configure and settings: what holds for a whole queue."""
 
-from tests.contract.helpers import MINUTE, QUEUE, T0, Kit
+from tests.support.kit import MINUTE, QUEUE, T0, Kit
 from toril._model.options import Keep
 from toril._model.report import QueueSettings, SettingsPatch
 from toril.events import Paused, Resumed

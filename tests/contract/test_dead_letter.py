@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.contract.helpers import QUEUE, T0, Kit, again, complete, fail, new
+from tests.support.kit import QUEUE, T0, Kit, again, complete, fail, new
 from toril._model.options import Keep
 from toril._model.record import Ref
 from toril._model.report import Query

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from tests.contract.helpers import QUEUE, SECOND, T0, Kit, again, complete, fail, new, ref_of
+from tests.support.kit import QUEUE, SECOND, T0, Kit, again, complete, fail, new, ref_of
 from toril._model.decide import Decision
 from toril._model.options import Dedup
 from toril._model.report import Query
 from toril._model.states import State
-from toril._store.protocol import Added
+from toril._store.values import AddAnswer
 from toril.events import Deduplicated, Removed
 
 SIMPLE = Dedup("key")
@@ -34,7 +34,7 @@ async def word(kit: Kit, dedup: Dedup, **given: Any) -> str:
 async def test_a_second_job_with_the_key_is_not_stored(kit: Kit) -> None:
     await kit.add("first", dedup=SIMPLE)
 
-    assert await kit.add_group(new("second", dedup=SIMPLE)) == (Added("1", "deduplicated"),)
+    assert await kit.add_group(new("second", dedup=SIMPLE)) == (AddAnswer("1", "deduplicated"),)
 
     assert await kit.counts() == {"waiting": 1}
     assert (await kit.record(await kit.add(dedup=SIMPLE))).name == "first"
@@ -243,7 +243,7 @@ async def test_one_that_is_not_delayed_is_not_replaced(kit: Kit, state: State) -
     old = await kit.make(state, dedup=REPLACE)
     await kit.hush()
 
-    assert await kit.add_group(new(dedup=REPLACE)) == (Added(old.id, "deduplicated"),)
+    assert await kit.add_group(new(dedup=REPLACE)) == (AddAnswer(old.id, "deduplicated"),)
 
     assert await kit.state(old) == state
     assert await kit.hear() == []
@@ -280,7 +280,7 @@ async def test_a_delayed_job_is_moved_to_the_new_delay(kit: Kit) -> None:
     kit.tick(SECOND)
 
     assert await kit.add_group(new("second", dedup=RESCHEDULE, delay_ms=9 * SECOND)) == (
-        Added(ref.id, "deduplicated"),
+        AddAnswer(ref.id, "deduplicated"),
     )
 
     record = await kit.record(ref)
@@ -304,7 +304,7 @@ async def test_one_that_is_not_delayed_is_not_rescheduled(kit: Kit) -> None:
 async def test_a_duplicate_of_an_active_job_is_kept_for_later(kit: Kit) -> None:
     ref = await kit.make(State.ACTIVE, dedup=KEEP_LAST)
 
-    assert await kit.add_group(new(dedup=KEEP_LAST)) == (Added(ref.id, "stored-next"),)
+    assert await kit.add_group(new(dedup=KEEP_LAST)) == (AddAnswer(ref.id, "stored-next"),)
 
     assert await kit.counts() == {"active": 1}
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.contract.helpers import QUEUE, T0, Kit, blocked, complete
+from tests.support.kit import QUEUE, T0, Kit, blocked, complete
 from toril._model.states import State
 from toril.events import Completed, Custom, Event, Progress
 

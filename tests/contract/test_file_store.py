@@ -6,11 +6,12 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
-from tests.contract.helpers import (
+from tests.support.kit import (
     KIDS,
     LOCK,
     QUEUE,
@@ -27,9 +28,9 @@ from toril._model.record import Ref
 from toril._model.report import SettingsPatch
 from toril._model.schedule import Rule
 from toril._model.states import State
-from toril._store.protocol import Added, LogLine, ScheduleDraft
 from toril._store.sqlite.store import SQLiteStore
-from toril.errors import ConfigError
+from toril._store.values import AddAnswer, LogLine, ScheduleDraft
+from toril.errors import ConfigError, StoreRefused
 
 LONG = 15_000
 
@@ -49,7 +50,7 @@ asyncio.run(main())
 
 CLAIM_AND_DIE = """
 import asyncio, os, signal, sys
-from toril._store.protocol import ClaimRequest
+from toril._store.values import ClaimRequest
 from toril._store.sqlite.store import SQLiteStore
 
 async def main():
@@ -64,7 +65,7 @@ asyncio.run(main())
 
 CLAIM_AND_STAY = """
 import asyncio, sys
-from toril._store.protocol import ClaimRequest
+from toril._store.values import ClaimRequest
 from toril._store.sqlite.store import SQLiteStore
 
 async def main():
@@ -224,6 +225,59 @@ async def test_a_pause_holds_for_all(kit: Kit, other: SQLiteStore) -> None:
     assert (await kit.ask()).blocked == "paused"
 
 
+async def test_each_store_goes_on_from_what_the_other_wrote(kit: Kit, other: SQLiteStore) -> None:
+    """A store knows its queues from one transaction to the next, unless somebody else wrote."""
+    theirs = Kit(other)
+    for number in range(1, 6):
+        assert ids([await kit.add(), await theirs.add()]) == [str(2 * number - 1), str(2 * number)]
+    await theirs.configure(concurrency=1)
+    await kit.claim()
+    assert (await kit.ask()).blocked == "concurrency"
+    await theirs.configure(concurrency=None)
+    await kit.claim()
+    (counts,) = await other.counts([QUEUE])
+    assert (counts.waiting, counts.active) == (8, 2)
+
+
+async def test_an_add_reads_nothing_while_nobody_else_writes(
+    kit: Kit, store: SQLiteStore, other: SQLiteStore
+) -> None:
+    await kit.add()
+    ran: list[str] = []
+
+    def note(_: object, sql: str, __: object) -> bool:
+        ran.append(sql.split()[0].rstrip(";"))
+        return True
+
+    engine: Any = vars(store)["_engine"]
+    engine._work.db.exec_trace = note
+    await kit.add()
+    assert ran == ["BEGIN", "INSERT", "INSERT", "UPDATE", "INSERT", "COMMIT"]
+    await Kit(other).add()
+    ran.clear()
+    assert (await kit.add()).id == "4"
+    assert "SELECT" in ran
+
+
+async def test_a_call_that_fails_changes_nothing_that_is_known_of_its_queue(kit: Kit) -> None:
+    await kit.add()
+    with pytest.raises(StoreRefused):
+        await kit.add(data='"\ud800"')
+    assert (await kit.add()).id == "2"
+    (counts,) = await kit.store.counts([QUEUE])
+    assert counts.waiting == 2
+
+
+async def test_no_time_is_named_for_a_delayed_job_that_is_gone(kit: Kit) -> None:
+    later = await kit.add(delay_ms=LONG)
+    assert (await kit.ask()).next_ms == kit.now + LONG
+    await kit.remove(later)
+    assert (await kit.ask()).next_ms is None
+    later = await kit.add(delay_ms=LONG)
+    await kit.update(later, delay_ms=2 * LONG)
+    assert (await kit.ask()).next_ms == kit.now + 2 * LONG
+
+
 async def test_an_add_wakes_who_waits_in_another_store(kit: Kit, other: SQLiteStore) -> None:
     waiting = asyncio.create_task(other.wait([QUEUE], timeout_ms=LONG))
     await blocked(waiting)
@@ -373,5 +427,5 @@ async def test_what_is_not_synced_refuses_durable_jobs_and_takes_their_neighbour
 
     assert isinstance(refused, ConfigError)
     assert refused.field == "durable"
-    assert granted(stored) == (Added("1"),)
+    assert granted(stored) == (AddAnswer("1"),)
     assert counts.waiting == 1

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from tests.contract.helpers import (
+from tests.support.kit import (
     QUEUE,
     SECOND,
     T0,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.helpers import SECOND, Kit, again, complete, fail, new, release, snooze
+from tests.support.kit import SECOND, Kit, again, complete, fail, new, release, snooze
 from toril._model.decide import Decision
 from toril._model.states import State
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.contract.family import kid, tally, values
-from tests.contract.helpers import (
+from tests.support.kit import (
     KIDS,
     QUEUE,
     SECOND,
@@ -17,12 +17,12 @@ from tests.contract.helpers import (
     new,
     ref_of,
 )
-from toril._model.flow import Node, plan
+from toril._model.flow import TreeNode, plan
 from toril._model.options import Dedup, Keep
 from toril._model.record import Ref
 from toril._model.report import Child, Children
 from toril._model.states import State
-from toril._store.protocol import Added
+from toril._store.values import AddAnswer
 from toril.errors import FailedChildren, JobExists, ParentNotFound, PendingChildren
 
 # Storing.
@@ -103,16 +103,19 @@ async def test_a_flow_of_1000_jobs_is_one_step(kit: Kit) -> None:
 
 
 async def test_three_levels_run_from_the_leaves_up(kit: Kit) -> None:
-    tree = Node(
+    tree = TreeNode(
         queue="top",
         name="upload",
         children=(
-            Node(
+            TreeNode(
                 queue="middle",
                 name="optimize",
-                children=(Node(queue="low", name="decode"), Node(queue="low", name="resize")),
+                children=(
+                    TreeNode(queue="low", name="decode"),
+                    TreeNode(queue="low", name="resize"),
+                ),
             ),
-            Node(queue="low", name="check"),
+            TreeNode(queue="low", name="check"),
         ),
     )
     names = iter(["up", "opt", "dec", "res", "chk"])
@@ -223,7 +226,7 @@ async def test_an_existing_job_becomes_a_child(kit: Kit) -> None:
     existing = await kit.add(queue=KIDS, id="mine")
     parent = await kit.make(State.ACTIVE)
 
-    assert await kit.add_group(kid(id="mine", parent=parent)) == (Added("mine", "duplicate"),)
+    assert await kit.add_group(kid(id="mine", parent=parent)) == (AddAnswer("mine", "duplicate"),)
 
     assert (await kit.record(existing)).parent == parent
     assert await tally(kit, parent) == {"pending": 1}

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.contract.family import kid
-from tests.contract.helpers import KIDS, QUEUE, Kit, complete, new
+from tests.support.kit import KIDS, QUEUE, Kit, complete, new
 from toril._model.options import Dedup
 from toril._model.record import NewJob, Ref
 from toril._model.states import State

@@ -1,6 +1,6 @@
 """Whole lives of a job, as its queue's events tell them."""
 
-from tests.contract.helpers import KIDS, QUEUE, SECOND, Kit, again, complete, fail, ids, new
+from tests.support.kit import KIDS, QUEUE, SECOND, Kit, again, complete, fail, ids, new
 from toril._model.states import State
 
 

@@ -1,10 +1,10 @@
 """log and logs: lines of a job, bounded, in pages."""
 
-from tests.contract.helpers import QUEUE, Kit
+from tests.support.kit import QUEUE, Kit
 from toril._model.record import Ref
 from toril._model.report import Logs
 from toril._model.states import State
-from toril._store.protocol import LogLine
+from toril._store.values import LogLine
 from toril.errors import JobNotFound, LockLost
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.contract.family import kid
-from tests.contract.helpers import (
+from tests.support.kit import (
     KIDS,
     MINUTE,
     QUEUE,
@@ -27,7 +27,7 @@ from toril._model.options import Dedup
 from toril._model.record import NewJob, Ref
 from toril._model.report import QueueSettings
 from toril._model.schedule import Rule
-from toril._store.protocol import Added, ScheduleDraft
+from toril._store.values import AddAnswer, ScheduleDraft
 from toril.errors import ParentNotFound, QueueFull, TorilError
 
 
@@ -44,7 +44,7 @@ async def settings(kit: Kit) -> QueueSettings:
     return found
 
 
-def words(answers: list[tuple[Added, ...] | TorilError]) -> list[str]:
+def words(answers: list[tuple[AddAnswer, ...] | TorilError]) -> list[str]:
     """Name what became of each group: "full", or what each of its jobs became."""
     return [
         "full" if isinstance(answer, QueueFull) else " ".join(one.word for one in answer)
@@ -101,7 +101,7 @@ async def test_every_kind_of_new_job_is_refused_and_leaves_nothing(full: Kit, gi
     # Nor is a number, a dedup key or an id used up.
     await full.configure(max_waiting=None)
     [added] = await full.add_group(new(**NEW[given]))
-    assert added == Added(NEW[given].get("id", "3"))
+    assert added == AddAnswer(NEW[given].get("id", "3"))
 
 
 @pytest.mark.parametrize("given", [{}, {"priority": 3}])

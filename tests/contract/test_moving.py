@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from tests.contract.family import kid, tally, values
-from tests.contract.helpers import (
+from tests.support.kit import (
     KIDS,
     LOCK,
     MINUTE,
@@ -24,15 +24,15 @@ from tests.contract.helpers import (
     ids,
     new,
 )
-from tests.contract.shipping import ORIGIN, last, let_move, packed, parcel, pending, ship
+from tests.support.shipping import ORIGIN, last, let_move, packed, parcel, pending, ship
 from toril._model.options import Dedup, JobOptions, Keep
-from toril._model.parcel import Hold, Parcel, Receipt, Shipment
 from toril._model.record import Ref
 from toril._model.report import Child, Counts, ScheduleInfo
 from toril._model.schedule import Rule
 from toril._model.states import EVERY, State
-from toril._store.protocol import LogLine, ScheduleDraft
+from toril._model.transfer import Hold, Parcel, Receipt, Shipment
 from toril._store.sqlite.store import SQLiteStore
+from toril._store.values import LogLine, ScheduleDraft
 from toril.errors import JobExists, JobLocked, JobNotFound, WrongState
 
 MOVED = Ref(QUEUE, "moved")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.helpers import QUEUE, Kit
+from tests.support.kit import QUEUE, Kit
 from toril._store.sqlite.store import SQLiteStore
 
 TOGETHER = 6

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.contract.family import kid, tally
-from tests.contract.helpers import (
+from tests.support.kit import (
     KIDS,
     LOCK,
     QUEUE,
@@ -17,7 +17,7 @@ from tests.contract.helpers import (
     new,
     snooze,
 )
-from tests.contract.shipping import let_move, packed, parcel, ship
+from tests.support.shipping import let_move, packed, parcel, ship
 from toril._model.options import Dedup, JobOptions, Keep
 from toril._model.record import Ref
 from toril._model.states import State

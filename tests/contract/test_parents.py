@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import SERVERS, kit_for, opened
-from tests.contract.helpers import (
+from tests.support.kit import (
     HOUR,
     SECOND,
     Kit,
@@ -24,6 +23,7 @@ from tests.contract.helpers import (
     ref_of,
     snooze,
 )
+from tests.support.stores import SERVERS, kit_for, opened
 from toril._model.decide import End
 from toril._model.options import Dedup, Keep
 from toril._model.record import Ref

@@ -13,9 +13,9 @@ import apsw
 import pytest
 
 import toril._store.sqlite
-from toril._store.sqlite.db import connect
-from toril._store.sqlite.sql import Connection
-from toril._store.sqlite.statements import migrations, schema, statements
+from toril._store.sqlite.connection.runner import connect
+from toril._store.sqlite.connection.sql import SQLiteConnection
+from toril._store.sqlite.connection.statements import migrations, schema, statements
 
 ROWS = 100_000
 NAMES = sorted(statements())
@@ -25,7 +25,7 @@ LARGE = "_large"
 MEND = "mend."
 CONTROL = {"db.begin", "db.commit", "db.rollback"}
 # Tables that have a row for each job, or more.
-GROWING = r"jobs|children|events|tries|logs|dedup|metrics|linked|found|above"
+GROWING = r"jobs|children|events|tries|logs|dedup|metrics|linked|found|above|indexed"
 # An index of the jobs that run is as long as workers have places.
 SCAN = re.compile(rf"SCAN ({GROWING})\b(?!.* USING (COVERING )?INDEX jobs_active)")
 # What must be found in order, without sorting what else there is.
@@ -55,7 +55,7 @@ INSERT INTO dedup (queue, word, id) SELECT 1, id, id FROM jobs;
 
 
 @pytest.fixture(scope="module")
-def full() -> Iterator[Connection]:
+def full() -> Iterator[SQLiteConnection]:
     """A store with 100,000 of everything."""
     db = connect(":memory:", synchronous="full")
     db.execute(schema())
@@ -69,7 +69,7 @@ def nothing_for(sql: str) -> tuple[None, ...]:
     return (None,) * max(map(int, re.findall(r"\?(\d+)", sql)), default=0)
 
 
-def plan(db: Connection, name: str) -> list[str]:
+def plan(db: SQLiteConnection, name: str) -> list[str]:
     sql = statements()[name]
     rows: Any = db.execute("EXPLAIN QUERY PLAN " + sql, nothing_for(sql))
     return [step for *_, step in rows]
@@ -77,7 +77,7 @@ def plan(db: Connection, name: str) -> list[str]:
 
 def words() -> set[str]:
     """Give every string that the store's modules contain."""
-    trees = [ast.parse(path.read_text("utf-8")) for path in SOURCE.glob("*.py")]
+    trees = [ast.parse(path.read_text("utf-8")) for path in SOURCE.rglob("*.py")]
     nodes = (node for tree in trees for node in ast.walk(tree))
     return {
         node.value for node in nodes if isinstance(node, ast.Constant) and type(node.value) is str
@@ -87,7 +87,9 @@ def words() -> set[str]:
 @pytest.mark.parametrize(
     "name", [name for name in NAMES if name not in CONTROL and not name.startswith(MEND)]
 )
-def test_a_statement_reads_no_growing_table_from_end_to_end(full: Connection, name: str) -> None:
+def test_a_statement_reads_no_growing_table_from_end_to_end(
+    full: SQLiteConnection, name: str
+) -> None:
     """That it has a plan says that it is sound: its tables and columns exist."""
     steps = plan(full, name)
 
@@ -95,7 +97,7 @@ def test_a_statement_reads_no_growing_table_from_end_to_end(full: Connection, na
 
 
 @pytest.mark.parametrize("name", ORDERED)
-def test_a_page_is_read_in_the_order_of_an_index(full: Connection, name: str) -> None:
+def test_a_page_is_read_in_the_order_of_an_index(full: SQLiteConnection, name: str) -> None:
     steps = plan(full, name)
 
     assert [step for step in steps if "TEMP B-TREE" in step] == [], steps

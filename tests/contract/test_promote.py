@@ -1,6 +1,6 @@
 """promote: delayed jobs are ready now."""
 
-from tests.contract.helpers import HOUR, QUEUE, SECOND, Kit, ids, snooze
+from tests.support.kit import HOUR, QUEUE, SECOND, Kit, ids, snooze
 from toril._model.record import Ref
 from toril._model.states import State
 from toril.errors import JobNotFound, WrongState

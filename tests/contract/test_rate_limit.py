@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from tests.contract.helpers import SECOND, T0, Kit, complete, release
+from tests.support.kit import SECOND, T0, Kit, complete, release
 from toril._model.options import RateLimit
 
 

@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from tests.contract.helpers import (
+from tests.support.kit import (
+    HOUR,
     MINUTE,
     QUEUE,
     SECOND,
@@ -258,3 +259,22 @@ async def test_ids_are_listed_as_the_jobs_are(kit: Kit, newest_first: bool) -> N
             assert page.ids == tuple(job.id for job in jobs.jobs)
             assert (page.jobs, page.more) == ((), jobs.more)
             offset, more = offset + 4, page.more
+
+
+async def oldest(kit: Kit) -> int | None:
+    [counts] = await kit.store.counts([QUEUE])
+    return counts.oldest_ms
+
+
+async def test_counts_tell_since_when_the_next_job_waits(kit: Kit) -> None:
+    assert await oldest(kit) is None
+    await kit.add(delay_ms=HOUR)
+    assert await oldest(kit) is None
+    kit.tick(HOUR + MINUTE)
+    await kit.add(priority=3)
+    await kit.claim()
+    added = kit.now
+    kit.tick(MINUTE)
+    await kit.add(priority=3)
+
+    assert await oldest(kit) == added

@@ -6,7 +6,8 @@ import pytest
 from msgspec import structs
 
 from tests.contract.family import kid, tally
-from tests.contract.helpers import (
+from tests.contract.test_parents import nobody_waits_in_vain
+from tests.support.kit import (
     KIDS,
     QUEUE,
     Kit,
@@ -17,7 +18,6 @@ from tests.contract.helpers import (
     new,
     ref_of,
 )
-from tests.contract.test_parents import nobody_waits_in_vain
 from toril._model.options import Dedup
 from toril._model.record import NewJob, Ref
 from toril._model.report import Query

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.contract.helpers import (
+from tests.support.kit import (
     KIDS,
     LOCK,
     QUEUE,
@@ -24,7 +24,7 @@ from toril._model.decide import Decision
 from toril._model.options import Dedup
 from toril._model.record import Claim, Try
 from toril._model.states import State
-from toril._store.protocol import Recovered
+from toril._store.values import Recovered
 from toril.errors import LockLost
 from toril.events import Stalled, Waiting
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.contract.helpers import KIDS, QUEUE, Kit, complete, ids, new, ref_of
+from tests.support.kit import KIDS, QUEUE, Kit, complete, ids, new, ref_of
 from toril._model.options import Dedup, Keep
 from toril._model.record import Ref
 from toril._model.report import Children, Page, Query
 from toril._model.states import State
-from toril._store.protocol import LogLine
+from toril._store.values import LogLine
 from toril.errors import JobLocked, JobNotFound, LockLost
 from toril.events import Removed
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.contract.conftest import kit_for
-from tests.contract.helpers import QUEUE, Kit, complete, ref_of
+from tests.support.kit import QUEUE, Kit, complete, ref_of
+from tests.support.stores import kit_for
 from toril._model.record import Claim, Ref
 from toril._model.report import WorkerInfo
 from toril._model.states import State

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from tests.contract.helpers import HOUR, MINUTE, QUEUE, SECOND, Kit, complete, fail, ids
+from tests.support.kit import HOUR, MINUTE, QUEUE, SECOND, Kit, complete, fail, ids
 from toril._model.options import Keep
 from toril._model.record import Ref
 from toril._model.report import Query
 from toril._model.states import State
-from toril._store.protocol import LogLine
+from toril._store.values import LogLine
 
 DAY = 24 * HOUR
 NONE = Keep(count=0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.contract.helpers import QUEUE, SECOND, Kit, again, ids
+from tests.support.kit import QUEUE, SECOND, Kit, again, ids
 from toril._model.record import Ref
 from toril._model.states import FINISHED, State
 from toril.errors import JobNotFound, WrongState

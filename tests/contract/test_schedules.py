@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from tests.contract.helpers import (
+from tests.support.kit import (
     HOUR,
     LOCK,
     MINUTE,
@@ -20,7 +20,7 @@ from toril._model.record import Ref
 from toril._model.report import ScheduleInfo
 from toril._model.schedule import Rule
 from toril._model.states import State
-from toril._store.protocol import ScheduleDraft
+from toril._store.values import ScheduleDraft
 
 HOURLY = Rule(cron="0 * * * *")
 EVERY_MINUTE = Rule(every_ms=MINUTE)

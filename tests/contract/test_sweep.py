@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.contract.helpers import (
+from tests.support.kit import (
     KIDS,
     MINUTE,
     QUEUE,
@@ -15,7 +15,7 @@ from tests.contract.helpers import (
 from toril._model.record import Ref
 from toril._model.schedule import Rule
 from toril._model.states import READY, State
-from toril._store.protocol import ScheduleDraft
+from toril._store.values import ScheduleDraft
 from toril.errors import JobLocked, ScheduleOwned, WrongState
 from toril.events import Cleaned
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from tests.contract.helpers import (
+from tests.support.kit import (
     HOUR,
     KIDS,
     LOCK,
@@ -28,13 +28,13 @@ from tests.contract.helpers import (
     release,
     snooze,
 )
-from tests.contract.shipping import let_move, parcel, ship
+from tests.support.shipping import let_move, parcel, ship
 from toril._model.decide import Decision, End
 from toril._model.options import Dedup, Keep
 from toril._model.record import Claim, Ref
 from toril._model.report import Selected
 from toril._model.states import EVERY, REFUSED, TABLE, Row, State
-from toril._store.protocol import LogLine
+from toril._store.values import LogLine
 from toril.errors import TorilError
 from toril.events import Cleaned, Event
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.contract.helpers import QUEUE, SECOND, T0, Kit, ids
+from tests.support.kit import QUEUE, SECOND, T0, Kit, ids
 from toril._model.report import JobPatch
 from toril._model.states import State
 from toril.errors import JobNotFound, LockLost, WrongState

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.contract.helpers import KIDS, QUEUE, Kit, again, blocked, complete, new, release
+from tests.support.kit import KIDS, QUEUE, Kit, again, blocked, complete, new, release
 from toril._model.states import State
 
 LONG = 15_000

@@ -11,7 +11,7 @@ import pytest
 from tests.interop.node import VERSIONS, Peer
 from tests.interop.sides import NodeSide, Seen, Side, until
 from tests.interop.toril_side import TorilSide
-from tests.servers import RedisServer, fresh_prefix, shared_server
+from tests.support.servers import RedisServer, fresh_prefix, shared_server
 
 # Node against itself is no proof of toril; these two hold the harness to account.
 CONTROLS = [("node6", "node6", "node6"), ("node5", "node5", "node5")]

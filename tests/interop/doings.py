@@ -93,6 +93,9 @@ async def options(side: Side) -> None:
         keepLogs=7,
         stackTraceLimit=3,
         sizeLimit=1000,
+        telemetry={
+            "metadata": '{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}'
+        },
     )
     await side.add("cards", "n", {}, removeOnComplete=True, removeOnFail=False, backoff=500)
 

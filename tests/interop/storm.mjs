@@ -2,7 +2,7 @@
 //
 // node storm.mjs <work or add> <port> <prefix> <ledger> <queue> <queue of parents>
 //
-// Each act is a line of the ledger, as tests/chaos/ledger.py has it. It says "up" on its standard
+// Each act is a line of the ledger, as tests/robustness/chaos/ledger.py has it. It says "up" on its standard
 // output, and ends by SIGTERM.
 
 import { openSync, writeSync } from "node:fs";

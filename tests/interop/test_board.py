@@ -9,7 +9,7 @@ from tests.interop.conftest import Sides
 from tests.interop.node import Peer, browser
 from tests.interop.sides import does, tree, until
 from tests.interop.toril_side import TorilSide
-from tests.servers import RedisServer
+from tests.support.servers import RedisServer
 
 HOUR = 3_600_000
 QUEUES = ["cards", "uploads", "images"]

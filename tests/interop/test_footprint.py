@@ -11,7 +11,7 @@ import pytest
 from tests.interop.conftest import Sides
 from tests.interop.doings import DOINGS, WORKED
 from tests.interop.footprint import Difference, Flat, Footprint, differences
-from tests.servers import fresh_prefix
+from tests.support.servers import fresh_prefix
 
 
 async def footprint(sides: Sides, keys: Any, name: str, what: str) -> Flat:

@@ -1,5 +1,6 @@
 """BullMQ's options of a job in toril's words."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -35,6 +36,8 @@ def options(given: Opts, *, child: bool = False) -> dict[str, Any]:
                 made["created_at"] = datetime.fromtimestamp(value / 1000, UTC)
             case "sizeLimit":
                 made["max_size"] = value
+            case "telemetry":
+                made["headers"] = json.loads(value["metadata"])
             case "removeOnComplete":
                 made["keep_completed"] = _keep(value)
             case "removeOnFail":

@@ -10,16 +10,8 @@ from typing import Any
 from tests.interop.sides import PATIENCE_MS, Data, Ids, Opts, Refused, Run, Scheduler, Seen
 from tests.interop.toril_options import options
 from tests.interop.toril_steps import STEPS, Gate
-from toril import (
-    Event,
-    Job,
-    JobFailed,
-    Queue,
-    Toril,
-    TorilError,
-    Worker,
-)
-from toril._run.events import Events
+from toril import Event, Job, JobFailed, Queue, Toril, TorilError, Worker
+from toril._jobs.events import Events
 from toril.errors import ResultTimeout
 
 

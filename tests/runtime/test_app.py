@@ -9,7 +9,7 @@ import pytest
 
 import toril
 from toril import ConfigError, Toril, TorilError, sync
-from toril._run import settings
+from toril._jobs import environment
 from toril._store.connect import connect
 
 
@@ -82,7 +82,7 @@ def test_without_a_url_the_path_is_said_once(
 
 def test_an_unknown_variable_is_noticed(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "toril.settings"):
-        settings.read_settings({"TORIL_ULR": "x"})
+        environment.read_settings({"TORIL_ULR": "x"})
 
     assert [getattr(record, "nearest", None) for record in caplog.records] == ["TORIL_URL"]
 
@@ -185,7 +185,7 @@ def test_a_prefix_that_cannot_be_one_is_refused() -> None:
 def test_the_code_overrules_the_environment_and_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(settings, "_said", set[str]())
+    monkeypatch.setattr(environment, "_said", set[str]())
     monkeypatch.setenv("TORIL_URL", "redis://me:secret@elsewhere:6379/0")
     monkeypatch.setenv("TORIL_PREFIX", "theirs")
 
@@ -212,7 +212,7 @@ def test_the_same_place_in_code_and_environment_is_no_news(
 async def test_an_app_that_was_moved_uses_the_other_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settings, "_moved", {})
+    monkeypatch.setattr(environment, "_moved", {})
     before, after = tmp_path / "before.db", tmp_path / "after.db"
     app = Toril(str(before))
     queue = app.queue("q", rate="10/1s")

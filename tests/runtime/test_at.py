@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.servers import RedisServer
+from tests.support.servers import RedisServer
 from toril import ConfigError, Job, Toril
-from toril._run import adding
+from toril._jobs import enqueue
 
 
 def soon(**later: float) -> datetime:
@@ -39,8 +39,12 @@ WAYS: dict[str, Callable[[Toril, datetime], Any]] = {
 async def test_a_moment_is_kept_whatever_the_clock_of_the_producer_says(
     anywhere: Toril, monkeypatch: pytest.MonkeyPatch, way: str, skew_ms: int
 ) -> None:
-    at, now = soon(hours=1.5), adding.now_ms
-    monkeypatch.setattr(adding, "now_ms", lambda: now() + skew_ms)
+    at, merge = soon(hours=1.5), enqueue.merge
+
+    def skewed(*options: Any, now: int | None = None) -> Any:
+        return merge(*options, now=None if now is None else now + skew_ms)
+
+    monkeypatch.setattr(enqueue, "merge", skewed)
     added = await WAYS[way](anywhere, at)
     match added:
         case [first, *_]:

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from toril import ConfigError, JobFailed, Toril
+from toril._jobs.limits import parse_size
 from toril._model.record import NewJob
-from toril._run.limits import parse_size
 
 LARGE = "x" * 1_000_001
 

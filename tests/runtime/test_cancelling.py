@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.kit import Gate, Heard, line_at, until
-from tests.servers import fresh_prefix, servers_here, shared_server
+from tests.support.servers import fresh_prefix, servers_here, shared_server
+from tests.support.workers import Gate, Heard, line_at, until
 from toril import Job, JobFailed, JobNotFound, Toril, WrongState
-from toril._run import slots
+from toril._worker import running
 
 SERVERS = tuple(servers_here())
 PROGRAM = """
@@ -105,8 +105,8 @@ async def test_what_a_cancelled_handler_returns_does_not_count(app: Toril) -> No
 async def test_code_that_will_not_end_is_left_to_itself(
     app: Toril, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(slots, "CLEANUP_S", 0.01)
-    monkeypatch.setattr(slots, "INSIST_S", 0.01)
+    monkeypatch.setattr(running, "CLEANUP_S", 0.01)
+    monkeypatch.setattr(running, "INSIST_S", 0.01)
     started, let = asyncio.Event(), asyncio.Event()
 
     async def handler(job: Job[Any]) -> None:
@@ -155,7 +155,7 @@ async def test_code_in_a_thread_sees_the_flag_and_why(
 async def test_code_in_a_thread_that_does_not_look_is_reported_and_left(
     app: Toril, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(slots, "CLEANUP_S", 0.02)
+    monkeypatch.setattr(running, "CLEANUP_S", 0.02)
     started, let = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
@@ -186,7 +186,7 @@ def hold(job: Job[Any]) -> None:
 async def test_a_child_process_that_does_not_end_is_killed(
     app: Toril, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slots, "CLEANUP_S", 0.05)
+    monkeypatch.setattr(running, "CLEANUP_S", 0.05)
     app.processor("q", f"{__name__}:hold")
     job = await app.queue("q").add("x", attempts=5)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.kit import Gate, Heard, until
+from tests.support.workers import Gate, Heard, until
 from toril import Job, SoftTimeout, Toril, TorilError, sync
-from toril._run import idle
+from toril._worker import idle
 
 
 async def work(job: Job[Any]) -> str:

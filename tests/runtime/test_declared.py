@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.kit import until
-from tests.servers import RedisServer
+from tests.support.servers import RedisServer
+from tests.support.workers import until
 from toril import Job, Toril
-from toril._run import declared
+from toril._handlers import declared
 
 Again = Callable[..., Toril]
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import pytest
 
 from tests.runtime import injected
-from tests.runtime.kit import SOON
+from tests.support.workers import SOON
 from toril import (
     BadArguments,
     ConfigError,
@@ -23,7 +23,7 @@ from toril import (
     Toril,
     handles,
 )
-from toril._run import scopes
+from toril._handlers import scopes
 
 
 class Pool:
@@ -473,7 +473,7 @@ async def test_code_in_a_thread_ends_in_its_thread(memory: Toril) -> None:
 async def test_a_worker_stops_though_a_dependency_does_not_end(
     memory: Toril, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("toril._run.scopes.CLOSE_S", 0.1)
+    monkeypatch.setattr("toril._handlers.scopes.CLOSE_S", 0.1)
     ended: list[str] = []
 
     async def first() -> AsyncIterator[str]:

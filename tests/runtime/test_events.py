@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from toril import ConfigError, Event, Events, Job, Queue, Toril
-from toril._run import feed
+from toril._jobs import event_reader
 from toril.errors import JobError, StoreCorrupt, StoreUnavailable
 from toril.events import Added, Completed, Waiting
 
@@ -303,7 +303,7 @@ async def test_a_slow_listener_holds_up_nobody_and_loses_nothing(
             ids += [job.id for job in await queue.add_many([("a", n) for n in range(500)])]
         heard = await take_ids(quick, 2_000)
         unread = sum(follower._unread for follower in slow._followers)
-        assert unread <= feed.MOST
+        assert unread <= event_reader.MOST
         late = await take_ids(slow, 2_000 + bool(after))
         await queue.add("last")
         rest = [event.kind for event in [*await take(slow, 2), *await take(quick, 2)]]

@@ -7,6 +7,8 @@ import pytest
 
 from toril import AwaitChildren, ConfigError, Job, JobFailed, JobLocked, State, Toril
 
+STORES = ("memory", "redis")
+
 TREE = [
     ("image:optimize", "optimize-size", {"file": "cat.jpg"}),
     ("image:check-valid", "check-term", {"id": 7}),

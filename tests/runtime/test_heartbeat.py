@@ -9,15 +9,15 @@ from pathlib import Path
 import apsw
 import pytest
 
-from tests.runtime.kit import line_at, until
+from tests.support.workers import line_at, until
 from toril._model.record import Claim, NewJob
 from toril._model.report import JobPatch, WorkerInfo
-from toril._run import heartbeat
-from toril._run.heartbeat import Heartbeat, Held, Reports, lease_clock
-from toril._run.hooks import LoopBlocked
-from toril._run.looplag import LoopWatch
-from toril._store.protocol import ClaimRequest
 from toril._store.sqlite.store import SQLiteStore
+from toril._store.values import ClaimRequest
+from toril._worker import heartbeat
+from toril._worker.heartbeat import Heartbeat, Held, Reports, lease_clock
+from toril._worker.hooks import LoopBlocked
+from toril._worker.loop_lag import LoopWatch
 from toril.errors import TorilError
 
 LOCK_MS = 30_000
@@ -27,6 +27,7 @@ LOCK_MS = 30_000
 class InHand:
     claim: Claim
     lease_until: float = 0.0
+    busy_slot: int | None = None
 
 
 @dataclass

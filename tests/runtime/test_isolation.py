@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from tests.runtime import isolated
-from tests.runtime.kit import Heard
+from tests.support.workers import Heard
 from toril import ConfigError, Job, JobFailed, Toril, current_job
-from toril._run.executors import memory as process_memory
-from toril._run.executors import output, processes
-from toril._run.isolation import take_isolation
+from toril._handlers.isolation_options import take_isolation
+from toril._isolation import memory as process_memory
+from toril._isolation import output, pool
 
 PATH = "tests.runtime.isolated"
 NO_MIAN = "module 'json.tool' has no 'mian' (did you mean 'main'?)"
@@ -252,7 +252,7 @@ async def test_what_a_child_prints_is_bounded(
 
     lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("[q:")]
     assert len(lines) == output.MAX_LINES + 1
-    assert lines[-1].endswith("… what it prints from here on is left out")
+    assert lines[-1].endswith("… what it prints from here on is omitted")
 
 
 # What it depends on.
@@ -322,7 +322,7 @@ async def test_what_cannot_start_is_not_tried_in_a_hot_loop(
     module = tmp_path / "broken_module.py"
     module.write_text(f"open({str(starts)!r}, 'a').write('x')\nraise ImportError('half done')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(processes, "FIRST_PAUSE_S", 60.0)
+    monkeypatch.setattr(pool, "FIRST_PAUSE_S", 60.0)
     memory.processor("q", "broken_module:run")
     first = await memory.queue("q").add("x")
     others = await memory.queue("q").add_many([("x", None)] * 5)
@@ -342,7 +342,7 @@ async def test_a_child_tries_again_once_it_can_start(
     module = tmp_path / "mended_module.py"
     module.write_text("raise ImportError('half done')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(processes, "FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(pool, "FIRST_PAUSE_S", 0.05)
     memory.processor("q", "mended_module:run")
     first = await memory.queue("q").add("x")
     async with memory.worker("q"):

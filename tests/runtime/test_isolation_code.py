@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from toril import JobFailed, Toril
-from toril._run.inside import HERE
+from toril._jobs.process_role import HERE
 
 PATH = "tests.runtime.isolated"
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from tests.processes import lives
-from tests.runtime.kit import Heard, until
+from tests.support.processes import lives
+from tests.support.workers import Heard, until
 from toril import Job, JobFailed, Toril
-from toril._run import slots
-from toril._run.executors import memory as sizes
+from toril._isolation import memory as sizes
+from toril._worker import running
 
 PATH = "tests.runtime.isolated"
 
@@ -262,7 +262,7 @@ async def test_a_child_that_overruns_its_deadline_is_killed_as_soon_as_past_a_ti
         with pytest.raises(JobFailed, match="deadline of 4 s passed"):
             await job.result(timeout=10)
 
-    assert time.monotonic() - began < 4 + slots.INSIST_S + 1
+    assert time.monotonic() - began < 4 + running.INSIST_S + 1
 
 
 async def test_time_does_not_run_while_a_process_starts(
@@ -445,7 +445,7 @@ async def test_a_child_that_reads_nothing_does_not_hold_up_the_worker(
 WORKER = """
 import asyncio, os, sys, time
 from toril import Toril
-from toril._run.stopping import serve
+from toril._serve.shutdown import serve
 
 app = Toril("sqlite:///{folder}/jobs.db")
 

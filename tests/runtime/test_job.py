@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.kit import until
+from tests.support.workers import until
 from toril import (
     Fail,
     Job,
@@ -19,7 +19,9 @@ from toril import (
     WrongState,
     current_job,
 )
-from toril._run import upkeep
+from toril._worker import maintenance
+
+STORES = ("memory", "redis")
 
 
 @pytest.fixture
@@ -186,7 +188,7 @@ async def test_a_result_is_known_however_little_is_kept(
             jobs = await queue.add_many([("x", n, {"keep": keep}) for n in range(30)])
             if waits == "after":
                 await until(lambda: idle(queue))
-                await upkeep.trim(anywhere.context.store, ["brief"])
+                await maintenance.trim(anywhere.context.store, ["brief"])
             asked = (job.result() for job in jobs)
             results = await asyncio.gather(*asked, return_exceptions=True)
             assert isinstance(results[2], JobFailed)

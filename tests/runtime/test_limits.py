@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.kit import Heard
+from tests.support.workers import Heard
 from toril import ConfigError, Job, JobFailed, RateLimited, Snooze, SoftTimeout, Toril
 from toril._model.options import JobOptions
 from toril._model.schedule import Rule
 from toril._model.stored_options import to_text
-from toril._store.protocol import ScheduleDraft
+from toril._store.values import ScheduleDraft
 
 # What a test that works never waits for.
 NEVER = 60

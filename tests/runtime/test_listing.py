@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from toril import Job, Queue, State, Toril
-from toril._run import listing
-from toril._run.queue import AddOptions
+from toril._app.queue import AddOptions
+from toril._jobs import paging
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every list have many pages."""
-    monkeypatch.setattr(listing, "IDS", 40)
-    monkeypatch.setattr(listing, "PAGE", 15)
+    monkeypatch.setattr(paging, "IDS", 40)
+    monkeypatch.setattr(paging, "PAGE", 15)
 
 
 async def fill(app: Toril, queue: Queue, state: State, count: int) -> list[Job[Any]]:
@@ -79,7 +79,7 @@ async def test_jobs_may_be_changed_while_they_are_listed(
 async def test_a_queue_that_is_worked_on_is_listed_whole(
     anywhere: Toril, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "IDS", 10_000)
+    monkeypatch.setattr(paging, "IDS", 10_000)
     queue = anywhere.queue("q")
 
     @queue.handler()
@@ -132,7 +132,7 @@ async def test_items_that_go_meanwhile_hide_no_others(gone: int) -> None:
             del items[:gone]
         return items[offset : offset + limit]
 
-    found = [item async for page in listing.walk(read, 10) for item in page]
+    found = [item async for page in paging.walk(read, 10) for item in page]
 
     assert len(found) == len(set(found))
     assert set(found) >= set(items)
@@ -141,7 +141,7 @@ async def test_items_that_go_meanwhile_hide_no_others(gone: int) -> None:
 async def test_all_children_are_cancelled_though_some_end_meanwhile(
     anywhere: Toril, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("toril._run.cancelling.PAGE", 10)
+    monkeypatch.setattr("toril._jobs.cancel.PAGE", 10)
     kids = [("kids", "k", n, {"parent_on_fail": "ignore"}) for n in range(45)]
     tree = await anywhere.flow("p", "a", children=kids).add()
     store, calls = anywhere.context.store, list[int]()

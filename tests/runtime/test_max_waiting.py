@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.helpers import blocked
-from tests.runtime.kit import SOON, until
+from tests.support.kit import blocked
+from tests.support.workers import SOON, until
 from toril import ConfigError, Job, PartlyAdded, QueueFull, Toril
 from toril.sync import run
 

@@ -14,7 +14,7 @@ import pydantic
 import pytest
 
 from toril import ConfigError
-from toril._run.payload import encode
+from toril._jobs.payload import encode
 
 
 class Colour(enum.Enum):

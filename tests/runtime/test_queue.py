@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from toril import ConfigError, Dedup, Job, JobLocked, JobNotFound, PartlyAdded, Queue, State, Toril
-from toril._store.protocol import Added
+from toril._store.values import AddAnswer
 from toril.errors import DurabilityNotConfirmed, StoreFull
 
 
@@ -115,7 +115,7 @@ async def test_something_that_is_no_job_among_many_is_refused(emails: Queue) -> 
 
 async def test_an_error_after_some_chunks_carries_the_ids_stored(app: Toril, emails: Queue) -> None:
     await app.open()
-    answers = [tuple(Added(str(i)) for i in range(250)), StoreFull("the disk is full")]
+    answers = [tuple(AddAnswer(str(i)) for i in range(250)), StoreFull("the disk is full")]
 
     async def half(groups, **how):  # type: ignore[no-untyped-def]
         return answers
@@ -133,7 +133,7 @@ async def test_chunks_that_nobody_confirmed_carry_all_ids_stored(app: Toril) -> 
     doubt = DurabilityNotConfirmed("no replica has it", ids=tuple(chunks[1]), replicas=0)
 
     async def half(groups, **how):  # type: ignore[no-untyped-def]
-        return [tuple(map(Added, chunks[0])), doubt]
+        return [tuple(map(AddAnswer, chunks[0])), doubt]
 
     app.context.store.add = half  # type: ignore[method-assign]
     with pytest.raises(DurabilityNotConfirmed, match="500 jobs from '0' on") as caught:

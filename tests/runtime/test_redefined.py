@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.kit import SOON
+from tests.support.workers import SOON
 from toril import ConfigError, Depends, Job, Toril, handles
 
 CELLS = {

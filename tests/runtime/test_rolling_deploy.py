@@ -8,7 +8,7 @@ import pydantic
 import pytest
 
 from tests.runtime import isolated
-from tests.runtime.kit import Heard
+from tests.support.workers import Heard
 from toril import Job, JobFailed, Toril
 
 

@@ -22,8 +22,8 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import core_schema
 
 from toril import BadArguments, ConfigError, JobFailed, Toril
-from toril._run.returns import Returns
-from toril._run.signature import Misfit, Signature
+from toril._handlers.returns import Returns
+from toril._handlers.signature import Misfit, Signature
 
 T = TypeVar("T")
 

@@ -6,6 +6,8 @@ import pytest
 
 from toril import ConfigError, State, Toril
 
+STORES = ("memory", "redis")
+
 
 def declare_report(app: Toril) -> None:
     @app.task(queue="reports")

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from toril import ConfigError, Custom, Dedup, Job, Toril
+from toril._jobs.batching import Batcher
 from toril._model.options import JobOptions
 from toril._model.record import NewJob, Record, Ref
 from toril._model.report import JobPatch
-from toril._run.coalesce import Coalescer
-from toril._store.protocol import LogLine
+from toril._store.values import LogLine
 from toril.errors import StoreRefused, TorilError
 
 ODD = "caf\udce9.txt"  # what os.fsdecode makes of a file name that is not UTF-8
@@ -189,7 +189,7 @@ async def test_durable_adds_are_refused_apart(anywhere: Toril) -> None:
 async def test_a_read_that_cannot_be_made_spoils_no_other(anywhere: Toril) -> None:
     job = await anywhere.queue("mail").add("job")
     store = anywhere.context.store
-    reads = Coalescer[Ref, Record | None](store.get)
+    reads = Batcher[Ref, Record | None](store.get)
 
     answers = await asyncio.gather(
         reads.put(job.ref), reads.put(Ref("mail", ODD)), reads.put(job.ref), return_exceptions=True

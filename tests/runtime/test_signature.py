@@ -12,8 +12,8 @@ import pydantic
 import pytest
 
 from toril import BadArguments, ConfigError, Job, Toril
-from toril._run.returns import Returns
-from toril._run.signature import Signature
+from toril._handlers.returns import Returns
+from toril._handlers.signature import Signature
 from toril.errors import TaskError
 
 

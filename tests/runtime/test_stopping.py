@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.kit import Gate, Heard
+from tests.support.workers import Gate, Heard
 from toril import Job, Toril
 from toril._model.record import Ref
-from toril._run import stopping
+from toril._serve import shutdown
 from toril._store.sqlite.store import SQLiteStore
 
 # Inside a living process.
@@ -176,7 +176,7 @@ def open_files() -> int:
 PROGRAM = """
 import asyncio, sys, time
 from toril import Toril
-from toril._run.stopping import leave, serve
+from toril._serve.shutdown import leave, serve
 
 app = Toril(sys.argv[1])
 
@@ -280,7 +280,7 @@ async def test_a_signal_lets_the_job_end_and_the_exit_code_is_0(
 async def test_a_worker_under_nohup_goes_on_when_its_terminal_is_closed() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with stopping._handled(stopping.Ending([])):
+        with shutdown._handled(shutdown.Ending([])):
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
             assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
     finally:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pydantic
 import pytest
 
-from tests.runtime.kit import Heard, kinds
+from tests.support.workers import Heard, kinds
 from toril import (
     AwaitChildren,
     BadArguments,
@@ -31,6 +31,8 @@ from toril.errors import (
     TaskError,
     UnknownTask,
 )
+
+STORES = ("memory", "redis")
 
 
 def raising(error: BaseException) -> Callable[[Job[Any]], Any]:

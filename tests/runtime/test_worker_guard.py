@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.kit import Heard, line_at, until
+from tests.support.workers import Heard, line_at, until
 from toril import Custom, Fail, Job, Toril, Worker
-from toril._run import keeping
-from toril._run.hooks import LOCAL_EVENTS, Happening, LoopBlocked
+from toril._jobs.listeners import LOCAL_EVENTS
+from toril._worker import keeper
+from toril.hooks import Happening, LoopBlocked
 
 
 class Unspeakable(Exception):
@@ -104,37 +105,21 @@ async def test_whatever_a_listener_raises_is_logged(
 
 
 @errors
-async def test_whatever_a_hook_raises_is_logged(
+async def test_whatever_a_listener_of_records_raises_is_logged(
     memory: Toril, error: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken:
-        def wants(self, kind: type[Happening]) -> bool:
-            return True
-
         def __call__(self, what: Happening) -> None:
             raise error
 
         def __repr__(self) -> str:
             raise error
 
-    await run_all_kinds(memory, memory.worker("q", work, concurrency=3, hooks=[Broken()]))
+    worker = memory.worker("q", work, concurrency=3)
+    worker.on(Happening)(Broken())
+    await run_all_kinds(memory, worker)
 
-    assert "hook.failed" in [line.msg for line in caplog.records]
-
-
-@errors
-async def test_a_hook_may_raise_when_asked_what_it_wants(
-    memory: Toril, error: type[BaseException], caplog: pytest.LogCaptureFixture
-) -> None:
-    class Broken:
-        def wants(self, kind: type[Happening]) -> bool:
-            raise error
-
-        def __call__(self, what: Happening) -> None: ...
-
-    await run_all_kinds(memory, memory.worker("q", work, concurrency=3, hooks=[Broken()]))
-
-    assert "hook.failed" in [line.msg for line in caplog.records]
+    assert any(line.msg.startswith("listener.failed") for line in caplog.records)
 
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError, SystemExit])
@@ -262,15 +247,8 @@ async def test_a_listener_may_stop_its_worker(anywhere: Toril) -> None:
 async def test_the_watchdog_names_a_listener_that_blocks_the_loop(memory: Toril) -> None:
     found: list[LoopBlocked] = []
 
-    class Note:
-        def wants(self, kind: type[Happening]) -> bool:
-            return kind is LoopBlocked
-
-        def __call__(self, what: Happening) -> None:
-            assert isinstance(what, LoopBlocked)
-            found.append(what)
-
-    worker = memory.worker("q", work, hooks=[Note()], block_warning="100ms")
+    worker = memory.worker("q", work, block_warning="100ms")
+    worker.on(LoopBlocked)(found.append)
 
     @worker.on("completed")
     def block(*_: object) -> None:
@@ -295,7 +273,7 @@ async def test_the_watchdog_names_a_listener_that_blocks_the_loop(memory: Toril)
 async def test_a_worker_survives_when_somebody_cancels_every_task(
     anywhere: Toril, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "RESTART_S", 0.1)
+    monkeypatch.setattr(keeper, "RESTART_S", 0.1)
     worker = anywhere.worker("q", work)
     heard = Heard(worker, "error")
     async with worker:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.servers import RedisServer, fresh_prefix, shared_server
+from tests.support.servers import RedisServer, fresh_prefix, shared_server
 from toril import Job, Toril, Worker
-from toril._run import health, trips, watchdog
-from toril._run.health import Health
+from toril._worker import exchange, health, watchdog
+from toril._worker.health import Health
 
 
 async def work(job: Job[Any]) -> str:
@@ -69,7 +69,7 @@ async def test_one_whose_store_is_gone_is_not_ready_until_it_is_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(health, "SILENCE_S", 0.5)
-    monkeypatch.setattr(trips, "WAIT_MS", 100)
+    monkeypatch.setattr(exchange, "WAIT_MS", 100)
     with RedisServer() as server:
         async with Toril(server.url) as app, app.worker("q", work) as worker:
             await until(lambda: worker.health().ready)
@@ -95,12 +95,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def break_the_wait(app: Toril, worker: Worker) -> None:
     """Let the worker wait for jobs on a connection that will never tell of one."""
     await until(lambda: worker.health().ready)
-    crew = worker._crew
-    assert crew is not None
-    await until(lambda: crew._trips._watch is not None)
-    crew._trips.deafen()
-    crew._trips._watched = frozenset(["q"])
-    crew._trips._watch = asyncio.create_task(asyncio.Event().wait())  # type: ignore[arg-type]
+    loops = worker._loops
+    assert loops is not None
+    await until(lambda: loops._exchange._watch is not None)
+    loops._exchange.deafen()
+    loops._exchange._watched = frozenset(["q"])
+    loops._exchange._watch = asyncio.create_task(asyncio.Event().wait())  # type: ignore[arg-type]
 
 
 async def test_a_connection_that_tells_of_nothing_is_made_anew(app: Toril, quick: None) -> None:
@@ -122,10 +122,10 @@ async def test_a_worker_that_claims_nothing_even_then_is_given_up(app: Toril, qu
     worker.given_up = given_up.append
     async with worker:
         await until(lambda: worker.health().ready)
-        crew = worker._crew
-        assert crew is not None
+        loops = worker._loops
+        assert loops is not None
         # Nobody carries anything to the store any more.
-        crew._carriers.close()
+        loops._carriers.close()
         await app.queue("q").add("x")
         await until(lambda: not worker.health().live)
         assert given_up == []

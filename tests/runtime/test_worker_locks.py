@@ -7,11 +7,12 @@ from typing import Any, cast
 
 import pytest
 
-from tests.runtime.kit import Gate, Heard, kinds, line_at, until
+from tests.support.workers import Gate, Heard, kinds, line_at, until
 from toril import Job, Toril
 from toril._model.report import JobPatch, WorkerInfo
-from toril._run import heartbeat
-from toril._store.protocol import ClaimRequest, Store
+from toril._store.protocol import Store
+from toril._store.values import ClaimRequest
+from toril._worker import heartbeat
 from toril.errors import AwaitChildren, StoreUnavailable
 
 

@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from toril._jobs.listeners import Listeners
 from toril._model.report import SettingsPatch, WorkerInfo
-from toril._run.hooks import Happening, Hooks, Listeners, RatesDiffer
-from toril._run.telling import Telling
-from toril._run.upkeep import RATES_S, UNANNOUNCED_S, Rates
 from toril._store.sqlite.store import SQLiteStore
+from toril._worker.hooks import Happening, RatesDiffer
+from toril._worker.maintenance import RATES_S, UNANNOUNCED_S, Rates
+from toril._worker.reporting import Reporter
 
 
 class Noted:
@@ -17,9 +18,6 @@ class Noted:
 
     def __init__(self) -> None:
         self.all: list[Happening] = []
-
-    def wants(self, kind: type[Happening]) -> bool:
-        return True
 
     def __call__(self, what: Happening) -> None:
         self.all.append(what)
@@ -39,7 +37,9 @@ class Bench:
         await asyncio.to_thread(self.store.renewer().renew, [], 30_000, info)
 
     def rates(self, id: str, noted: Noted) -> Rates:
-        return Rates(self.store, ("q",), id, Telling(Listeners(), Hooks([noted])))
+        listeners = Listeners()
+        listeners.on(Happening)(noted)
+        return Rates(self.store, ("q",), id, Reporter(listeners))
 
     async def says(self, id: str) -> list[tuple[str, str, str]]:
         noted = Noted()

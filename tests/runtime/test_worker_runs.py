@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.kit import Gate, kinds
+from tests.support.workers import Gate, kinds
 from toril import ConfigError, Job, Toril, current_job
 
 

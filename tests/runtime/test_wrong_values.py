@@ -14,11 +14,11 @@ from typing import Any, get_type_hints
 import pytest
 
 from toril import ConfigError, Exponential, Flow, Job, Queue, State, Toril, TorilError, Worker
+from toril._app.app import QueueOptions
+from toril._app.queue import AddOptions
+from toril._handlers.schedules import ScheduleOptions, Schedules
 from toril._model.record import Record, Ref
-from toril._run.app import QueueOptions
-from toril._run.queue import AddOptions
-from toril._run.schedule import ScheduleOptions, Schedules
-from toril._run.worker_options import WorkerOptions
+from toril._worker.options import WorkerOptions
 
 
 class Kind(enum.Enum):
@@ -57,6 +57,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "Schedules.get": {"queue": "q", "schedule_id": "s"},
     "Schedules.drop": {"queue": "q", "schedule_id": "s"}, "Toril.add_flows": {"flows": []},
     "Queue.add_many": {"jobs": []}, "Toril.tree": {}, "Worker.stop": {}, "Worker.on": {"event": "failed"},
+    "Toril.on": {"event": "failed"}, "Queue.find": {"where": {"a": 1}},
+    "Schedules.run_now": {"queue": "q", "schedule_id": "s"},
 }  # fmt: skip
 OPTIONS: dict[str, type] = {
     "Queue.add": AddOptions, "Toril.queue": QueueOptions, "Toril.schedule": ScheduleOptions,
@@ -69,6 +71,7 @@ LEFT_OUT = {
     "Toril.prepare", "Toril.events", "Queue.events", "Worker.run", "Worker.start", "Worker.bury",
     "Worker.drained", "Worker.run_until_idle", "Worker.off", "Schedules.store",
     "Schedules.put_declared", "Schedules.declare", "Schedules.of_task", "Toril.move_to", "Toril.backup", "Toril.close", "Toril.open",
+    "Toril.off", "Toril.adopt", "Worker.listen",
 }  # fmt: skip
 CLASSES = (Toril, Queue, Job, Flow, Schedules, Worker)
 

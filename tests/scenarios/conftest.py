@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.scenarios.cards import Cards
-from tests.servers import fresh_prefix, servers_here, shared_server
+from tests.support.servers import fresh_prefix, servers_here, shared_server
 from toril import Toril
 
 

@@ -54,6 +54,7 @@ async def work(options: dict[str, Any]) -> None:
         worker.on("lock_lost")(lambda job: say(f"lock lost: {job.id}"))
         worker.on("stalled")(lambda job_id: say(f"taken back: {job_id}"))
         worker.on("ready")(lambda: None if listen else say("ready"))
+        worker.on("closing")(lambda: say("closing"))
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, lambda: keep(loop.create_task(worker.stop())))
         listening = asyncio.create_task(hear(app, queue)) if listen else None

@@ -28,7 +28,7 @@ from toril import Job, LockLost, State, Toril
 from toril._model.decide import Action, Decision, End
 from toril._model.record import Claim
 from toril._model.report import JobPatch
-from toril._store.protocol import ClaimRequest, LogLine
+from toril._store.values import ClaimRequest, LogLine
 
 # S000-06, 07, 08  Concurrency.
 
@@ -142,6 +142,7 @@ class TestTwoWorkerProcesses:
             await queue.add_many([("optimize-size", {"gate": str(gate)})] * 5)
             await stands(queue, A=2, W=3)
             one.send(signal.SIGTERM)
+            await one.says("closing")
             gate.touch()
 
             assert await one.exited() == 0

@@ -23,7 +23,7 @@ from tests.scenarios.helpers import (
     tally,
 )
 from toril import Exponential, Fail, Job, Queue, Toril
-from toril._run import upkeep
+from toril._worker import maintenance
 from toril.events import Active
 
 EMAIL = "email"
@@ -118,7 +118,7 @@ class TestProducerDefaults:
         self, app: Toril, emails: Queue, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """No job finishes after this one: what cleans is the worker's own round, here a quick one."""
-        monkeypatch.setattr(upkeep, "TRIM_S", 0.05)
+        monkeypatch.setattr(maintenance, "TRIM_S", 0.05)
 
         async def send(job: Job[Any]) -> None:
             pass

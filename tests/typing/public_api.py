@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, assert_type
 
-from toril import Depends, Exponential, Job, Keep, Node, State, Toril, handles
-from toril._run.flow import Tree
+from toril import Depends, Exponential, Job, Keep, Node, State, Toril, handles, hooks
+from toril._app.flow import Tree
 from toril.events import Event
 
 app = Toril(attempts=3, backoff=Exponential("1s"))
@@ -156,7 +156,34 @@ async def events_and_states_are_known() -> None:
     @worker.on("completed")
     def note(job: Job, result: object) -> None: ...
 
-    worker.on("complted")  # type: ignore[arg-type]
+    worker.on("complted")  # type: ignore[call-overload]
+    app.on("added", queue="emails")(note)
+
+    @app.on(hooks.JobCompleted)
+    def measure(record: hooks.JobCompleted) -> float:
+        return record.seconds
+
+    app.on(hooks.JobCompleted)(lambda record: record.secnds)  # type: ignore[attr-defined]
+    app.on("complted")  # type: ignore[call-overload]
+
+    @app.lifespan
+    async def pool(app: Toril) -> AsyncIterator[int]:
+        yield 1
+
+    @app.middleware(queue="emails")
+    def around(job: Job) -> Iterator[None]:
+        yield
+
+    @app.lifespan  # type: ignore[type-var]
+    async def ordinary() -> int:
+        return 1
+
+    @app.before_enqueue
+    def sign(draft: hooks.JobDraft) -> None:
+        draft.headers["n"] = 1  # type: ignore[assignment]
+
+    await app.queue("emails").add("x", headers={"tenant": "acme"})
+    await app.queue("emails").add("x", headers={"n": 1})  # type: ignore[dict-item]
     worker.off("closd", note)  # type: ignore[arg-type]
     queue = app.queue("emails")
     queue.jobs("faild")  # type: ignore[arg-type]

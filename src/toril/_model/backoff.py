@@ -1,8 +1,8 @@
 """How long a failed job waits before its next attempt.
 
-Here live the three kinds of backoff, the arithmetic of a wait, and the form in which a backoff is
-stored (BullMQ's). The randomness comes in as an argument; a custom backoff is stored by name only,
-its function belongs to the worker and must never come here.
+The three kinds of backoff, the arithmetic of a wait, and the form in which a backoff is stored
+(BullMQ's). Randomness is an argument. A custom backoff is stored by name only; its function
+belongs to the worker.
 """
 
 import math
@@ -23,8 +23,17 @@ _BUILT_IN: Final = frozenset({"fixed", "exponential"})
 class Fixed:
     """Wait the same time before every further attempt.
 
-    Units: `delay` is a duration (seconds, `timedelta` or text), `jitter` the share of it, 0 to 1,
-    that is left to chance.
+    Args:
+        delay: A duration: seconds, a `timedelta`, or text such as "5s".
+        jitter: The random part of each wait, 0 to 1.
+
+    Raises:
+        ConfigError: The delay is no duration, or the jitter is not between 0 and 1.
+
+    Example:
+        ```python
+        @app.task(attempts=3, backoff=Fixed("5s"))
+        ```
     """
 
     delay_ms: Millis
@@ -40,8 +49,19 @@ class Fixed:
 class Exponential:
     """Wait `delay`, then twice, four times, eight times as long, at most `maximum`.
 
-    Units: `delay` and `maximum` are durations, `jitter` the share of a wait, 0 to 1, that is left
-    to chance.
+    Args:
+        delay: The first wait, a duration: seconds, a `timedelta`, or text such as "1s".
+        jitter: The random part of each wait, 0 to 1.
+        maximum: The longest wait, a duration; None: no limit.
+
+    Raises:
+        ConfigError: A value is no duration, the jitter is not between 0 and 1, or `maximum` is
+            shorter than `delay`.
+
+    Example:
+        ```python
+        @app.task(attempts=5, backoff=Exponential("1s", jitter=0.5, maximum="10m"))
+        ```
     """
 
     delay_ms: Millis
@@ -67,7 +87,16 @@ class Exponential:
 
 @dataclass(frozen=True, slots=True)
 class Custom:
-    """Ask the worker's backoff function of this name."""
+    """Use the backoff function of the worker (`app.worker(backoff=...)`).
+
+    Args:
+        name: The name that is stored with the job, as in BullMQ.
+
+    Example:
+        ```python
+        await queue.add("import", {}, attempts=3, backoff=Custom())
+        ```
+    """
 
     name: str = "custom"
 
@@ -79,11 +108,12 @@ Backoff = Fixed | Exponential | Custom
 
 
 def delay(backoff: Backoff, attempt: int, random: Callable[[], float]) -> Millis:
-    """Give the wait after the failure of `attempt` (1 for the first), 0 for at once.
+    """Return the wait in ms after the failure of `attempt` (1 for the first), 0 for none.
 
-    Units: `random` gives a number from 0 to below 1, and is called only when there is jitter.
-    Raises: ConfigError for a custom backoff (only the worker knows its function), and for an
-    attempt below 1.
+    `random` returns a number from 0 to below 1, and is only called if there is jitter.
+
+    Raises:
+        ConfigError: A custom backoff (only the worker knows its function), or an attempt below 1.
     """
     whole = _whole(backoff, attempt)
     if isinstance(backoff, Custom) or not backoff.jitter:
@@ -94,15 +124,16 @@ def delay(backoff: Backoff, attempt: int, random: Callable[[], float]) -> Millis
 
 
 def preview(backoff: Backoff, attempts: int) -> list[Millis]:
-    """List the waits between so many attempts, without jitter: one fewer than attempts.
+    """Return the waits in ms between this many attempts, without jitter.
 
-    Raises: ConfigError for a custom backoff.
+    Raises:
+        ConfigError: A custom backoff.
     """
     return [_whole(backoff, attempt) for attempt in range(1, attempts)]
 
 
 def to_wire(backoff: Backoff) -> dict[str, object]:
-    """Give the stored form: BullMQ's, with our own `max` where a maximum is set."""
+    """Return the stored form: BullMQ's, with our own `max` where a maximum is set."""
     if isinstance(backoff, Custom):
         return {"type": backoff.name}
     kind = "fixed" if isinstance(backoff, Fixed) else "exponential"
@@ -138,7 +169,7 @@ def from_wire(value: object) -> Backoff:
 
 
 def _whole(backoff: Backoff, attempt: int) -> Millis:
-    """Give the wait without jitter."""
+    """Return the wait without jitter."""
     if attempt < 1:
         message = f"attempt={attempt} is below 1, the number of the first attempt"
         raise ConfigError(message, field="attempt", value=attempt)

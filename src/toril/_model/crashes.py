@@ -19,7 +19,7 @@ class Blame(NamedTuple):
 
 
 def alone_from(limit: int) -> int:
-    """Give the number of crashes from which on a job runs by itself in its worker.
+    """Return the number of crashes from which on a job runs alone in its worker.
 
     It does so that what crashes is found out, and no bystander is charged; sooner when fewer
     crashes are allowed at all.
@@ -28,10 +28,10 @@ def alone_from(limit: int) -> int:
 
 
 def blames(limit: int) -> tuple[Blame, Blame]:
-    """Say how a job is charged that ran beside others, and how one that ran by itself.
+    """Return how a job is charged that ran beside others, and how one that ran alone.
 
-    A bystander is not to blame, only a job that ran by itself is, unless no crash is allowed at
-    all. One that was held to be run by itself, and had not begun, did not crash anything.
+    A bystander is not to blame, only a job that ran alone is, unless no crash is allowed at
+    all. One that was held to be run alone, and had not begun, did not crash anything.
     """
     return Blame(alone_from(limit), _NEVER if limit else 0), Blame(_NEVER, limit)
 
@@ -47,5 +47,5 @@ def charge(stalls: int, *, alone: bool, limit: int, once: bool = False) -> tuple
 
 
 def stalled_reason(how: str | None) -> str:
-    """Say why a job fails that crashed too often; `how` its last worker died, where known."""
+    """Return why a job fails that crashed too often; `how` its last worker died, where known."""
     return STALLED_REASON if how is None else f"{STALLED_REASON}: {how}"

@@ -11,6 +11,7 @@ import msgspec
 
 from .backoff import Custom, delay
 from .crashes import charge, stalled_reason
+from .faults import Cause, cause
 from .record import Claim, Record, cancel_reason
 from .stored import whole
 from .times import Millis, describe
@@ -43,7 +44,7 @@ class End(StrEnum):
 
     @property
     def word(self) -> str:
-        """Give what is kept of it with a try that did not complete its job."""
+        """What is kept of it with a try that did not complete its job."""
         if self is End.CRASHED:
             return "stalled"
         return "failed" if self in (End.RAISED, End.FAILED) else self.value
@@ -64,8 +65,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a try of a job ended, in plain values.
 
     Shape    result is JSON text. backoff_ms is what the user's own backoff function said:
-             None gives up. rate_limit_ms: nobody starts a job of this queue for so long.
-             once: a crash fails the job, however many are allowed.
+             None gives up. rate_limit_ms: nobody starts a job of this queue for this long.
+             once: a crash fails the job, however many are allowed. fault: what the error was.
     """
 
     end: End
@@ -76,6 +77,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     backoff_ms: Millis | None = None
     rate_limit_ms: Millis = 0
     once: bool = False
+    fault: Cause | None = None
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +86,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     Shape    result is JSON text; stack one text, kept with those of earlier tries.
              counted: the try uses up an attempt. unknown: count one more unknown name.
              exhausted: it fails because no attempt was left. stalls: its process crashed, and
-             that is the number of its crashes now.
+             that is the number of its crashes now. slot: where in its worker it ran. fault: why it
+             failed, if it did.
     Units    delay_ms from the time of the write; keep_stack texts are kept.
     """
 
@@ -103,6 +106,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     stalls: int | None = None
     rate_limit_ms: Millis = 0
     handle: Any = None
+    slot: int | None = None
+    fault: Cause | None = None
 
 
 def kept_stacks(earlier: Sequence[str], stack: str | None, keep: int | None) -> list[str]:
@@ -175,13 +180,13 @@ def _ran_too_often(most: int) -> str:
 
 
 def deadline_passed(record: Record) -> Outcome:
-    """Say how a job ends whose deadline has passed."""
+    """Return how a job ends whose deadline has passed."""
     reason = f"deadline of {describe(record.options.deadline_ms or 0)} passed"
     return Outcome(end=End.DEADLINE, reason=reason)
 
 
 def cancelled(why: str) -> Outcome:
-    """Say how a job ends that somebody cancelled."""
+    """Return how a job ends that somebody cancelled."""
     return Outcome(end=End.CANCELLED, reason=cancel_reason(why))
 
 
@@ -314,5 +319,13 @@ def _made(
         delay_ms=delay_ms,
         rate_limit_ms=outcome.rate_limit_ms,
         handle=claim.handle,
+        fault=_fault(record, outcome, action),
         **flags,
     )
+
+
+def _fault(record: Record, outcome: Outcome, action: Action) -> Cause | None:
+    """Return why an attempt failed; None: it did not, or somebody cancelled it."""
+    if action not in (Action.FAIL, Action.RETRY) or outcome.end is End.CANCELLED:
+        return None
+    return outcome.fault or cause(outcome.end.word, record.name, outcome.reason or "")

@@ -1,4 +1,4 @@
-"""Deduplication: how a job makes others with its key unnecessary, and its stored form."""
+"""Deduplication: the rules for several jobs with one key, and their stored form."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +12,26 @@ from .times import Duration, Millis, to_ms
 
 @dataclass(frozen=True, slots=True)
 class Dedup:
-    """At most one job per key: what becomes of a second one while the first still counts.
+    """At most one job per key: what happens to a second one while the first holds the key.
 
-    With a key alone the first counts until it has finished. With `ttl` it counts for so long.
-    `extend` starts the time again with every duplicate, `replace` lets the newest one win while
-    the first is delayed (both together: debounce), `reschedule` moves a delayed first one to the
-    new delay, and `keep_last` runs the newest duplicate after the active one.
+    With a key alone, the first job holds it until it has ended.
+
+    Args:
+        key: The key; it belongs to a queue.
+        ttl: Hold the key for this duration instead of until the end of the job.
+        extend: Every duplicate starts the `ttl` again.
+        replace: The newest job replaces the first one while that is delayed. With `extend` and
+            `delay` this is a debounce.
+        reschedule: A duplicate moves a delayed first job to the duplicate's delay.
+        keep_last: Never run two at once; run the newest duplicate after the active job.
+
+    Raises:
+        ConfigError: The key is empty or too long, or a value has the wrong type.
+
+    Example:
+        ```python
+        await reindex.using(dedup=Dedup("shop-7", ttl="5m")).enqueue(7)
+        ```
     """
 
     key: str
@@ -38,14 +52,14 @@ class Dedup:
 
     @property
     def ttl_ms(self) -> Millis | None:
-        """Give the time that the key is held, in ms; None: until the job has finished."""
+        """How long the key is held, in ms; None: until the job has ended."""
         if self.ttl is None or self.keep_last:
             return None
         return to_ms(self.ttl, field="dedup.ttl") or None
 
 
 def to_wire(dedup: Dedup) -> dict[str, object]:
-    """Write it as BullMQ stores it."""
+    """Return it as BullMQ stores it."""
     made: dict[str, object] = {"id": dedup.key}
     if dedup.ttl is not None:
         made["ttl"] = to_ms(dedup.ttl, field="dedup.ttl")
@@ -55,7 +69,7 @@ def to_wire(dedup: Dedup) -> dict[str, object]:
 
 
 def from_wire(value: dict[str, Any]) -> Dedup:
-    """Read what BullMQ stores."""
+    """Return the value that BullMQ stores as a `Dedup`."""
     ttl = value.get("ttl")
     return Dedup(
         str(value["id"]),

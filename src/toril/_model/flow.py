@@ -13,7 +13,7 @@ DEFAULT_POLICY: ParentPolicy = "fail"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class TreeNode:
     """A job of a flow and the jobs that it waits for; data is JSON text."""
 
     queue: str
@@ -21,10 +21,12 @@ class Node:
     data: str = "{}"
     options: JobOptions = JobOptions()
     id: str | None = None
-    children: tuple["Node", ...] = ()
+    children: tuple["TreeNode", ...] = ()
 
 
-def plan(root: Node, new_id: Callable[[], str], *, parent: Ref | None = None) -> tuple[NewJob, ...]:
+def plan(
+    root: TreeNode, new_id: Callable[[], str], *, parent: Ref | None = None
+) -> tuple[NewJob, ...]:
     """Lay out a tree as jobs, parents before their children, each with an id.
 
     A child without a policy gets `fail`: its final failure fails its parent.
@@ -33,7 +35,7 @@ def plan(root: Node, new_id: Callable[[], str], *, parent: Ref | None = None) ->
     """
     jobs: list[NewJob] = []
     seen: set[Ref] = set()
-    stack: list[tuple[Node, Ref | None]] = [(root, parent)]
+    stack: list[tuple[TreeNode, Ref | None]] = [(root, parent)]
     while stack:
         node, above = stack.pop()
         ref = Ref(node.queue, node.id or new_id())
@@ -45,7 +47,7 @@ def plan(root: Node, new_id: Callable[[], str], *, parent: Ref | None = None) ->
     return tuple(jobs)
 
 
-def _check(node: Node, ref: Ref, seen: set[Ref], count: int) -> None:
+def _check(node: TreeNode, ref: Ref, seen: set[Ref], count: int) -> None:
     if count >= MAX_NODES:
         raise ConfigError(
             f"the flow has more than {MAX_NODES:,} jobs",
@@ -64,7 +66,7 @@ def _check(node: Node, ref: Ref, seen: set[Ref], count: int) -> None:
         )
 
 
-def _job(node: Node, ref: Ref, above: Ref | None) -> NewJob:
+def _job(node: TreeNode, ref: Ref, above: Ref | None) -> NewJob:
     options = node.options
     if above is not None and options.parent_on_fail is None:
         options = replace(options, parent_on_fail=DEFAULT_POLICY)

@@ -1,9 +1,9 @@
 """Options of a job: validated when made, and frozen.
 
-Never here: how they are stored (`stored_options`), or defaults of a queue.
+How they are stored is in `stored_options`; defaults of a queue are in `QueueOptions`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Literal, TypedDict, cast, get_args
@@ -13,9 +13,11 @@ from toril.errors import ConfigError
 from .backoff import Backoff, Custom, Exponential, Fixed, from_wire
 from .checks import MAX_WHOLE, check_flag, check_text, check_whole, shown
 from .dedup import Dedup as Dedup
-from .elsewhere import nearest
-from .elsewhere import unknown_option as unknown_option
+from .headers import write_headers
 from .on_full import OnFull, full_wait
+from .other_systems import unknown_option as unknown_option
+from .search import check_names
+from .suggest import did_you_mean
 from .times import Duration, Millis, at_ms, delay_ms, describe, to_ms
 
 MAX_PRIORITY = 2_097_151
@@ -30,9 +32,13 @@ DEFAULT_MAX_RUNS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """How many finished jobs stay, and how long; None means no bound of that kind.
+    """How many finished jobs are kept, and for how long.
 
-    Units    age_ms in ms; `Keep.of` reads what a user may write.
+    Options take the short forms that `Keep.of` reads, such as `"24h"` or `{"count": 100}`.
+
+    Attributes:
+        count: Keep at most this many; None: no limit.
+        age_ms: Keep them this long, in milliseconds; None: no limit.
     """
 
     count: int | None = None
@@ -40,7 +46,16 @@ class Keep:
 
     @classmethod
     def of(cls, value: "KeepLike", *, field: str = "keep") -> "Keep":
-        """Read `"all"`, True, False, a count, an age such as `"24h"`, a mapping, or a Keep."""
+        """Return a `Keep` for `"all"`, True, False, a count, an age, a mapping, or a `Keep`.
+
+        Raises:
+            ConfigError: The value is none of these.
+
+        Example:
+            ```python
+            Keep.of({"count": 100, "age": "24h"})
+            ```
+        """
         match value:
             case Keep():
                 return value
@@ -93,48 +108,83 @@ BackoffFunction = Callable[[int, BaseException, Any], "Duration | None"]
 
 
 class Options(TypedDict, total=False):
-    """The keyword options of a job; tasks, queues and flows take the same ones as defaults."""
+    """The options of a job. Apps, queues, tasks and schedules take the same ones as defaults.
+
+    A duration is a number of seconds, a `timedelta`, or text such as "500ms", "1h30m" or "2d".
+    """
 
     attempts: int
+    """How often the job may be tried, the first attempt included. Default: 1."""
     retries: int
+    """The same, counted without the first attempt: `retries=2` is `attempts=3`."""
     backoff: "Backoff | Duration | BackoffFunction | Mapping[str, object] | None"
+    """The wait before another attempt: a duration, `Fixed`, `Exponential`, or a function
+    `(attempt, error, job)` that returns a duration, or None to give up."""
     delay: Duration
+    """Start this long after the job was added."""
     at: datetime
+    """Start at this time, by the clock of the store; needs a time zone."""
     priority: int
+    """0 (the default) to 2,097,151. Lower numbers start first, 0 before all others."""
     lifo: bool
+    """Start before the jobs that wait already. Default: False."""
     timeout: Duration | None
+    """Limit of one attempt."""
     soft_timeout: Duration | None
+    """Warn the handler this long after an attempt began, by `SoftTimeout` or `job.cancelled`."""
     deadline: Duration | None
+    """Limit of all attempts together, from when the job was added."""
     expires: Duration | None
+    """Fail if the job has not started this long after it was added."""
     max_runs: int | None
+    """Limit of all starts: attempts, snoozes, rate limits and crashes. Default: 100,000."""
     keep: KeepLike
+    """`keep_completed` and `keep_failed` in one."""
     keep_completed: KeepLike
+    """How long completed jobs are kept: "all", True, False, a count, an age such as "24h", or
+    {"count": 100, "age": "24h"}. Default: 10,000 jobs and 24 hours."""
     keep_failed: KeepLike
+    """How long failed jobs are kept, as `keep_completed`. Default: 10,000 jobs and 30 days."""
     dedup: Dedup | str | None
+    """A key that only one unfinished job of the queue may have, or a `Dedup` with more rules."""
     parent_on_fail: ParentPolicy
+    """What the failure of this child does to its parent: "fail" (the default in flows),
+    "continue", "ignore", "remove" or "wait"."""
     on_crash: CrashPolicy
+    """What happens when the process that runs the job dies: "retry" (the default) or "fail"."""
     keep_logs: int
+    """How many lines of the job's log are kept. Default: 1,000."""
     keep_stack: int
+    """How many stacks of failed attempts are kept. Default: 100."""
+    headers: Mapping[str, str]
+    """Text by name that goes with the job, such as a trace or a tenant. Default: none."""
     max_size: int
+    """Refuse data larger than this many bytes, as JSON."""
     created_at: datetime
+    """When the job counts as added; needs a time zone. Default: now."""
     durable: Durability | None
+    """Return from the add only when a replica ("replica") or the disk ("aof") has the job."""
     on_full: OnFull
+    """What an add does when the queue has `max_waiting` jobs: "raise" (the default) or "wait"."""
+    index: Sequence[str]
+    """Fields of the data by which the job is found, such as ["user_id", "order.id"]; of a task its
+    parameters. Default: none."""
+    tags: Sequence[str]
+    """Texts by which the job is found, besides its fields."""
     full_timeout: Duration
+    """How long `on_full="wait"` waits for room. Default: 60 seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOptions:
-    """What holds for one job.
+    """The options of one job, checked and in milliseconds.
 
-    Shape    timeout_ms and soft_timeout_ms bound each try: at the soft one the handler is told,
-             at the other its time is over. deadline_ms bounds all tries together, expires_ms the
-             time before the first one; both count from when the job was added. on_crash: what
-             becomes of it when its worker dies: it runs again, or fails at once. durable: who
-             must have the job before its add is acknowledged; a wish about the add, not stored.
-             at_ms: when it may start, by the store's clock, instead of a delay. full_wait_ms: how
-             long its add waits for room in a queue that has `max_waiting` jobs; None: it is
-             refused at once; not stored.
-    Units    *_ms in ms; created_ms and at_ms are times. attempts counts all tries, the first included.
+    Note:
+        - The meaning of each option is in `Options`; *_ms are milliseconds, created_ms and at_ms
+          are times since 1970.
+        - durable, full_wait_ms, index and tags are about the add and are not stored: by index and
+          tags the job gets its `fields`. full_wait_ms None: the add is refused at once. metadata
+          holds the headers, as they are stored.
     """
 
     attempts: int = 1
@@ -155,10 +205,13 @@ class JobOptions:
     on_crash: CrashPolicy = "retry"
     keep_logs: int | None = None
     keep_stack: int | None = None
+    metadata: str | None = None
     max_size: int | None = None
     created_ms: Millis | None = None
     durable: Durability | None = None
     full_wait_ms: Millis | None = None
+    index: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_whole(self.attempts, "attempts", 1)
@@ -178,20 +231,21 @@ class JobOptions:
 
     @property
     def first_limit_ms(self) -> Millis | None:
-        """How long after it was added the job may be over although nobody claims it."""
+        """The first of deadline and expires, in ms after the add; None if there is neither."""
         limits = [ms for ms in (self.deadline_ms, self.expires_ms) if ms is not None]
         return min(limits, default=None)
 
     @property
     def most_runs(self) -> int:
-        """How often the job may start: snoozes, releases and crashes count as well as attempts."""
+        """How often the job may start; snoozes, releases and crashes count too."""
         return self.max_runs or max(DEFAULT_MAX_RUNS, self.attempts)
 
 
 def check_crash_policy(policy: str) -> None:
-    """Refuse what is no policy for crashes.
+    """Check a value of `on_crash`.
 
-    Raises   ConfigError.
+    Raises:
+        ConfigError: The value is not one of the policies.
     """
     _policy_of("on_crash", policy, CRASH_POLICIES)
 
@@ -202,7 +256,7 @@ def _policy_of(field: str, policy: object, known: tuple[str, ...]) -> None:
             f"{field}={shown(policy)} is not a policy",
             field=field,
             value=policy,
-            hint=f"use one of {', '.join(known)}{nearest(policy, known)}",
+            hint=f"use one of {', '.join(known)}{did_you_mean(policy, known, before='; ')}",
         )
 
 
@@ -216,7 +270,7 @@ def _read_backoff(value: object) -> Backoff | None:
             f"backoff={shown(value)} is a class",
             field="backoff",
             value=value,
-            hint='make one of it, such as Exponential("1s"), or give a duration or a function',
+            hint='pass an instance, such as Exponential("1s"), a duration, or a function',
         )
     if callable(value):
         return Custom()
@@ -250,7 +304,7 @@ def _attempts(given: Options) -> dict[str, Any]:
             "attempts and retries were both given",
             field="retries",
             value=given["retries"],
-            hint="attempts counts all tries, retries those after the first: give one of them",
+            hint="attempts counts all attempts, retries those after the first: give one of them",
         )
     return {"attempts": check_whole(given["retries"], "retries", 0, MAX_WHOLE - 1) + 1}
 
@@ -295,9 +349,10 @@ NAMES = frozenset(Options.__annotations__)
 
 
 def merge(base: JobOptions, given: Options, *, now: Millis | None = None) -> JobOptions:
-    """Lay the options that a user gave over `base`; `now` serves to check `at` only.
+    """Return `base` with the options that a user gave; `now` is only used to check `at`.
 
-    Raises   ConfigError: an unknown name, a bad value, or two that exclude each other.
+    Raises:
+        ConfigError: An unknown name, a bad value, or two that exclude each other.
     """
     if not given:
         return base
@@ -308,26 +363,33 @@ def merge(base: JobOptions, given: Options, *, now: Millis | None = None) -> Job
     made |= _attempts(given) | _times(given) | _keeps(given)
     if "on_full" in given or "full_timeout" in given:
         made["full_wait_ms"] = full_wait(base.full_wait_ms, given)
+    if "index" in given:
+        made["index"] = check_names(given["index"], "index")
+    if "tags" in given:
+        made["tags"] = check_names(given["tags"], "tags")
     if "backoff" in given:
         made["backoff"] = _read_backoff(given["backoff"])
     if "dedup" in given:
         made["dedup"] = _read_dedup(given["dedup"])
+    if "headers" in given:
+        made["metadata"] = write_headers(given["headers"])
     merged = replace(base, **made)
     check_limits(merged, now)
     return merged
 
 
 def due(options: JobOptions, created: Millis, now: Millis) -> Millis | None:
-    """Return when a job may start whose delay counts from `created`; None: at once."""
+    """Return when a job may start, if its delay counts from `created`; None: at once."""
     if options.at_ms is not None:
         return options.at_ms if options.at_ms > now else None
     return created + options.delay_ms if options.delay_ms else None
 
 
 def check_limits(options: JobOptions, now: Millis | None = None) -> None:
-    """Check that the time limits leave room for one another.
+    """Check that the time limits do not contradict each other.
 
-    Raises   ConfigError: names the two that do not.
+    Raises:
+        ConfigError: Names the two that do.
     """
     check_soft(options.soft_timeout_ms, options.timeout_ms)
     if options.max_runs is not None and options.max_runs < options.attempts:
@@ -354,9 +416,10 @@ def check_limits(options: JobOptions, now: Millis | None = None) -> None:
 
 
 def check_soft(soft_ms: Millis | None, hard_ms: Millis | None) -> None:
-    """Check that a handler is told before its time is over.
+    """Check that the soft limit is below the hard one.
 
-    Raises   ConfigError: it would not be.
+    Raises:
+        ConfigError: It is not.
     """
     if soft_ms is not None and hard_ms is not None and soft_ms >= hard_ms:
         raise ConfigError(

@@ -142,7 +142,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     Shape    data is JSON text. id None: the queue's counter. parent: an existing job, or one
              of the same group before this one. expects_children: jobs of the same group name it
              as their parent, so it starts in waiting-children. schedule: the schedule that made
-             it.
+             it. fields: names and values by which it is found.
     """
 
     queue: str
@@ -153,10 +153,11 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     parent: Ref | None = None
     expects_children: bool = False
     schedule: str | None = None
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 def is_durable(group: Iterable[NewJob]) -> bool:
-    """Say whether `wishes` has anything to say; a loop, for every add asks this."""
+    """Return whether `wishes` has anything to say; a loop, for every add asks this."""
     for job in group:  # noqa: SIM110
         if job.options.durable is not None:
             return True
@@ -172,6 +173,7 @@ class Try(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """One start of a job that did not complete it.
 
     Shape    end: failed, timeout, deadline, expired, cancelled, stalled, snoozed or released.
+             slot: in which place of its worker it ran, from 1. fingerprint: of its cause.
     """
 
     run: int
@@ -180,15 +182,19 @@ class Try(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     ended_ms: Millis
     end: str
     reason: str | None = None
+    slot: int | None = None
+    fingerprint: str | None = None
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A job as it stands in the store.
+    """A job as it is in the store.
 
     Shape    data, opts, progress and result are JSON text; stack holds one text a failed try,
              newest last. deferred: it must be failed with this reason without being run.
              letter: "queue:id" of its dead letter. `get` and `find` fill it, only `get` tries.
              cancelled: why somebody wanted it to end, which may be empty; None: nobody did.
+             slot: where the newest ended attempt ran. fingerprint: of the newest failed attempt. fields: by
+             which it is found.
     Units    *_ms are times in ms since the epoch, delay_ms is a duration.
     """
 
@@ -222,15 +228,18 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     letter: str | None = None
     cancelled: str | None = None
     tries: tuple[Try, ...] = ()
+    slot: int | None = None
+    fingerprint: str | None = None
+    fields: tuple[tuple[str, str], ...] = ()
 
     @property
     def options(self) -> JobOptions:
-        """Give the stored options as a value."""
+        """The stored options as a value."""
         return from_text(self.opts)
 
     @property
     def end(self) -> str | None:
-        """Say how a failed job ended, as `JobFailed.end` does; None: it has not failed.
+        """How a failed job ended, as `JobFailed.end` does; None: it has not failed.
 
         Only `get` brings what this needs.
         """
@@ -244,7 +253,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     @property
     def parent(self) -> Ref | None:
-        """Give the job that waits for this one, if there is one."""
+        """The job that waits for this one, if there is one."""
         if self.parent_queue is None or self.parent_id is None:
             return None
         return Ref(self.parent_queue, self.parent_id)

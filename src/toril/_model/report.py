@@ -1,9 +1,10 @@
 """What a store tells of itself, and what it is asked for: pages, counts, settings, selections."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from toril.errors import ConfigError
 
+from .bounds import JOBS_A_CALL
 from .checks import check_flag, check_whole, shown
 from .options import Keep
 from .record import Record, check_queue_name
@@ -14,7 +15,10 @@ from .times import MAX_MS, Millis
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How many jobs of a queue are in each state."""
+    """How many jobs of a queue are in each state.
+
+    Shape    oldest_ms: since when the job that would run next could have run; None: nothing waits.
+    """
 
     waiting: int = 0
     prioritized: int = 0
@@ -23,10 +27,16 @@ class Counts:
     waiting_children: int = 0
     completed: int = 0
     failed: int = 0
+    oldest_ms: Millis | None = field(default=None, compare=False)
+
+    @property
+    def by_state(self) -> dict[str, int]:
+        """The numbers alone, by the name of their state."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.compare}
 
     @property
     def ready(self) -> int:
-        """Count the jobs that could be claimed: waiting and prioritized."""
+        """The number of jobs that could be claimed: waiting and prioritized."""
         return self.waiting + self.prioritized
 
     @property
@@ -76,7 +86,7 @@ class SettingsPatch:
     """What to change in a queue's settings; None clears, UNSET leaves alone.
 
     Shape    declared: note that this comes from the code of an app.
-    Units    limit_for_ms: nobody starts a job of this queue for so long; 0 lifts the limit.
+    Units    limit_for_ms: nobody starts a job of this queue for this long; 0 lifts the limit.
     Raises   ConfigError: a setting that cannot hold; it names it.
     """
 
@@ -115,7 +125,7 @@ class JobPatch:
     Shape    data and progress are JSON text. `parent` and `dedup` can only be cleared: the job
              is detached from its parent (which may then run), its dedup key becomes free.
              With a `token` the change is refused unless that token holds the job's lock.
-             `alone` notes that the job runs by itself in its worker from now on. `cancel` is why
+             `alone` notes that the job runs alone in its worker from now on. `cancel` is why
              the job shall end, which may be empty: one that waits fails at once, of one that
              runs the wish is noted. `overdue` ends a job that waits although its deadline or its
              time to start has passed, and changes nothing else.
@@ -151,7 +161,7 @@ class Selection:
     ids: tuple[str, ...] = ()
     states: tuple[State, ...] = ()
     before_ms: Millis | None = None
-    limit: int = 250
+    limit: int = JOBS_A_CALL
     children: bool = True
     reset_attempts: bool = False
     mode: str = "remove"
@@ -172,17 +182,25 @@ class Query:
     """Which jobs to list: in these states, oldest or newest first, one page.
 
     Shape    dedup: only the job that holds this dedup key. name: only jobs of this name.
-             ids_only: the page has ids and no jobs, all as they stand at one moment.
+             where: only jobs with these fields and values, the newest first; `before` is the `next`
+             of the page before, and neither offset nor order count.
+             fingerprint: only jobs whose newest failed attempt has this cause, the newest first.
+             ids_only: the page has ids and no jobs, all as they are at one moment. fields_only: it has
+             the names of the fields by which jobs are found, as ids.
     """
 
     queue: str
     states: tuple[State, ...] = ()
     name: str | None = None
     dedup: str | None = None
+    fingerprint: str | None = None
+    where: tuple[tuple[str, str], ...] = ()
+    before: str | None = None
     offset: int = 0
     limit: int = 50
     newest_first: bool = False
     ids_only: bool = False
+    fields_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,13 +208,15 @@ class Page:
     """One page of a listing; `more` says that another one follows.
 
     Shape    ids: where only ids were asked for. others: those whose jobs have another name than
-             the one asked for; they are listed because the offset counts them.
+             the one asked for; they are listed because the offset counts them. next: where a search
+             by fields goes on, which may have looked at many jobs and found few.
     """
 
     jobs: tuple[Record, ...] = ()
     more: bool = False
     ids: tuple[str, ...] = ()
     others: frozenset[str] = frozenset()
+    next: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,12 +258,23 @@ class Metrics:
     """How many jobs finished in each minute.
 
     Shape    points: (start of the minute in ms since the epoch, count), oldest first; minutes
-             in which nothing finished are left out. total counts since the queue was made.
+             in which nothing finished are omitted. total counts since the queue was made.
     """
 
     kind: str
     points: tuple[tuple[Millis, int], ...] = ()
     total: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """A place of a worker, numbered from 1, and the job whose code runs there."""
+
+    number: int
+    queue: str
+    id: str
+    name: str
+    started_ms: Millis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +284,9 @@ class WorkerInfo:
     Shape    active: jobs in hand. alive: it renewed lately, or its process is known to live.
              rate: its own limit, as `rate_text` writes it; None when it has none.
              declares: the schedules that its code declares, as "queue:id"; None: not known.
+             version: of its code. slots: what runs, at most 64 of them. rss: memory of its process.
+             cpu: CPU of its process since it was seen before, as a share of one core.
+    Units    rss in bytes.
     """
 
     id: str
@@ -267,6 +301,10 @@ class WorkerInfo:
     alive: bool = True
     rate: str | None = None
     declares: tuple[str, ...] | None = None
+    version: str | None = None
+    slots: tuple[Slot, ...] = ()
+    rss: int | None = None
+    cpu: float | None = None
 
 
 # Stands where a stored rule cannot be read.

@@ -12,18 +12,17 @@ When clocks change, the rule is that of Debian's cron, for five and six fields a
 - *Fixed times* (neither the minute nor the hour field begins with `*`) run once per time on the
   clock. A time that is skipped runs right after the gap, one run for all that was skipped; a time
   that comes twice runs the first time only. So `30 2 * * *` runs on every day of the year. The gap
-  may be a whole day (Pacific/Apia left out 2011-12-30).
+  may be a whole day (Pacific/Apia omitted 2011-12-30).
 - *All others* (`*/15 * * * *`, `0 * * * *`, `0 */2 * * *`) follow real time: nothing runs for what
   is skipped, and what comes twice runs twice, so that "every 15 minutes" stays so.
 
 An interval (`every_ms`) knows no clock changes. A new one runs at once, or at its start, or at its
-next offset; later runs keep their slots, and slots that have passed are left out, never made up.
+next offset; later runs keep their slots, and slots that have passed are omitted, never made up.
 """
 
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
-from difflib import get_close_matches
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
@@ -32,6 +31,7 @@ from cronsim import CronSim, CronSimError
 from toril.errors import ConfigError
 
 from .checks import shown
+from .suggest import nearest
 from .times import MAX_MS, Millis
 from .times import describe as describe_ms
 
@@ -108,11 +108,26 @@ class Rule:
         if self.cron is not None:
             _check_cron(_check_text("cron", self.cron))
 
+    def words(self) -> str:
+        """Return the rule in plain English words."""
+        return describe(self)
+
+    def after(self, at: Millis, n: int, *, count: int = 0) -> list[Millis]:
+        """Return the next `n` runs after the one at this time, of which there were `count`."""
+        runs: list[Millis] = []
+        while len(runs) < n:
+            following = next_run(self, now=at, previous=at, count=count + len(runs))
+            if following is None:
+                break
+            runs.append(following)
+            at = following
+        return runs
+
 
 def next_run(
     rule: Rule, *, now: Millis, previous: Millis | None = None, count: int = 0
 ) -> Millis | None:
-    """Give the moment of the next run, or None when there is none left.
+    """Return the moment of the next run, or None when there is none left.
 
     `previous` is the moment of the run before (its slot, not when it really ran), None for a new
     schedule; `count` is how many runs were made. A cron rule runs strictly after both `now` and
@@ -128,7 +143,7 @@ def next_run(
 
 
 def within(rule: Rule, at: Millis | None, count: int) -> Millis | None:
-    """Give the moment of a run if the rule still allows one, after `count` that were made."""
+    """Return the moment of a run if the rule still allows one, after `count` that were made."""
     if rule.limit is not None and count >= rule.limit:
         return None
     last = LAST_MS if rule.end_ms is None else rule.end_ms
@@ -136,7 +151,7 @@ def within(rule: Rule, at: Millis | None, count: int) -> Millis | None:
 
 
 def keeps_step(one: Rule, other: Rule) -> bool:
-    """Say whether two rules have the same runs, but for when they end."""
+    """Return whether two rules have the same runs, but for when they end."""
     return replace(one, limit=None, end_ms=other.end_ms) == replace(other, limit=None)
 
 
@@ -153,7 +168,7 @@ def preview(rule: Rule, *, now: Millis, n: int) -> list[Millis]:
 
 
 def describe(rule: Rule) -> str:
-    """Say a rule in plain words: "At 02:00 every day, Asia/Ho_Chi_Minh time"."""
+    """Report a rule in plain words: "At 02:00 every day, Asia/Ho_Chi_Minh time"."""
     if rule.every_ms is not None:
         words = f"Every {describe_ms(rule.every_ms)}"
         if rule.offset_ms:
@@ -237,7 +252,7 @@ def _next_real(text: str, zone: tzinfo, after: int) -> int | None:
 
 
 def _first_moment(wall: datetime, zone: tzinfo) -> int:
-    """Give the first moment that shows this clock time, or the end of the gap that skips it."""
+    """Return the first moment that shows this clock time, or the end of the gap that skips it."""
     seconds = _seconds(wall)
     at = seconds - _offset_of(wall.replace(tzinfo=zone))
     if at + _offset(zone, at) == seconds:
@@ -248,7 +263,7 @@ def _first_moment(wall: datetime, zone: tzinfo) -> int:
 
 
 def _first_change(zone: tzinfo, since: int, until: int) -> int | None:
-    """Give the first moment up to `until` whose offset is not that of `since`."""
+    """Return the first moment up to `until` whose offset is not that of `since`."""
     offset = _offset(zone, since)
     # No zone has changed twice in one day, so that daily looks miss nothing.
     low = since
@@ -261,7 +276,7 @@ def _first_change(zone: tzinfo, since: int, until: int) -> int | None:
 
 
 def _bisect(zone: tzinfo, low: int, high: int) -> int:
-    """Give the first moment in (low, high] that has another offset than `low`."""
+    """Return the first moment in (low, high] that has another offset than `low`."""
     offset = _offset(zone, low)
     while high - low > 1:
         middle = (low + high) // 2
@@ -347,7 +362,7 @@ def _check_cron(cron: str) -> None:
 
 
 def _fault(text: str) -> str | None:
-    """Say why a cron text cannot be used, or give None."""
+    """Return why a cron text cannot be used, or give None."""
     fields = text.split()
     if text.startswith("@"):
         return f"unknown macro; known: {' '.join(_MACROS)}"
@@ -360,7 +375,7 @@ def _fault(text: str) -> str | None:
 
 
 def _reads(field: str, at: int) -> bool:
-    """Tell whether cronsim takes this text as field number `at`, all others being open."""
+    """Return whether cronsim takes this text as field number `at`, all others being open."""
     parts = ["*"] * 6
     parts[at] = field
     return _is_cron(" ".join(parts))
@@ -383,7 +398,7 @@ def _nearest_cron(text: str) -> str | None:
     """Guess the cron text that was meant, or give None."""
     fields = text.split()
     if not fields or text.startswith("@"):
-        return next(iter(get_close_matches(text.lower(), _MACROS, n=1)), None)
+        return nearest(text.lower(), _MACROS)
     # Some write a year at the end; what is missing at the end is open.
     fields = fields[:6] if len(fields) > 6 else fields + ["*"] * (5 - len(fields))
     fixed = [_nearest_field(field, at) for at, field in enumerate(fields, 6 - len(fields))]
@@ -437,5 +452,5 @@ def _nearest_zone(name: str) -> str | None:
     wanted = name.strip().lower().replace(" ", "_")
     # A city alone is how most people begin.
     cities = [zone for zone in known if wanted and zone.endswith(f"/{wanted}")]
-    close = [wanted] if wanted in known else cities or get_close_matches(wanted, known, n=1)
-    return known[close[0]] if close else None
+    close = wanted if wanted in known else cities[0] if cities else nearest(wanted, known)
+    return None if close is None else known[close]

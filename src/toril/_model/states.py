@@ -54,7 +54,7 @@ class Row:
     same: bool = False
 
     def reaches(self, before: State | None) -> tuple[State, ...]:
-        """Give the states in which a job may be afterwards."""
+        """Return the states in which a job may be afterwards."""
         return (before,) if self.same and before is not None else self.target
 
 
@@ -151,7 +151,7 @@ REFUSED: dict[str, str] = {
 
 
 def rows(verb: str) -> Iterator[Row]:
-    """Give the rows of one verb, in the table's order."""
+    """Return the rows of one verb, in the table's order."""
     return (row for row in TABLE if row.verb == verb)
 
 

@@ -84,7 +84,7 @@ def reader(kind: Any = Any) -> Callable[[str | bytes], Any]:
     return read
 
 
-def or_else(read: Callable[[str | bytes], T], text: str | None, default: D) -> T | D:
+def or_else(read: Callable[[str | bytes], T], text: str | bytes | None, default: D) -> T | D:
     """Return what `read` makes of a text; `default` for none and for what it cannot read."""
     if not text:
         return default

@@ -57,9 +57,24 @@ def _keep_from_wire(value: object) -> Keep | None:
             return None
 
 
-@lru_cache(maxsize=1024)
+# Options by their identity, for as long as they are here: most jobs share those of their task, and
+# finding them by their value would cost more than all else that is done for a job in a batch.
+_texts: dict[int, tuple[JobOptions, str]] = {}
+_MOST_TEXTS = 1024
+
+
 def to_text(options: JobOptions) -> str:
-    """Write options as the JSON object that is stored with the job."""
+    """Return options as the JSON object that is stored with the job."""
+    found = _texts.get(id(options))
+    if found is None:
+        if len(_texts) >= _MOST_TEXTS:
+            _texts.clear()
+        found = _texts[id(options)] = (options, _to_text(options))
+    return found[1]
+
+
+@lru_cache(maxsize=1024)
+def _to_text(options: JobOptions) -> str:
     made: dict[str, object] = {"attempts": options.attempts}
     switches = {
         "delay": options.delay_ms,
@@ -80,6 +95,8 @@ def to_text(options: JobOptions) -> str:
         made["removeOnComplete"] = _keep_to_wire(options.keep_completed)
     if options.keep_failed is not None:
         made["removeOnFail"] = _keep_to_wire(options.keep_failed)
+    if options.metadata is not None:
+        made["tm"] = options.metadata
     if options.dedup is not None:
         made["de"] = dedup.to_wire(options.dedup)
     if options.parent_on_fail in _FLAGS:
@@ -94,6 +111,10 @@ def to_text(options: JobOptions) -> str:
     if own:
         made["toril"] = own
     return msgspec.json.encode(made).decode()
+
+
+def _metadata(stored: object) -> str | None:
+    return stored if isinstance(stored, str) and stored else None
 
 
 def _policy(raw: dict[str, Any]) -> ParentPolicy | None:
@@ -174,6 +195,7 @@ def _from_object(raw: dict[str, Any]) -> JobOptions:
         on_crash="fail" if own.get("on_crash") == "fail" else "retry",
         keep_logs=raw.get("kl"),
         keep_stack=raw.get("stackTraceLimit"),
+        metadata=_metadata(raw.get("tm")),
         max_size=raw.get("sizeLimit"),
         created_ms=whole(raw.get("timestamp"), None),
     )

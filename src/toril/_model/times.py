@@ -10,10 +10,11 @@ import re
 import warnings
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
-from difflib import get_close_matches
 from typing import Final, NoReturn
 
 from toril.errors import ConfigError
+
+from .suggest import nearest
 
 Millis = int
 """A whole number of milliseconds: a length, or the time since 1970-01-01 UTC."""
@@ -106,7 +107,7 @@ def moment(ms: Millis) -> datetime:
 
 
 def describe(ms: Millis) -> str:
-    """Say a duration in words that lose nothing: "1 h 30 min", "250 ms"."""
+    """Report a duration in words that lose nothing: "1 h 30 min", "250 ms"."""
     rest = abs(ms)
     parts: list[str] = []
     for name, size in _UNITS.items():
@@ -252,5 +253,5 @@ def _nearest_unit(name: str) -> str | None:
     lower = name.lower()
     if not lower or lower in _UNITS:
         return lower or "s"
-    close = get_close_matches(lower, _MISSPELT, n=1, cutoff=0.7)
-    return _MISSPELT[close[0]] if close else None
+    close = nearest(lower, _MISSPELT, cutoff=0.7)
+    return None if close is None else _MISSPELT[close]

@@ -1,4 +1,4 @@
-"""URLs as they may be shown: what may be a password is left out, however the URL is misspelt.
+"""URLs as they may be shown: what may be a password is omitted, however the URL is misspelt.
 
 Never here: what a URL means.
 """

@@ -3,19 +3,18 @@
 The only module that names the stores. Never here: opening one.
 """
 
-import difflib
 import re
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 from toril._model.checks import MAX_TEXT
-from toril._model.finding import Finding
+from toril._model.suggest import nearest
 from toril._model.urls import hide, is_like_server, scheme_of
+from toril._store.sqlite.store import SQLiteStore
 from toril.errors import ConfigError
 
+from .clock import Clock
 from .protocol import Store
-from .sqlite.store import SQLiteStore
 
 MEMORY = ":memory:"
 DEFAULT_PREFIX = "bull"
@@ -51,8 +50,12 @@ def connect(url: str, prefix: str = DEFAULT_PREFIX) -> Store:
         return _sqlite(url, prefix)
     if scheme.partition("+")[0] in _SERVERS:
         return _redis(url, prefix)
-    guess = difflib.get_close_matches(scheme, _KNOWN, n=1)
-    raise _refused(url, f"no store is called {scheme!r}", guess[0] if guess else None)
+    raise _refused(url, f"no store is called {scheme!r}", nearest(scheme, _KNOWN))
+
+
+def in_memory(clock: Clock) -> SQLiteStore:
+    """Make a store in memory that goes by this clock, for tests."""
+    return SQLiteStore(MEMORY, clock=clock)
 
 
 def _why_unreadable(url: str) -> str:
@@ -77,45 +80,20 @@ def show_url(url: str) -> str:
 
 
 def is_kept(store: Store) -> bool:
-    """Say whether the store has a place of its own already, or will have one: not in memory."""
+    """Return whether the store has a place of its own already, or will have one: not in memory."""
     return not isinstance(store, SQLiteStore) or store.path != MEMORY
 
 
 def is_there(store: Store) -> bool:
-    """Say whether opening the store would find something; only a server can tell when asked."""
+    """Return whether opening the store would find something; only a server can tell when asked."""
     return not isinstance(store, SQLiteStore) or Path(store.path).is_file()
-
-
-async def examine(store: Store) -> list[Finding]:
-    """Look at what endangers the jobs of an open store: versions, settings, damage, room.
-
-    Raises   StoreUnavailable · StoreCorrupt.
-    """
-    # Not a verb: what there is to look at is another thing in each store.
-    look: Callable[[], Awaitable[list[Finding]]] | None = getattr(store, "examine", None)
-    return [] if look is None else await look()
-
-
-async def backup(store: Store, path: Path, *, force: bool) -> int:
-    """Copy an open store to a file while it is in use; return how many bytes that are.
-
-    Raises   ConfigError: the store is not a file, or the path cannot be used. StoreError.
-    """
-    copy: Callable[..., Awaitable[int]] | None = getattr(store, "backup", None)
-    if copy is None:
-        raise ConfigError(
-            f"{store.url} is a server, which makes its own backups",
-            field="url",
-            hint="copy its data file: redis-cli --rdb FILE; or copy its jobs into a file: toril move",
-        )
-    return await copy(path, force=force)
 
 
 def _redis(url: str, prefix: str) -> Store:
     # Not at the top: who uses the embedded store only need not have the driver installed.
     try:
-        from .redis.address import Address
-        from .redis.store import RedisStore
+        from toril._store.redis.net.address import Address
+        from toril._store.redis.store import RedisStore
     except ModuleNotFoundError as error:
         if error.name not in ("redis", "hiredis"):
             raise
@@ -135,13 +113,13 @@ def _sqlite(url: str, prefix: str) -> Store:
     if rest in (MEMORY, f"/{MEMORY}", ""):
         if not rest:
             raise _refused(url, "it names no file")
-        return SQLiteStore(MEMORY, **_options(url, query))
+        return SQLiteStore(MEMORY, synchronous=_synchronous(url, query))
     if not rest.startswith("/"):
         raise _refused(url, "a path follows three slashes, or four if it is absolute")
     path = rest[1:]
     if not path:
         raise _refused(url, "it names no file")
-    return SQLiteStore(_own_file(path, prefix), **_options(url, query))
+    return SQLiteStore(_own_file(path, prefix), synchronous=_synchronous(url, query))
 
 
 def _own_file(path: str, prefix: str) -> str:
@@ -186,13 +164,13 @@ def check_prefix(prefix: str) -> None:
         )
 
 
-def _options(url: str, query: str) -> dict[str, str]:
+def _synchronous(url: str, query: str) -> str:
     options = dict(parse_qsl(query, keep_blank_values=True))
     for name in options:
         if name != "synchronous":
-            guess = difflib.get_close_matches(name, ["synchronous"], n=1)
-            raise _refused(url, f"there is no setting {name!r}", guess[0] if guess else None)
-    return options
+            guess = nearest(name, ["synchronous"])
+            raise _refused(url, f"there is no setting {name!r}", guess)
+    return options.get("synchronous", "full")
 
 
 def _refused(url: str, reason: str, nearest: str | None = None) -> ConfigError:

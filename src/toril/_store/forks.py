@@ -8,8 +8,8 @@ Never here: what is dropped (each `Forkable` knows).
 
 import os
 import threading
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from weakref import WeakSet
 
 _followed: "WeakSet[Forkable]" = WeakSet()
@@ -37,13 +37,6 @@ class Forkable:
 def follow_forks(each: Forkable) -> None:
     """Call the methods of this object at every fork while it exists."""
     _followed.add(each)
-
-
-@contextmanager
-def between_forks() -> Generator[None]:
-    """Let no other thread fork meanwhile; what follows forks from here on misses none."""
-    with _turn:
-        yield
 
 
 def keep(*inherited: object) -> None:

@@ -2,18 +2,19 @@
 
 One verb is one atomic step. A batch is a list of independent groups: each group is all or
 nothing and gets its own answer, so one lost lock never refuses its neighbours. Methods raise
-only `toril.errors`; in a batch the error stands in the answer's place. `now` is None outside
-tests: the store's own clock. Never here: how a store does it.
+only `toril.errors`; in a batch the error is in the answer's place. `now` is None outside
+tests: the store's own clock.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from toril._model.decide import Decision
-from toril._model.options import RateLimit
-from toril._model.parcel import Parcel, Receipt, Shipment
-from toril._model.record import Claim, NewJob, Record, Ref
+from toril._model.diagnosis import Finding
+from toril._model.faults import ErrorGroup
+from toril._model.notes import Note, NoteKind
+from toril._model.record import NewJob, Record, Ref
 from toril._model.report import (
     Children,
     Counts,
@@ -29,113 +30,16 @@ from toril._model.report import (
     SettingsPatch,
     WorkerInfo,
 )
-from toril._model.schedule import Rule
+from toril._model.series import Series, SeriesQuery
 from toril._model.times import Millis
+from toril._model.transfer import Parcel, Receipt, Shipment
+from toril._store.clock import Clock
 from toril.errors import TorilError
 from toril.events import Event
 
+from .values import AddAnswer, Claimed, ClaimRequest, Finished, LogLine, Recovered, ScheduleDraft
+
 NOBODY: Mapping[str, str] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Added:
-    """What became of a job handed in.
-
-    Shape    word: added · duplicate (a job with this id exists; id is its) · deduplicated (the
-             key is held by the job with this id) · stored-next (kept until that job has finished).
-    """
-
-    id: str
-    word: str = "added"
-
-    @property
-    def created(self) -> bool:
-        """Say whether a job was stored."""
-        return self.word == "added"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimRequest:
-    """Ask for up to `limit` jobs of one queue under one lock token.
-
-    Shape    skip: names not wanted now (their cap is reached); at most 64 jobs are looked at.
-             rate: the worker's own limit, used where the queue has none.
-    """
-
-    queue: str
-    limit: int
-    token: str
-    lock_ms: Millis = 30_000
-    worker: str | None = None
-    skip: frozenset[str] = frozenset()
-    rate: RateLimit | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
-    """The jobs claimed from one queue, and when to ask again.
-
-    Shape    next_ms: when the next delayed job is due or the rate limit ends, None if unknown.
-             blocked: paused · concurrency · rate · damaged (a key or row of the
-             queue cannot be used), or empty. now_ms: the store's clock.
-    """
-
-    queue: str
-    jobs: tuple[Claim, ...] = ()
-    next_ms: Millis | None = None
-    blocked: str = ""
-    now_ms: Millis = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """One answer a decision (its word, or why it was refused), and what was claimed besides.
-
-    Shape    words: completed · failed · delayed · waiting · prioritized · waiting-children ·
-             active (no child is pending: it goes on).
-    """
-
-    words: tuple[str | TorilError, ...]
-    claimed: tuple[Claimed, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recovered:
-    """A job taken back from a worker that is gone; `fatal`: its next claim fails it."""
-
-    queue: str
-    id: str
-    stalls: int
-    fatal: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogLine:
-    """A line for a job's log; `keep` bounds the log to its newest lines."""
-
-    queue: str
-    id: str
-    text: str
-    keep: int | None = None
-    token: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleDraft:
-    """A schedule to be stored, and its first run.
-
-    Shape    data and opts are JSON text. next_ms is the first run of a new schedule of this rule;
-             None: nothing is armed (it never fires). owner: see `ScheduleInfo`.
-    """
-
-    queue: str
-    id: str
-    name: str
-    rule: Rule
-    data: str = "{}"
-    opts: str = "{}"
-    next_ms: Millis | None = None
-    owner: str | None = None
 
 
 class Renewer(Protocol):
@@ -146,20 +50,20 @@ class Renewer(Protocol):
     ) -> list[Ref]:
         """Extend these locks (job, token) and announce the worker; return the jobs that are lost.
 
-        Atomic   each lock by itself: one lost lock does not refuse the others.
+        Atomic   each lock separately: one lost lock does not refuse the others.
         Raises   StoreUnavailable: nothing is known; try again.
         """
         ...
 
     def asked(self, held: Sequence[tuple[Ref, str]]) -> dict[Ref, str]:
-        """Say which of these jobs (job, token) somebody wants to end, and why; it may be empty.
+        """Return which of these jobs (job, token) somebody wants to end, and why; it may be empty.
 
         Raises   StoreUnavailable: nothing is known; try again.
         """
         ...
 
     def close(self) -> None:
-        """Give back what renewing needs."""
+        """Release what renewing needs."""
         ...
 
 
@@ -167,28 +71,36 @@ class Store(Protocol):
     """Where jobs live.
 
     Shape    on_taken_back: called, from any thread, when the store took jobs of a dead process
-             back by itself; `recover` tells which. on_notice: called, from any thread, with a
+             back on its own; `recover` tells which. on_notice: called, from any thread, with a
              constant name and a text for people when the store is lost or back, or is set up in
              a way that may lose jobs. trips: how many calls of `finish` a worker gains by having
-             under way at once: one where the store works in the same interpreter.
+             under way at once: one within one interpreter. clock: the time of this process.
     """
 
     trips: int
-
+    clock: Clock
     on_taken_back: set[Callable[[], None]]
     on_notice: set[Callable[[str, str], None]]
 
     @property
     def url(self) -> str:
-        """Say where the jobs are, without secrets, for people to read."""
+        """Where the jobs are, without secrets, for people to read."""
+        ...
+
+    @property
+    def switch_interval(self) -> float | None:
+        """Return how often Python must let other threads run, in seconds; None: as usual."""
+        ...
+
+    @property
+    def broken(self) -> str | None:
+        """Return why this store can do nothing any more in this process, or None when it can."""
         ...
 
     async def open(self, *, anew: bool = False) -> None:
         """Connect, check and prepare; calling it again does nothing.
 
-        With `anew` this event loop's connections are dropped first, whatever state they are in:
-        calls under way may fail as if the store were out of reach.
-
+        With `anew` this event loop's connections are dropped first: calls under way may fail.
         Raises   StoreUnavailable · StoreMismatch · StoreCorrupt · ConfigError: cannot be used.
         """
         ...
@@ -201,7 +113,7 @@ class Store(Protocol):
 
     async def add(
         self, groups: Sequence[Sequence[NewJob]], *, now: Millis | None = None
-    ) -> list[tuple[Added, ...] | TorilError]:
+    ) -> list[tuple[AddAnswer, ...] | TorilError]:
         """Store groups of jobs; a group is one job, one chunk of many, or a whole flow.
 
         A free job is placed in waiting (lifo: in front), prioritized, delayed, or, when it
@@ -211,8 +123,8 @@ class Store(Protocol):
         Atomic   each group: rows, places, events, wake-up; all of it or nothing.
         Emits    added, then waiting | delayed | waiting-children; duplicated; deduplicated;
                  removed (replaced).
-        Raises   in the answer: ParentNotFound · JobExists · StoreFull · QueueFull; ConfigError: what `durable`
-                 asks for cannot be had here; DurabilityNotConfirmed: stored, and not confirmed.
+        Raises   in the answer: ParentNotFound · JobExists · StoreFull · QueueFull; ConfigError:
+                 `durable` cannot be had; DurabilityNotConfirmed: stored, and not confirmed.
         """
         ...
 
@@ -234,13 +146,13 @@ class Store(Protocol):
     async def wait(self, queues: Sequence[str], *, timeout_ms: Millis) -> frozenset[str]:
         """Block until one of these queues may have a job to claim; empty after the timeout.
 
-        A job that becomes due ends the wait in time. A hint, never a promise: claim decides.
-        With a timeout of 0 it only looks, and names every queue that lets a job be claimed now.
+        A hint, never a promise: claim decides. With a timeout of 0 it only looks, and names
+        every queue that lets a job be claimed now.
         """
         ...
 
     def renewer(self) -> Renewer:
-        """Give what renews locks from a thread."""
+        """Return what renews locks from a thread."""
         ...
 
     async def finish(
@@ -254,15 +166,18 @@ class Store(Protocol):
 
         Completing or failing a job settles it with its parent (which may become ready, or fail
         with it, by the child's policy), releases its dedup key, stores a kept-back duplicate,
-        applies retention, counts metrics, and writes the dead letter of a final failure.
-        A decision that was carried out already under the same token is answered as before, as
-        long as its job is kept. A lock whose time is over counts until somebody took the job.
+        applies retention, counts metrics, and writes the dead letter of a final failure. A decision
+        carried out before is answered as before. A lapsed lock counts until somebody took the job.
 
         Atomic   each decision; the claims follow in the same call.
         Emits    completed | failed, retries-exhausted | delayed | waiting | waiting-children;
                  of a parent waiting; drained; of the claims active.
         Raises   in the answer: LockLost · JobNotFound · PendingChildren · FailedChildren.
         """
+        ...
+
+    def await_word(self, processes: Collection[int]) -> None:
+        """Leave jobs of these processes alone when they die: the caller will `recover` them."""
         ...
 
     async def recover(
@@ -277,12 +192,9 @@ class Store(Protocol):
 
         They go to the front of waiting and count a stall. A job over `max_stalls` whose last
         crash was alone (or that was never tried alone when max_stalls is 0) is to fail at its
-        next claim, and so is one whose options say so of its first crash. Empty queues: every
-        queue. `dead`: workers known to have died, and how: their locks count no more, they are
-        forgotten, and how they died is the reason of the try that was lost.
-
-        Jobs of these queues that wait although their deadline, or their time to start, has
-        passed fail, a bounded number a call, as `finish` fails one.
+        next claim, and so is one whose options say so. Empty queues: every queue. `dead`: workers
+        known to have died, and how: their locks count no more, and that is the lost try's reason.
+        Jobs whose deadline or time to start has passed fail, a bounded number a call.
 
         Atomic   each job.    Emits    waiting, stalled; failed.
         """
@@ -385,12 +297,49 @@ class Store(Protocol):
         """Read how many jobs of a queue completed or failed in each minute."""
         ...
 
+    async def series(self, query: SeriesQuery) -> list[Series]:
+        """Read what happened to the jobs of queues over time; an unknown queue has no points.
+
+        Counted in the step that does it, by toril's calls alone: what BullMQ's workers do is in
+        `metrics`.
+        """
+        ...
+
+    async def errors(
+        self, queues: Sequence[str], *, since_ms: Millis = 0, limit: int = 500
+    ) -> list[ErrorGroup]:
+        """List groups of failed attempts that have one cause, of each queue the last seen first.
+
+        The jobs of a group are found with `Query.fingerprint`.
+        """
+        ...
+
     async def queues(self) -> list[str]:
-        """Name the queues that exist, sorted."""
+        """Return the names of the queues that exist, sorted."""
         ...
 
     async def workers(self, queue: str | None = None) -> list[WorkerInfo]:
         """List the workers that announced themselves and are not known to be gone."""
+        ...
+
+    # Notes.
+
+    async def note(
+        self, kind: NoteKind, body: str, *, id: str | None = None, now: Millis | None = None
+    ) -> str:
+        """Note JSON text of the whole store, or replace what was noted under this id; return the id.
+
+        The oldest notes of a kind go when it has more than `KEPT`.
+        """
+        ...
+
+    async def notes(
+        self, kind: NoteKind, *, before: str | None = None, limit: int = 100
+    ) -> list[Note]:
+        """List notes of a kind, the newest first; `before`: only those made before this one.
+
+        Notes with an id of their own are listed from the newest on.
+        """
         ...
 
     # Queue.
@@ -415,12 +364,12 @@ class Store(Protocol):
     ) -> ScheduleInfo:
         """Create or replace a schedule and arm its next run: one job, `repeat:<id>:<next_ms>`.
 
-        The run armed before is taken away unless it has started; the count of runs stays. One
+        The run armed before is removed unless it has started; the count of runs stays. One
         that is stored again unchanged changes nothing, whatever its run does. Where the times
         are the same but for limit and end, the run keeps its time: one that waits is replaced,
         and after one that has started `advance` arms the next.
 
-        Emits    added, then delayed or waiting; removed, of a run that is taken away.
+        Emits    added, then delayed or waiting; removed, of a run that is removed.
         """
         ...
 
@@ -444,6 +393,14 @@ class Store(Protocol):
 
         Emits    removed.
         """
+        ...
+
+    async def examine(self) -> list[Finding]:
+        """Look at what endangers the jobs of an open store: versions, settings, damage, room."""
+        ...
+
+    async def backup(self, path: Path, *, force: bool) -> int:
+        """Copy the store to a file; return its bytes. ConfigError: not a file, or a bad path."""
         ...
 
     # Move.
@@ -477,5 +434,5 @@ class Store(Protocol):
         ...
 
     async def last_event(self, queue: str) -> str:
-        """Give the id of the newest event, to follow a queue from now on."""
+        """Return the id of the newest event, to follow a queue from now on."""
         ...

@@ -25,9 +25,9 @@ from toril.errors import ConfigError
 from .forks import Forkable, follow_forks
 
 __all__ = [
+    "CallResult",
     "Empty",
     "ForkSafeLock",
-    "Outcome",
     "SimpleQueue",
     "in_thread",
     "loop_stops_greenlets",
@@ -52,7 +52,7 @@ class Thread(Protocol):
         ...
 
     def is_alive(self) -> bool:
-        """Tell whether it runs."""
+        """Return whether it runs."""
         ...
 
 
@@ -68,13 +68,13 @@ def refuse_eventlet() -> None:
 
 
 def uses_gevent() -> bool:
-    """Tell whether gevent has replaced the threads of this process."""
+    """Return whether gevent has replaced the threads of this process."""
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
 def loop_stops_greenlets() -> bool:
-    """Tell whether the running event loop keeps gevent's greenlets from running."""
+    """Return whether the running event loop keeps gevent's greenlets from running."""
     if not uses_gevent():
         return False
     # gevent replaced this name by its own selector, which runs greenlets while the loop waits.
@@ -152,7 +152,7 @@ def start_thread(target: Callable[[], None], name: str) -> Thread:
     return thread
 
 
-class Outcome(Generic[T]):
+class CallResult(Generic[T]):
     """The result or the error of something that another thread does; one thread waits for it."""
 
     __slots__ = ("_changing", "_done", "_error", "_pending", "_result", "_wake")
@@ -167,7 +167,7 @@ class Outcome(Generic[T]):
         self._error: BaseException | None = None
 
     def done(self) -> bool:
-        """Tell whether there is a result or an error."""
+        """Return whether there is a result or an error."""
         return self._done
 
     def set_result(self, result: T) -> None:
@@ -279,7 +279,7 @@ class ForkSafeLock(Forkable):
         return bool(self._lock.acquire(timeout=timeout))
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         self._lock.release()
 
     def __enter__(self) -> None:

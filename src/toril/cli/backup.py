@@ -9,25 +9,26 @@ from typing import Annotated
 
 import typer
 
-from .place import StoreWords, opened, run
-from .safe import LINE, safe
-from .show import show_json
+from toril._model.printable import LINE, safe
+
+from .render import show_json
+from .target import StoreOptions, opened, run
 
 KIB = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackupWords(StoreWords):
-    """What may be typed after `toril backup`."""
+class BackupOptions(StoreOptions):
+    """The arguments and options of `toril backup`."""
 
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write the copy.")]
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False
 
 
-def backup(words: BackupWords) -> None:
+def backup(words: BackupOptions) -> None:
     """Copy a SQLite store to a file while workers and producers keep running.
 
-    The copy is one moment of the store. It is checked, and FILE appears when it is complete.
+    The copy is one moment of the store. It is checked; FILE appears when it is complete.
     """
     size, source = run(_backup(words))
     path = str(words.file.absolute())
@@ -37,7 +38,7 @@ def backup(words: BackupWords) -> None:
         typer.echo(f"backed up {safe(source, LINE)} to {safe(path, LINE)} ({size / KIB:,.0f} KiB)")
 
 
-async def _backup(words: BackupWords) -> tuple[int, str]:
+async def _backup(words: BackupOptions) -> tuple[int, str]:
     async with opened(words) as app:
         size = await app.backup(words.file, force=words.force)
-        return size, app.context.store.url
+        return size, app.store_url

@@ -1,14 +1,16 @@
-"""Commands whose options are the fields of a dataclass: many options, one value.
-
-Never here: any command.
-"""
+"""The group of commands, and commands whose options are the fields of a dataclass."""
 
 import inspect
-from collections.abc import Callable
-from dataclasses import MISSING, fields
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import MISSING, Field, fields
 from typing import Any, TypeVar, get_type_hints
 
 import typer
+from typer.core import TyperGroup
+
+from toril._model.urls import hide_words
+from toril._serve.console import typed
 
 T = TypeVar("T")
 
@@ -24,18 +26,50 @@ def command(cli: typer.Typer, kind: type[T], *, name: str) -> Callable[[Callable
             each.name,
             inspect.Parameter.KEYWORD_ONLY,
             annotation=hints[each.name],
-            default=inspect.Parameter.empty if each.default is MISSING else each.default,
+            default=_default(each),
         )
         for each in fields(kind)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ]
 
     def register(run: Callable[[T], None]) -> None:
-        def typed(**words: Any) -> None:
+        def parsed(**words: Any) -> None:
             run(kind(**words))
 
-        typed.__doc__ = run.__doc__
-        typed.__signature__ = inspect.Signature(given)  # type: ignore[attr-defined]
-        typed.__annotations__ = {each.name: each.annotation for each in given}
-        cli.command(name)(typed)
+        parsed.__doc__ = run.__doc__
+        parsed.__signature__ = inspect.Signature(given)  # type: ignore[attr-defined]
+        parsed.__annotations__ = {each.name: each.annotation for each in given}
+        cli.command(name)(parsed)
 
     return register
+
+
+def _default(each: Field[Any]) -> Any:
+    if each.default_factory is not MISSING:
+        return each.default_factory()
+    return inspect.Parameter.empty if each.default is MISSING else each.default
+
+
+class Commands(TyperGroup):
+    """The commands; an error about what was typed repeats no password."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words before a command."""
+        with _passwords_hidden():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the words of a command, and run it."""
+        with _passwords_hidden():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _passwords_hidden() -> Generator[None]:
+    try:
+        yield
+    except Exception as error:
+        # Typer may bring a click of its own, whose errors have no public name.
+        message = getattr(error, "message", None)
+        if isinstance(message, str):
+            setattr(error, "message", hide_words(message, typed()))  # noqa: B010  # it is final
+        raise

@@ -10,26 +10,27 @@ from typing import Annotated
 
 import typer
 
-from toril._model.finding import ERROR, LEVELS, OK, WARN, Finding
+from toril._model.diagnosis import ERROR, LEVELS, OK, WARN, Finding
+from toril._model.printable import LINE, safe
+from toril._serve.console import coloured
 
-from .place import FAILED, StoreWords, find_app, run
-from .safe import LINE, coloured, safe
-from .show import show_json
+from .render import show_json
+from .target import FAILED, StoreOptions, find_app, run
 
 _COLOURS = {OK: "green", WARN: "yellow", ERROR: "red"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class DoctorWords(StoreWords):
-    """What may be typed after `toril doctor`."""
+class DoctorOptions(StoreOptions):
+    """The arguments and options of `toril doctor`."""
 
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings count like errors.")] = False
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings too.")] = False
 
 
-def doctor(words: DoctorWords) -> None:
-    """Look at the store, its queues, workers and schedules; say what is wrong and what to do.
+def doctor(words: DoctorOptions) -> None:
+    """Examine the store, its queues, workers and schedules, and say what to fix.
 
-    Ends with 1 when there is an error, with --strict also when there is a warning.
+    Exits with 1 if there is an error, with --strict also if there is a warning.
     """
     findings = run(_examine(words))
     worst = max((LEVELS.index(each.level) for each in findings), default=0)
@@ -42,14 +43,14 @@ def doctor(words: DoctorWords) -> None:
         raise typer.Exit(FAILED)
 
 
-async def _examine(words: DoctorWords) -> list[Finding]:
+async def _examine(words: DoctorOptions) -> list[Finding]:
     app = find_app(words)
     if not app.is_there():
         return [
             Finding(
                 name="store",
                 level=ERROR,
-                message=f"there is nothing at {app.context.store.url}",
+                message=f"there is nothing at {app.store_url}",
                 hint="say where the jobs are (--url, TORIL_URL, --app); the first add or worker "
                 "makes the file",
             )

@@ -13,44 +13,44 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from toril._jobs.environment import read_settings
 from toril._model.times import to_ms
-from toril._run.move import Move, Moved, Plan
-from toril._run.settings import read_settings
+from toril._transfer import Move, Moved, MovePlan
 from toril.errors import ConfigError, TorilError
 
 INCOMPLETE = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MoveWords:
-    """What may be typed after `toril move`."""
+class MoveOptions:
+    """The arguments and options of `toril move`."""
 
-    source: Annotated[
-        str, typer.Argument(metavar="SRC", help="Where the jobs are: a URL as in TORIL_URL.")
-    ] = field(repr=False)
-    target: Annotated[str, typer.Argument(metavar="DST", help="Where they shall be.")] = field(
-        repr=False
+    source: Annotated[str, typer.Argument(metavar="SRC", help="URL of the store to move from.")] = (
+        field(repr=False)
     )
-    queues: Annotated[str, typer.Option(help="Queues to move, as in a,b; all if not given.")] = ""
+    target: Annotated[str, typer.Argument(metavar="DST", help="URL of the store to move to.")] = (
+        field(repr=False)
+    )
+    queues: Annotated[str, typer.Option(help="Queues to move, such as a,b. Default: all.")] = ""
     prefix: Annotated[
-        str, typer.Option(help="The prefix of the queues; that of TORIL_PREFIX if not given.")
+        str, typer.Option(help="Prefix of the queues. Default: $TORIL_PREFIX, else bull.")
     ] = ""
     to_prefix: Annotated[
-        str, typer.Option(help="Their prefix where they are moved to, if it is another one.")
+        str, typer.Option(help="Prefix in the target store. Default: the same.")
     ] = ""
-    wait: Annotated[str, typer.Option(help="How long jobs that run may take to end.")] = "30s"
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be moved.")] = (
+    wait: Annotated[str, typer.Option(help="How long to wait for running jobs to end.")] = "30s"
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be moved.")] = (
         False
     )
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
-    as_json: Annotated[bool, typer.Option("--json", help="Tell the outcome as JSON.")] = False
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False
 
 
-def move(words: MoveWords) -> None:
+def move(words: MoveOptions) -> None:
     """Move queues to another store: jobs in every state, flows, schedules and settings.
 
-    Nothing may run at the source: stop the workers first, or let them run out of work. When it
-    is cut off, run it again: it goes on, and loses or doubles nothing.
+    Stop the workers of the source first: while a job runs, nothing is moved. If the move is
+    interrupted, run it again with the same URLs: nothing is lost or done twice.
     """
     here = words.prefix or read_settings(os.environ).prefix
     screen = Screen(quiet=words.as_json)
@@ -68,7 +68,7 @@ def move(words: MoveWords) -> None:
         raise typer.Exit(INCOMPLETE)
 
 
-async def _move(moving: Move, words: MoveWords, screen: "Screen") -> dict[str, Any]:
+async def _move(moving: Move, words: MoveOptions, screen: "Screen") -> dict[str, Any]:
     names = [name for each in words.queues.split(",") if (name := each.strip())]
     async with moving:
         stores = {"source": moving.source.url, "target": moving.target.url}
@@ -87,15 +87,15 @@ async def _move(moving: Move, words: MoveWords, screen: "Screen") -> dict[str, A
         return {**stores, "queues": [_told(each) for each in moved]}
 
 
-def _ask(plans: Sequence[Plan]) -> None:
+def _ask(plans: Sequence[MovePlan]) -> None:
     if not sys.stdin.isatty():
         raise ConfigError("nobody is there to be asked", field="yes", hint="add --yes")
     total = sum(plan.counts.total for plan in plans)
     typer.confirm(f"Move {_jobs(total)}?", abort=True, err=True)
 
 
-def _planned(plan: Plan) -> dict[str, Any]:
-    return {"queue": plan.queue, **asdict(plan.counts), "schedules": plan.schedules}
+def _planned(plan: MovePlan) -> dict[str, Any]:
+    return {"queue": plan.queue, **plan.counts.by_state, "schedules": plan.schedules}
 
 
 def _told(moved: Moved) -> dict[str, Any]:
@@ -115,14 +115,14 @@ class Screen:
         self._quiet = quiet
         self._live = sys.stderr.isatty() and not quiet
 
-    def plans(self, plans: Sequence[Plan], stores: dict[str, str]) -> None:
-        """Say what is about to be moved."""
+    def plans(self, plans: Sequence[MovePlan], stores: dict[str, str]) -> None:
+        """Print what is about to be moved."""
         self._say(f"from {stores['source']}", f"to   {stores['target']}")
-        states = list(asdict(plans[0].counts))
-        held = [name for name in states if any(asdict(plan.counts)[name] for plan in plans)]
+        states = list(plans[0].counts.by_state)
+        held = [name for name in states if any(plan.counts.by_state[name] for plan in plans)]
         head = ["queue", *(name.replace("_", "-") for name in held), "schedules"]
         rows = [
-            [plan.queue, *(f"{asdict(plan.counts)[name]:,}" for name in held), str(plan.schedules)]
+            [plan.queue, *(f"{plan.counts.by_state[name]:,}" for name in held), str(plan.schedules)]
             for plan in plans
         ]
         self._say(*_table(head, rows))
@@ -131,12 +131,12 @@ class Screen:
             self._say(f"goes on where it was cut off: {', '.join(begun)}")
 
     def progress(self, queue: str, done: int, total: int) -> None:
-        """Say how far it is."""
+        """Print the progress."""
         if self._live:
             typer.echo(f"\r\x1b[K{queue}: {done:,} of {total:,}", nl=False, err=True)
 
     def moved(self, moved: Sequence[Moved]) -> None:
-        """Say what became of it."""
+        """Print the result."""
         self._clear()
         rows = [
             [each.queue, f"{each.jobs:,}", str(each.schedules), f"{each.left:,}"] for each in moved
@@ -148,7 +148,7 @@ class Screen:
                 self._say(f"{each.queue}: it is paused where it is now")
 
     def cut_off(self) -> None:
-        """Say how it goes on."""
+        """Print how to continue."""
         self._clear()
         if not self._quiet:
             typer.echo("run it again to go on; the source's queues may be paused", err=True)

@@ -25,12 +25,11 @@ from typing import Annotated, Any
 
 import typer
 
-from toril._run.app import Toril
-from toril._run.job import Job
+from toril._app.app import Toril
+from toril._jobs.job import Job
+from toril._serve.console import show_error
+from toril._serve.process import kill_now
 from toril.errors import TorilError
-
-from .output import show_error
-from .process import kill_now
 
 QUEUE = "torture"
 WORKERS = 3
@@ -51,15 +50,19 @@ FAULTS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class TortureWords:
-    """What may be typed after `toril torture`."""
+class TortureOptions:
+    """The arguments and options of `toril torture`."""
 
     url: Annotated[
         str | None,
-        typer.Option(help="The store; left out, a new SQLite file. A prefix of its own is used."),
+        typer.Option(
+            help="URL of the store. Default: a new SQLite file. Uses a prefix of its own."
+        ),
     ] = field(default=None, repr=False)
-    kills: Annotated[int, typer.Option(min=1, help="How many workers are killed.")] = 40
-    seed: Annotated[int | None, typer.Option(help="Repeat a run's choices.")] = None
+    kills: Annotated[int, typer.Option(min=1, help="How many workers to kill.")] = 40
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of an earlier run, to repeat its choices.")
+    ] = None
 
 
 class Ledger:
@@ -76,7 +79,7 @@ class Ledger:
         os.write(self._handle, line.encode())
 
     def fresh(self) -> list[list[str]]:
-        """Give the lines that were written since this was asked last."""
+        """Return the lines that were written since this was asked last."""
         with self.path.open("rb") as file:
             file.seek(self._followed)
             text = file.read()
@@ -84,7 +87,7 @@ class Ledger:
         return [line.split("|") for line in text.decode().splitlines()]
 
     def lines(self) -> list[list[str]]:
-        """Give every line in the order of time."""
+        """Return every line in the order of time."""
         lines = [line.split("|") for line in self.path.read_text("utf-8").splitlines()]
         return sorted(lines, key=lambda line: int(line[0]))
 
@@ -105,7 +108,7 @@ class Judgement:
 
     @property
     def clean(self) -> bool:
-        """Say whether nothing is as it must not be."""
+        """Whether nothing is as it must not be."""
         return not any(getattr(self, fault) for fault in FAULTS)
 
     def __str__(self) -> str:
@@ -117,10 +120,10 @@ class Judgement:
         )
 
 
-def torture(words: TortureWords) -> None:
-    """Kill -9 workers at random while jobs keep coming, and see that none is lost.
+def torture(words: TortureOptions) -> None:
+    """Kill workers at random while jobs are added, and check that none is lost.
 
-    Exits with 0 when every promise was kept, with 1 when one was broken.
+    Exits with 0 if every promise was kept, with 1 if one was broken.
     """
     seed = random.SystemRandom().randrange(10**6) if words.seed is None else words.seed
     with tempfile.TemporaryDirectory(prefix="toril-torture-") as folder:
@@ -144,7 +147,7 @@ async def _storm(url: str, folder: Path, kills: int, seed: int) -> Judgement:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     rng = random.Random(seed)
     async with _own_place(url) as app:
-        fleet = Fleet(app, folder)
+        fleet = TortureFleet(app, folder)
         producing = asyncio.create_task(_produce(app, fleet.ledger, rng))
         try:
             for _ in range(WORKERS):
@@ -186,7 +189,7 @@ async def _own_place(url: str) -> AsyncGenerator[Toril]:
                     await queue.obliterate(force=True)
                     await _forget_workers(app)
     finally:
-        scheme, _, path = app.context.store.url.partition(":///")
+        scheme, _, path = app.store_url.partition(":///")
         if scheme == "sqlite":
             _remove_file(path)
 
@@ -204,7 +207,7 @@ def _remove_file(path: str) -> None:
             os.unlink(name)
 
 
-class Fleet:
+class TortureFleet:
     """The worker processes, all of one program, and the ledger they write to."""
 
     def __init__(self, app: Toril, folder: Path) -> None:
@@ -238,7 +241,7 @@ class Fleet:
         while len(self._candidates()) < WORKERS - 1:
             ended = next((each for each in self._workers if each.returncode is not None), None)
             if ended is not None:
-                raise self._fault(ended, f"ended by itself with {ended.returncode}")
+                raise self._fault(ended, f"ended on its own with {ended.returncode}")
             if time.monotonic() > deadline:
                 late = next(each for each in self._workers if each.pid not in self._up)
                 raise self._fault(late, f"is not up after {START_S:.0f} s")

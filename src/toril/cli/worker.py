@@ -1,198 +1,165 @@
-"""`toril worker`: says what it serves, serves it, and stops when it is told to.
+"""`toril worker` and `toril dev`: what may be typed, and what it means.
 
-Never here: how jobs are run, what signals do, and several processes (fleet).
+Never here: working (serve), and keeping processes going (supervisor).
 """
 
 import asyncio
-import difflib
-import importlib
-import importlib.util
-import os
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+import sys
 from dataclasses import dataclass, field
-from functools import partial
-from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from toril._model.times import describe
-from toril._run.app import Toril
-from toril._run.handlers import Handler
-from toril._run.schedule import Schedule
-from toril._run.stopping import leave, serve
-from toril._run.worker import Worker
-from toril._run.worker_options import WorkerOptions
+from toril._model.times import to_ms
+from toril._serve.console import FRIENDLY, LEVELS, log_as
+from toril._serve.probes import ProbeAddress
+from toril._serve.serve import Asked, run_worker
+from toril._serve.supervisor import ServePlan, Supervisor
 from toril.errors import ConfigError
 
-from .health import Address, Verdict, probes
-from .load import load_app
-from .sideeffects import side_effects_told
+# Whoever changes a file wants to see what comes of it.
+DEV_GRACE = "5s"
+
+_TARGET = typer.Argument(metavar="APP", help="The app: app.py, app.py:app, module or module:app.")
+_QUEUES = typer.Option(help="Queues to work on, such as a,b. Default: every queue with a handler.")
+_URL = typer.Option(help="URL of the store. Default: that of the app, else $TORIL_URL.")
+_PREFIX = typer.Option(help="Prefix of the queues. Default: that of the app, else $TORIL_PREFIX.")
+_LOG_LEVEL = typer.Option(help=f"Log level: {', '.join(LEVELS)}.")
 
 
-def make_worker(app: Toril, options: WorkerOptions) -> Worker:
-    """Make the worker that was asked for: of its queues, or of all that have a handler.
+@dataclass(frozen=True, kw_only=True)
+class WorkerCommandOptions:
+    """The arguments and options of `toril worker`."""
 
-    Raises   ConfigError: nothing could be served, a queue has no handler, or a bad option.
-    """
-    handled = app.registry.queues()
-    if not handled:
+    target: Annotated[str, _TARGET]
+    queues: Annotated[str, _QUEUES] = ""
+    url: Annotated[str, _URL] = field(default="", repr=False)
+    prefix: Annotated[str, _PREFIX] = ""
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            help="How many jobs of each queue run at once in each process. Default: what its "
+            "processors declare, else 1."
+        ),
+    ] = None
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of worker processes under a supervisor. Default: one, without a supervisor."
+        ),
+    ] = None
+    grace: Annotated[
+        str, typer.Option(help="How long running jobs may take to end when the worker stops.")
+    ] = "25s"
+    lock: Annotated[
+        str,
+        typer.Option(help="Lock duration: how long a silent worker keeps a job. Default: 30s."),
+    ] = ""
+    stalled_interval: Annotated[
+        str,
+        typer.Option(help="How often to look for jobs of dead workers. Default: 5s."),
+    ] = ""
+    max_stalls: Annotated[
+        int | None,
+        typer.Option(help="How many crashes of its worker a job survives. Default: 3."),
+    ] = None
+    name: Annotated[str, typer.Option(help="Name of the worker. Default: host and process id.")] = (
+        ""
+    )
+    health: Annotated[
+        str,
+        typer.Option(
+            help="Serve /live and /ready at this address, such as 127.0.0.1:8080 or :8080."
+        ),
+    ] = ""
+    imports: Annotated[
+        str,
+        typer.Option(
+            "--import",
+            help="Modules to import besides the app, such as shop.jobs,shop.*.tasks; their "
+            "blueprints are included.",
+        ),
+    ] = ""
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Restart when a file of the app changes.")
+    ] = False
+    log_level: Annotated[str, _LOG_LEVEL] = "info"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DevOptions:
+    """The arguments and options of `toril dev`."""
+
+    target: Annotated[str, _TARGET]
+    queues: Annotated[str, _QUEUES] = ""
+    url: Annotated[str, _URL] = field(default="", repr=False)
+    prefix: Annotated[str, _PREFIX] = ""
+    log_level: Annotated[str, _LOG_LEVEL] = "info"
+
+
+def worker(words: WorkerCommandOptions) -> None:
+    """Run the jobs of an app until a signal arrives."""
+    log_as(words.log_level)
+    asked = Asked(
+        target=words.target,
+        queues=[name for each in words.queues.split(",") if (name := each.strip())],
+        concurrency=words.concurrency,
+        grace=words.grace,
+        name=words.name,
+        lock=words.lock,
+        stalled_interval=words.stalled_interval,
+        max_stalls=words.max_stalls,
+        url=words.url,
+        prefix=words.prefix,
+        imports=[name for each in words.imports.split(",") if (name := each.strip())],
+    )
+    health = ProbeAddress.of(words.health) if words.health else None
+    if words.processes is None and not words.reload:
+        raise typer.Exit(run_worker(asked, health))
+    if sys.platform == "win32":
         raise ConfigError(
-            "the app has no task, processor or handler: a worker would do nothing",
-            field="tasks",
-            hint="put @app.task over a function, or import the module that does",
+            "several processes, and --reload, do not work on Windows",
+            field="processes",
+            value=words.processes,
+            hint="leave them out, and start toril worker several times",
         )
-    worker = app.worker(**options)
-    for queue in worker.queues:
-        if queue not in handled:
-            raise _unhandled(queue, handled)
-    return worker
+    plan = ServePlan(
+        asked=asked,
+        processes=_count(1 if words.processes is None else words.processes),
+        grace_s=to_ms(words.grace, field="grace") / 1000,
+        log=words.log_level,
+        health=health,
+        watch=_folder(words.target) if words.reload else None,
+    )
+    raise typer.Exit(asyncio.run(Supervisor(plan).run()))
 
 
-def _unhandled(queue: str, handled: Sequence[str]) -> ConfigError:
-    near = difflib.get_close_matches(queue, handled, n=1)
-    guess = f"did you mean {near[0]!r}? " if near else ""
-    return ConfigError(
-        f"queue {queue!r} has no handler in this app",
-        field="queues",
-        value=queue,
-        hint=f"{guess}queues with one: {', '.join(handled)}",
+def dev(words: DevOptions) -> None:
+    """Run the jobs of an app during development: restart when a file changes."""
+    log = f"{FRIENDLY}:{words.log_level}"
+    worker(
+        WorkerCommandOptions(
+            target=words.target,
+            queues=words.queues,
+            url=words.url,
+            prefix=words.prefix,
+            grace=DEV_GRACE,
+            reload=True,
+            log_level=log,
+        )
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What a worker is asked to be; it goes from a supervisor to its processes as it is.
-
-    Shape    target: where the app is. queues: those that have a handler if there are none.
-             concurrency, lock, stalled_interval, max_stalls: a worker's own if not given.
-             url, prefix: where the jobs are, instead of where the app says.
-    """
-
-    target: str
-    queues: Sequence[str] = ()
-    concurrency: int | None = None
-    grace: str = "25s"
-    name: str = ""
-    lock: str = ""
-    stalled_interval: str = ""
-    max_stalls: int | None = None
-    url: str = field(default="", repr=False)
-    prefix: str = ""
-
-    def __post_init__(self) -> None:
-        if self.concurrency is not None and self.concurrency < 1:
-            raise ConfigError(
-                f"concurrency={self.concurrency} must be at least 1",
-                field="concurrency",
-                value=self.concurrency,
-            )
+def _count(processes: int) -> int:
+    if processes < 1:
+        raise ConfigError(
+            f"processes={processes} must be at least 1", field="processes", value=processes
+        )
+    return processes
 
 
-def load_worker(asked: Asked) -> tuple[Toril, Worker]:
-    """Load the app, and make the worker that was asked for.
-
-    Raises   ConfigError: there is no such app, it has nothing to do, or a bad option.
-    """
-    with side_effects_told(asked.target):
-        app = load_app(asked.target)
-    if asked.url or asked.prefix:
-        app.move_to(asked.url or None, asked.prefix or None)
-    options = WorkerOptions(grace=asked.grace, concurrency=asked.concurrency)
-    if asked.queues:
-        options["queues"] = asked.queues
-    return app, make_worker(app, options | _given(asked))
-
-
-def _given(asked: Asked) -> WorkerOptions:
-    """Give the options that were typed; what was left out is for the worker to say."""
-    options = WorkerOptions()
-    if asked.name:
-        options["name"] = asked.name
-    if asked.lock:
-        options["lock"] = asked.lock
-    if asked.stalled_interval:
-        options["stalled_interval"] = asked.stalled_interval
-    if asked.max_stalls is not None:
-        options["max_stalls"] = asked.max_stalls
-    return options
-
-
-def run_worker(asked: Asked, health: Address | None) -> int:
-    """Work until a signal comes, and give the exit code: 0 when every job ended in time."""
-    app, worker = load_worker(asked)
-    code = looped(_work(app, worker, health))
-    if code:
-        # Code that does not end must not keep the process; its jobs were put back.
-        leave(code)
-    return code
-
-
-def looped(work: Coroutine[object, object, int]) -> int:
-    """Run this on an event loop of its own, uvloop's where that is installed."""
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(work)
-
-
-async def _work(app: Toril, worker: Worker, health: Address | None) -> int:
-    async with app:
-        typer.echo("\n".join(describe_worker(app, worker)))
-        if health is None:
-            return await serve([worker])
-        look = partial(_verdict, worker)
-        return await serve([worker], lambda _: probes(health, look, say_health))
-
-
-def say_health(url: str) -> None:
-    """Say where probes are answered."""
-    typer.echo(f"health: {url}/live and {url}/ready")
-
-
-def _verdict(worker: Worker, path: str) -> Verdict:
-    health = worker.health()
-    well = health.live if path == "/live" else health.ready
-    facts: dict[str, object] = {
-        "ok": well,
-        "reason": None if well else health.reason,
-        "worker": worker.id,
-        "queues": worker.queues,
-        "running": health.running,
-    }
-    return Verdict(well, facts)
-
-
-def describe_worker(app: Toril, worker: Worker) -> Iterator[str]:
-    """Give the lines that say what a worker serves."""
-    yield f"toril {version('toril')} · worker {worker.name} · pid {os.getpid()}"
-    yield f"store: {app.context.store.url}"
-    for queue, most in worker.shares.items():
-        yield f"queue: {queue}, {most} at once"
-        for handler in app.registry.handlers(queue):
-            yield f"  {_describe_handler(handler)}"
-    for (queue, schedule_id), schedule in app.schedules.declared.items():
-        if queue in worker.queues:
-            yield f"schedule: {schedule_id} in {queue}{_next_run(schedule)}"
-    grace = describe(round(worker.settings.grace_s * 1000))
-    yield f"Ctrl-C or SIGTERM stops it; what runs then has {grace} to end."
-
-
-def _describe_handler(handler: Handler) -> str:
-    name = handler.name if handler.name is not None else "(any name)"
-    cap = f", {handler.concurrency} at once" if handler.concurrency else ""
-    where = ", in a thread" if handler.in_thread else ""
-    where = ", in a process" if handler.isolation is not None else where
-    return f"{name}  →  {handler.title}{where}{cap}"
-
-
-def _next_run(schedule: Schedule) -> str:
-    following = schedule.preview(1)
-    return f", next at {following[0]:%Y-%m-%d %H:%M:%S} UTC" if following else ", no run is left"
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Give what makes uvloop's loop, where that is installed."""
-    if importlib.util.find_spec("uvloop") is None:
-        return None
-    uvloop: Any = importlib.import_module("uvloop")
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
+def _folder(target: str) -> Path:
+    """Return the folder whose files are watched: that of the app's file, else the one we are in."""
+    file = Path(target.partition(":")[0])
+    return file.resolve().parent if file.is_file() else Path.cwd()

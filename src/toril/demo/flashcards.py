@@ -137,5 +137,5 @@ def _or_fail(work: Callable[[bytes], T], data: bytes) -> T:
     """Do some work on a picture; a refusal ends the job for good."""
     try:
         return work(data)
-    except pictures.Refused as refusal:
+    except pictures.PictureRefused as refusal:
         raise Fail(str(refusal)) from refusal

@@ -20,7 +20,7 @@ MAX_PIXELS = 60_000_000
 _BAD_EXIF = (SyntaxError, ValueError, KeyError, OSError, struct.error)
 
 
-class Refused(ValueError):
+class PictureRefused(ValueError):
     """A picture that no card may have, and why; looking at it again changes nothing."""
 
 
@@ -46,11 +46,11 @@ def check_term(data: bytes) -> None:
     Raises   Refused.
     """
     if len(data) > MAX_BYTES:
-        raise Refused(f"it has {len(data):,} bytes, {MAX_BYTES:,} are allowed")
+        raise PictureRefused(f"it has {len(data):,} bytes, {MAX_BYTES:,} are allowed")
     with _open(data) as picture:
         pixels = picture.width * picture.height
     if pixels > MAX_PIXELS:
-        raise Refused(f"it has {pixels:,} pixels, {MAX_PIXELS:,} are allowed")
+        raise PictureRefused(f"it has {pixels:,} pixels, {MAX_PIXELS:,} are allowed")
 
 
 def check_policy(data: bytes) -> None:
@@ -62,9 +62,11 @@ def check_policy(data: bytes) -> None:
         try:
             location = picture.getexif().get_ifd(ExifTags.IFD.GPSInfo)
         except _BAD_EXIF as error:
-            raise Refused("its EXIF data cannot be read, so it may tell a location") from error
+            raise PictureRefused(
+                "its EXIF data cannot be read, so it may tell a location"
+            ) from error
     if ExifTags.GPS.GPSLatitude in location:
-        raise Refused(f"its EXIF data tells where it was taken{_place(location)}")
+        raise PictureRefused(f"its EXIF data tells where it was taken{_place(location)}")
 
 
 def content_name(data: bytes) -> str:
@@ -81,13 +83,13 @@ def _open(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
-        raise Refused(f"it is no picture that begins as {', '.join(FORMATS)} do") from error
+        raise PictureRefused(f"it is no picture that begins as {', '.join(FORMATS)} do") from error
     except Image.DecompressionBombError as error:
-        raise Refused(f"it has far more pixels than the {MAX_PIXELS:,} allowed") from error
+        raise PictureRefused(f"it has far more pixels than the {MAX_PIXELS:,} allowed") from error
 
 
 def _place(location: dict[int, object]) -> str:
-    """Give latitude and longitude in degrees, as far as they can be read."""
+    """Return latitude and longitude in degrees, as far as they can be read."""
     tags = ExifTags.GPS
     try:
         north = _degrees(location[tags.GPSLatitude], location.get(tags.GPSLatitudeRef) == "S")

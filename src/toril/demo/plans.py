@@ -22,14 +22,14 @@ _SOMEWHERE: dict[int, object] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class CardPlan:
     """A picture to make a card of, and the state in which that card must end."""
 
     file: Path
     expected: str
 
 
-def make_plans(photos: Sequence[Path], folder: Path) -> list[Plan]:
+def make_plans(photos: Sequence[Path], folder: Path) -> list[CardPlan]:
     """Plan a card for each photograph, and two among them whose pictures are made in `folder`.
 
     One is a photograph that was cut short, the other tells where it was taken.
@@ -38,9 +38,9 @@ def make_plans(photos: Sequence[Path], folder: Path) -> list[Plan]:
     broken, located = folder / BROKEN, folder / LOCATED
     broken.write_bytes(_cut_short(picture))
     located.write_bytes(_with_location(picture))
-    plans = [Plan(file=photo, expected=_expected(photo.read_bytes())) for photo in photos]
-    plans.insert(len(plans) // 3, Plan(file=broken, expected="failed"))
-    plans.insert(2 * len(plans) // 3, Plan(file=located, expected="refused"))
+    plans = [CardPlan(file=photo, expected=_expected(photo.read_bytes())) for photo in photos]
+    plans.insert(len(plans) // 3, CardPlan(file=broken, expected="failed"))
+    plans.insert(2 * len(plans) // 3, CardPlan(file=located, expected="refused"))
     return plans
 
 
@@ -48,7 +48,7 @@ def _expected(data: bytes) -> str:
     try:
         pictures.check_term(data)
         pictures.check_policy(data)
-    except pictures.Refused:
+    except pictures.PictureRefused:
         return "refused"
     return "uploaded"
 

@@ -21,7 +21,7 @@ from toril import Job, Toril
 from .cards import Card, Cards
 from .flashcards import CONCURRENCY, QUEUES, Shelf, Workshop, add_card, make_app
 from .photos import find_photos
-from .plans import Plan, make_plans
+from .plans import CardPlan, make_plans
 from .screen import COLUMNS, Numbers, Scene, attempt_line, closing_line, draw, summary, upload_line
 
 DEADLINE_S = 120.0
@@ -56,7 +56,7 @@ def run(
     """Run the demo on the pictures in a folder, or on photographs that a package brings.
 
     The jobs live in a file of their own, or on the server that `url` names, from which they are
-    taken away at the end. Returns 0 when exactly those cards failed that had to, otherwise 1.
+    removed at the end. Returns 0 when exactly those cards failed that had to, otherwise 1.
 
     Raises   ConfigError: there are no pictures.
     """
@@ -76,7 +76,7 @@ async def _demo(
     plans = await asyncio.to_thread(make_plans, photos, folder)
     with closing(Cards(folder / "cards.db")) as cards:
         app = make_app(url, _workshop(folder), cards)
-        title = f"{len(plans)} cards, {JOBS_A_CARD} jobs each, in {app.context.store.url}"
+        title = f"{len(plans)} cards, {JOBS_A_CARD} jobs each, in {app.store_url}"
         stage = Stage(console, app, cards, title)
         async with stage.app:
             await _add_cards(stage, plans)
@@ -99,7 +99,7 @@ def _workshop(folder: Path) -> Workshop:
     return Workshop(*map(Shelf, shelves))
 
 
-async def _add_cards(stage: Stage, plans: Sequence[Plan]) -> None:
+async def _add_cards(stage: Stage, plans: Sequence[CardPlan]) -> None:
     for plan in plans:
         name, size = plan.file.name, plan.file.stat().st_size
         card = stage.cards.add(plan.file.stem.replace("_", " "), name, size)
@@ -143,7 +143,7 @@ async def _watch(stage: Stage) -> None:
 
 @contextmanager
 def _shown(stage: Stage) -> Generator[Show]:
-    """Give what shows a scene: a picture that moves, or off a terminal what is new as lines."""
+    """Return what shows a scene: a picture that moves, or off a terminal what is new as lines."""
     if stage.console.is_terminal:
         with Live(console=stage.console, auto_refresh=False, transient=True) as live:
             yield lambda scene: live.update(draw(scene), refresh=True)

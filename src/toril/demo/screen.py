@@ -36,7 +36,7 @@ Numbers = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """How the demo stands at one moment.
+    """How the demo is at one moment.
 
     Shape    queues: what `COLUMNS` names, for each queue. story: what went wrong so far.
     """

@@ -7,7 +7,7 @@ from typing import Any
 
 import apsw
 
-from tests.faults.rig import QUEUE, until
+from tests.robustness.faults.rig import QUEUE, until
 from toril import Toril
 
 DEEP = '{"a":' * 1_500 + "1" + "}" * 1_500

@@ -15,9 +15,9 @@ from collections.abc import Callable
 import pytest
 
 from toril import Toril
-from toril._run import worker_crew
-from toril._run.executors import output
-from toril._run.executors.frames import mark
+from toril._isolation import output
+from toril._isolation.protocol import mark
+from toril._worker import loops
 from toril.errors import JobFailed
 
 PATH = "tests.robustness.hostile.printing"
@@ -207,7 +207,7 @@ async def test_a_child_whose_output_cannot_be_passed_on_is_ended_at_once(
     def fail(_: str) -> None:
         raise RuntimeError("no way out")
 
-    monkeypatch.setattr(worker_crew, "say", fail)
+    monkeypatch.setattr(loops, "say", fail)
     memory.processor("q", f"{PATH}:say", concurrency=1)
     # The first line fails while the child still has more to say than a pipe holds.
     text = b64encode(b"z\n" + b"z" * FILL + b"\n").decode()

@@ -9,9 +9,9 @@ import pytest
 import redis
 from typer.testing import CliRunner
 
-from tests.faults.rig import QUEUE
-from tests.servers import fresh_prefix, shared_server
-from toril.cli.main import cli
+from tests.robustness.faults.rig import QUEUE
+from tests.support.servers import fresh_prefix, shared_server
+from toril.cli.root import cli
 from toril.errors import TorilError
 
 from .damage import DEEP, damage_anything

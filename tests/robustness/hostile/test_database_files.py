@@ -1,7 +1,7 @@
 """A database file, or what is beside it, was made by somebody who means harm.
 
 Names in a file are no paths, definitions in a file are no programs, and what others may change is
-not used. Never here: damage by accident (`tests/faults`).
+not used. Never here: damage by accident (`tests/robustness/faults`).
 """
 
 # ruff: noqa: ASYNC240  # nothing else runs on the loops of these tests
@@ -20,9 +20,9 @@ from typing import Any
 import apsw
 import pytest
 
-from tests.faults.rig import QUEUE, Runs, until
+from tests.robustness.faults.rig import QUEUE, Runs, until
 from toril import Toril
-from toril._store.sqlite import presence
+from toril._store.sqlite.connection import processes
 from toril.errors import ConfigError, StoreCorrupt, StoreError, StoreUnavailable
 
 if sys.platform == "win32":
@@ -180,10 +180,10 @@ async def test_the_socket_of_a_dead_process_goes_with_its_jobs_and_not_before(
         folder.mkdir(exist_ok=True)
         program = WAIT_TO_BE_KILLED
         if "no open folder" in place:
-            monkeypatch.setattr(presence, "OPEN_FOLDERS", Path("/nowhere"))
+            monkeypatch.setattr(processes, "OPEN_FOLDERS", Path("/nowhere"))
             program = (
-                "from pathlib import Path\nfrom toril._store.sqlite import presence\n"
-                f"presence.OPEN_FOLDERS = Path('/nowhere')\n{program}"
+                "from pathlib import Path\nfrom toril._store.sqlite.connection import processes\n"
+                f"processes.OPEN_FOLDERS = Path('/nowhere')\n{program}"
             )
         await leave_and_come_back(folder, shelf, program)
     finally:
@@ -238,7 +238,7 @@ async def test_a_folder_of_doorbells_that_somebody_else_made_is_not_used(
             trap.chmod(0o700 if how == "owner" else 0o777)
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(shelf))
         monkeypatch.setattr("tempfile.tempdir", str(shelf))
-        monkeypatch.setattr(presence, "OPEN_FOLDERS", Path("/nowhere"))
+        monkeypatch.setattr(processes, "OPEN_FOLDERS", Path("/nowhere"))
         folder = tmp_path / ("n" * 90)
         folder.mkdir()
         await use(folder / "jobs.db")
@@ -358,7 +358,7 @@ CHANGED = {
     "an index that is computed": "CREATE INDEX z ON jobs (length(hex(zeroblob(10000))))",
     "a table that is gone": "DROP TABLE workers",
     "a view in place of a table": "DROP TABLE workers; CREATE VIEW workers AS SELECT 1 AS id",
-    "a trigger that was dropped": "DROP TRIGGER tally_finish",
+    "a view that was dropped": "DROP VIEW job_counts",
     "an older version that has later tables": "PRAGMA user_version = 1",
 }
 
@@ -378,7 +378,7 @@ async def test_a_file_whose_tables_were_changed_is_refused_and_left(
 
 async def test_a_table_of_somebodys_own_is_no_harm(path: Path) -> None:
     await make(path)
-    edit(path, "CREATE TABLE notes (text); CREATE INDEX some ON notes (text); ANALYZE")
+    edit(path, "CREATE TABLE diary (text); CREATE INDEX some ON diary (text); ANALYZE")
     await use(path)
 
 

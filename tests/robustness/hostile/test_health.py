@@ -14,9 +14,9 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
-from tests.cli.crew import crew, wait_for
-from tests.cli.desk import Desk
-from toril.cli.health import HEAD_S, LONGEST_HEAD, MOST_OF_ONE, MOST_SILENT
+from tests.support.crew import crew, wait_for
+from tests.support.desk import Desk
+from toril._serve.probes import HEAD_S, LONGEST_HEAD, MOST_OF_ONE, MOST_SILENT
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from tests.faults.resp import Frames, words_of
+from tests.robustness.faults.resp import Frames, words_of
 from toril import Toril
-from toril._run import settings
+from toril._jobs import environment
 from toril.cli import main
 from toril.errors import ConfigError, TorilError
 
@@ -88,7 +88,7 @@ def generated(count: int) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def nothing_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(settings, "_said", set[str]())
+    monkeypatch.setattr(environment, "_said", set[str]())
     monkeypatch.chdir(tmp_path)
 
 

@@ -1,7 +1,7 @@
 """A record on Redis that somebody wrote who may write under the prefix: it hurts itself only.
 
 Links that lead elsewhere, ids without a job, values that are no numbers. Never here: keys of the
-wrong kind (`test_wrong_types`), damaged fields of a job (`tests/faults/test_damage`).
+wrong kind (`test_wrong_types`), damaged fields of a job (`tests/robustness/faults/test_damage`).
 """
 
 import asyncio
@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import redis
 
-from tests.contract.helpers import complete, fail
-from tests.faults.rig import Runs, app_on, until
-from tests.faults.test_rights import rule_of
-from tests.servers import RedisServer, fresh_prefix, shared_server
+from tests.robustness.faults.rig import Runs, app_on, until
+from tests.robustness.faults.test_rights import rule_of
+from tests.support.kit import complete, fail
+from tests.support.servers import RedisServer, fresh_prefix, shared_server
 from toril import Toril
-from toril._store.protocol import ClaimRequest
+from toril._store.values import ClaimRequest
 from toril.errors import TorilError
 
 KIND = "redis-server"
@@ -29,7 +29,7 @@ PLACES = ("wait", "active", "delayed", "prioritized", "waiting-children", "compl
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[RedisServer]:
-    rule = rule_of((Path(__file__).parents[3] / "docs" / "redis.md").read_text("utf-8"))
+    rule = rule_of((Path(__file__).parents[3] / "docs" / "guides" / "redis.md").read_text("utf-8"))
     with RedisServer(acl=[f"user toril {rule}"]) as server:
         yield server
 

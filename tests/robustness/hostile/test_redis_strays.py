@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.contract.conftest import kit_for, opened
-from tests.contract.helpers import HOUR, KIDS, QUEUE, Kit, complete
-from tests.faults.rig import Runs, app_on, until
-from tests.servers import fresh_prefix, shared_server
+from tests.robustness.faults.rig import Runs, app_on, until
+from tests.support.kit import HOUR, KIDS, QUEUE, Kit, complete
+from tests.support.servers import fresh_prefix, shared_server
+from tests.support.stores import kit_for, opened
 from toril._model.record import Ref
 from toril._model.states import State
 from toril._store.protocol import Store

@@ -6,12 +6,13 @@ on. The tables are STRICT, so this is what can be wrong in them.
 
 import os
 import random
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.faults.rig import QUEUE, Runs, until
+from tests.robustness.faults.rig import QUEUE, Runs, until
 from toril import Toril
 from toril.errors import JobFailed, TorilError
 
@@ -228,3 +229,32 @@ async def test_rows_of_any_damage_raise_nothing_but_clear_errors(
         pass
     except (TimeoutError, AssertionError) as error:
         pytest.fail(f"seed {seed}: {error!r}")
+
+
+async def test_what_was_mended_is_logged_once_with_its_queue(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("WARNING", logger="toril.store"):
+        await work_among(tmp_path / "jobs.db", [("data", b"\xff\xfeA"), ("name", b"\xff")])
+
+    lines = [each.getMessage() for each in caplog.records if "store.mended" in each.getMessage()]
+    assert len(lines) == 1
+    assert "2 of jobs" in lines[0]
+    assert repr(QUEUE) in lines[0]
+
+
+async def test_what_was_counted_and_cannot_be_read_holds_up_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    async with app_on(path) as app:
+        queue = app.queue(QUEUE)
+        await queue.add("x", {})
+        for table, column in (("samples", "body"), ("tasks", "names"), ("series", "body")):
+            with Damaged(path) as damaged:
+                for wrong in (b"\xff\xfeA", "{", "[" * 100_000):
+                    damaged.set(table, column, wrong, "1 = ?", 1)
+            for _ in range(260):
+                await queue.add("x", {})
+        now = int(time.time() * 1000)
+        [series] = await app.monitor.series(QUEUE, since_ms=now - 3_600_000, step="hour")
+
+    assert sum(point.enqueued for point in series.points) >= 260

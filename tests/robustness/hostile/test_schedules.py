@@ -16,12 +16,12 @@ import apsw
 import pytest
 import redis
 
-from tests.cli.desk import Desk
-from tests.faults.rig import QUEUE, Runs, until
-from tests.servers import fresh_prefix, shared_server
+from tests.robustness.faults.rig import QUEUE, Runs, until
+from tests.support.desk import Desk
+from tests.support.servers import fresh_prefix, shared_server
 from toril import Toril
 from toril._model.schedule import Rule
-from toril._store.redis.crons import followed
+from toril._store.redis.verbs.cron_text import followed
 from toril.errors import ConfigError
 
 SOUND = {"name": "x", "ic": "1", "every": "1000"}

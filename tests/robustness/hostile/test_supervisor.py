@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.crew import Crew, crew, die, wait_for
-from tests.cli.desk import Desk
+from tests.support.crew import Crew, crew, die, wait_for
+from tests.support.desk import Desk
 from toril import Toril
-from toril.cli.process import MOST_ODD
+from toril._serve.process import MOST_ODD
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no supervisor on Windows")
 

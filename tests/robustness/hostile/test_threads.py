@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.kit import SOON
+from tests.support.workers import SOON
 from toril import Job, Toril, sync
-from toril._run import upkeep, watchdog
-from toril._run.worker import Worker
-from toril._store.sqlite.renewal import SQLiteRenewer
+from toril._store.sqlite.renewer import SQLiteRenewer
+from toril._worker import maintenance, watchdog
+from toril._worker.worker import Worker
 from toril.errors import StoreUnavailable
 
 QUEUE = "q"
@@ -185,7 +185,7 @@ async def test_a_thread_of_a_file_that_ended_is_seen_at_once(
 async def test_a_round_that_fails_by_mistake_is_reported_and_seen_by_probes(
     url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    what, done, right = "removing old jobs", [2], upkeep.trim
+    what, done, right = "removing old jobs", [2], maintenance.trim
 
     async def fail(*args: Any) -> Any:
         done[0] -= 1
@@ -193,7 +193,7 @@ async def test_a_round_that_fails_by_mistake_is_reported_and_seen_by_probes(
             raise ValueError("told to fail")
         return await right(*args)
 
-    monkeypatch.setattr(upkeep, "trim", fail)
+    monkeypatch.setattr(maintenance, "trim", fail)
     async with Toril(url, warn_unserved=False) as app, a_worker(app) as worker:
         await seen(lambda: worker.health().reason == f"{what} ended with ValueError")
         assert not worker.health().ready

@@ -16,8 +16,8 @@ import apsw
 import pytest
 import redis
 
-from tests.faults.rig import QUEUE, Runs, until
-from tests.servers import fresh_prefix, shared_server
+from tests.robustness.faults.rig import QUEUE, Runs, until
+from tests.support.servers import fresh_prefix, shared_server
 from toril import Toril
 from toril.errors import JobError
 
@@ -195,6 +195,7 @@ async def look(app: Toril) -> None:
     await app.context.store.metrics(QUEUE, "completed")
 
 
+@pytest.mark.timeout(60)  # long where something else keeps the machine busy
 async def test_notes_and_numbers_of_a_job_may_be_anything(client: redis.Redis) -> None:
     for fields in NOTES.values():
         prefix = fresh_prefix()

@@ -2,7 +2,7 @@
 
 A sample of them holds odd values of the right kind as well (more of them with TORIL_ROUNDS).
 
-The calls are the cases of `tests/faults/verbs`, the keys are those that the server names while they
+The calls are the cases of `tests/robustness/faults/verbs`, the keys are those that the server names while they
 run. A script that changes something and that no case runs fails a test here.
 """
 
@@ -16,15 +16,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.contract.conftest import kit_for, opened
-from tests.contract.helpers import HOUR, MINUTE, QUEUE, Kit, complete, fail, new
-from tests.contract.shipping import let_move
-from tests.faults.verbs import CASES, Act, Case
-from tests.servers import RedisServer, shared_server
+from tests.robustness.faults.verbs import CASES, Act, Case
+from tests.support.kit import HOUR, MINUTE, QUEUE, Kit, complete, fail, new
+from tests.support.servers import RedisServer, shared_server
+from tests.support.shipping import let_move
+from tests.support.stores import kit_for, opened
 from toril._model.options import Dedup
 from toril._model.record import Ref
 from toril._store.protocol import Store
-from toril._store.redis import scripts
+from toril._store.redis.core import scripts
 from toril.errors import TorilError
 
 KIND = "redis-server"
@@ -41,7 +41,7 @@ ODD_FIELDS = (
     "toril:letter", "toril:alone", "toril:cancel", "concurrency", "max", "duration",
     "opts.maxLenEvents", "keep_completed", "keep_failed", "dead_letter", "max_waiting",
 )  # fmt: skip
-# What no verb of tests/faults/verbs does in one call.
+# What no verb of tests/robustness/faults/verbs does in one call.
 MORE: dict[str, Case] = {}
 
 

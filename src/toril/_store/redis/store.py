@@ -4,11 +4,13 @@ An event loop has connections of its own, made when it first asks. Never here: L
 does.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 
 from toril._model.decide import Decision
-from toril._model.finding import Finding
-from toril._model.parcel import Parcel, Receipt, Shipment
+from toril._model.diagnosis import Finding
+from toril._model.faults import ErrorGroup
+from toril._model.notes import Note, NoteKind
 from toril._model.record import NewJob, Record, Ref, is_durable
 from toril._model.report import (
     Children,
@@ -25,41 +27,47 @@ from toril._model.report import (
     SettingsPatch,
     WorkerInfo,
 )
+from toril._model.series import Series, SeriesQuery
 from toril._model.times import Millis
+from toril._model.transfer import Parcel, Receipt, Shipment
+from toril._store.clock import REAL
 from toril._store.forks import Forkable, follow_forks
-from toril._store.protocol import (
-    NOBODY,
-    Added,
+from toril._store.protocol import NOBODY, Renewer
+from toril._store.redis.core import presence
+from toril._store.redis.net.address import Address
+from toril._store.redis.net.renewer import RedisRenewer
+from toril._store.redis.verbs import (
+    add,
+    configure,
+    consume,
+    diagnose,
+    edit,
+    errors,
+    expire,
+    notes,
+    read,
+    remove,
+    schedule,
+    search,
+    series,
+    stream,
+    transfer,
+)
+from toril._store.redis.verbs.renew import renewing
+from toril._store.values import (
+    AddAnswer,
     Claimed,
     ClaimRequest,
     Finished,
     LogLine,
     Recovered,
-    Renewer,
     ScheduleDraft,
 )
-from toril.errors import StoreUnavailable, TorilError
+from toril.errors import ConfigError, StoreUnavailable, TorilError
 from toril.events import Event
 
-from . import (
-    add,
-    configure,
-    consume,
-    edit,
-    examine,
-    moving,
-    overdue,
-    presence,
-    read,
-    removal,
-    schedule,
-    stream,
-)
-from .address import Address
-from .renew import renewing
-from .renewal import RedisRenewer
-from .site import Site
-from .sites import Sites
+from .session import LoopSession
+from .sessions import LoopSessions
 
 
 class RedisStore(Forkable):
@@ -67,11 +75,16 @@ class RedisStore(Forkable):
 
     # While the server works on one, the worker runs the jobs of the other.
     trips = 2
+    switch_interval = None
+    broken = None
+    clock = REAL
 
     def __init__(self, address: Address, prefix: str) -> None:
         self._address = address
         self._prefix = prefix
-        self._sites = Sites(lambda: Site.connect(address, prefix, self._notice), self._notice)
+        self._sites = LoopSessions(
+            lambda: LoopSession.connect(address, prefix, self._notice), self._notice
+        )
         self._open = False
         self.on_taken_back: set[Callable[[], None]] = set()
         self.on_notice: set[Callable[[str, str], None]] = set()
@@ -80,12 +93,12 @@ class RedisStore(Forkable):
 
     @property
     def url(self) -> str:
-        """Say where the jobs are, without secrets."""
+        """Where the jobs are, without secrets."""
         return self._address.shown
 
     @property
     def prefix(self) -> str:
-        """Give what the keys of every queue begin with."""
+        """What the keys of every queue begin with."""
         return self._prefix
 
     async def open(self, *, anew: bool = False) -> None:
@@ -104,7 +117,7 @@ class RedisStore(Forkable):
         """Call none of the parent's workers; the connections drop themselves."""
         self.on_taken_back = set()
 
-    async def _site(self) -> Site:
+    async def _site(self) -> LoopSession:
         site = self._sites.get()
         if site is not None:
             return site
@@ -126,9 +139,9 @@ class RedisStore(Forkable):
 
     async def add(
         self, groups: Sequence[Sequence[NewJob]], *, now: Millis | None = None
-    ) -> list[tuple[Added, ...] | TorilError]:
+    ) -> list[tuple[AddAnswer, ...] | TorilError]:
         """Store groups of jobs; see the protocol."""
-        site = await self._site()
+        site = self._sites.get() or await self._site()
         if any(map(is_durable, groups)):
             return await site.durable.add(groups, now)
         return await add.add(site.server, groups, now)
@@ -139,7 +152,7 @@ class RedisStore(Forkable):
         self, requests: Sequence[ClaimRequest], *, now: Millis | None = None
     ) -> list[Claimed]:
         """Take jobs under a lock; see the protocol."""
-        site = await self._site()
+        site = self._sites.get() or await self._site()
         return site.note(await consume.claim(site.server, requests, now))
 
     async def wait(self, queues: Sequence[str], *, timeout_ms: Millis) -> frozenset[str]:
@@ -150,7 +163,7 @@ class RedisStore(Forkable):
         return await site.wait(queues, timeout_ms)
 
     def renewer(self) -> Renewer:
-        """Give what renews locks from a thread."""
+        """Return what renews locks from a thread."""
         return RedisRenewer(self._address, renewing(self._prefix))
 
     async def finish(
@@ -161,7 +174,7 @@ class RedisStore(Forkable):
         now: Millis | None = None,
     ) -> Finished:
         """Carry out decisions, then claim; see the protocol."""
-        site = await self._site()
+        site = self._sites.get() or await self._site()
         finished, beside = await consume.finish(site.server, decisions, requests, now)
         site.note(finished.claimed)
         site.note_beside(beside)
@@ -181,14 +194,14 @@ class RedisStore(Forkable):
         found: list[Recovered] = []
         damaged: list[str] = []
         cursor = "" if dead else site.cursor
-        for _ in range(overdue.MOST_LOOKS):
+        for _ in range(expire.MOST_LOOKS):
             how = consume.Recovery(max_stalls, dead, cursor)
             rescue = await consume.recover(site.server, names, how, now)
             found += rescue.taken
             damaged = rescue.damaged
             site.note_strays(rescue.strays, rescue.cursor)
-            await overdue.end_overdue(site.server, rescue.late, now)
-            if len(rescue.late) < overdue.A_LOOK:
+            await expire.end_overdue(site.server, rescue.late, now)
+            if len(rescue.late) < expire.A_LOOK:
                 break
             cursor = ""
         site.note_damaged(damaged, "is taken back", "active, wait, stalled, marker, events, meta")
@@ -230,7 +243,7 @@ class RedisStore(Forkable):
 
     async def remove(self, selection: Selection, *, now: Millis | None = None) -> Selected:
         """Take jobs away; see the protocol."""
-        return await removal.remove((await self._site()).server, selection, now)
+        return await remove.remove((await self._site()).server, selection, now)
 
     # Read.
 
@@ -240,7 +253,12 @@ class RedisStore(Forkable):
 
     async def find(self, query: Query) -> Page:
         """List jobs; see the protocol."""
-        return await read.find((await self._site()).server, query)
+        server = (await self._site()).server
+        if query.fingerprint is not None:
+            return await errors.blamed(server, query)
+        if query.where or query.fields_only:
+            return await search.find(server, query)
+        return await read.find(server, query)
 
     async def counts(self, queues: Sequence[str]) -> list[Counts]:
         """Count jobs by state; see the protocol."""
@@ -264,13 +282,37 @@ class RedisStore(Forkable):
         """Read finished jobs a minute; see the protocol."""
         return await read.metrics((await self._site()).server, queue, kind, since_ms)
 
+    async def series(self, query: SeriesQuery) -> list[Series]:
+        """Read counters over time; see the protocol."""
+        return await series.series((await self._site()).server, query)
+
+    async def errors(
+        self, queues: Sequence[str], *, since_ms: Millis = 0, limit: int = 500
+    ) -> list[ErrorGroup]:
+        """List groups of errors; see the protocol."""
+        return await errors.errors((await self._site()).server, queues, since_ms, limit)
+
     async def queues(self) -> list[str]:
-        """Name the queues; see the protocol."""
+        """Return the names of the queues; see the protocol."""
         return await read.queues((await self._site()).server)
 
     async def workers(self, queue: str | None = None) -> list[WorkerInfo]:
         """List the workers; see the protocol."""
         return await read.workers((await self._site()).server, queue)
+
+    # Notes.
+
+    async def note(
+        self, kind: NoteKind, body: str, *, id: str | None = None, now: Millis | None = None
+    ) -> str:
+        """Note something of the whole store; see the protocol."""
+        return await notes.note((await self._site()).server, kind, id, body, now)
+
+    async def notes(
+        self, kind: NoteKind, *, before: str | None = None, limit: int = 100
+    ) -> list[Note]:
+        """List notes; see the protocol."""
+        return await notes.notes((await self._site()).server, kind, before, limit)
 
     # Queue.
 
@@ -310,18 +352,29 @@ class RedisStore(Forkable):
         return await schedule.drop((await self._site()).server, queue, schedule_id, now)
 
     async def examine(self) -> list[Finding]:
-        """Look at the server and its clock; see `connect.examine`."""
-        return await examine.examine((await self._site()).server)
+        """Look at the server and its clock; see the protocol."""
+        return await diagnose.examine((await self._site()).server)
+
+    async def backup(self, path: Path, *, force: bool) -> int:
+        """Refuse: a server makes its own backups; see the protocol."""
+        raise ConfigError(
+            f"{self.url} is a server, which makes its own backups",
+            field="url",
+            hint="copy its data file: redis-cli --rdb FILE; or copy its jobs into a file: toril move",
+        )
+
+    def await_word(self, processes: Collection[int]) -> None:
+        """Do nothing: only locks tell on a server that a process has died; see the protocol."""
 
     # Move.
 
     async def pack(self, refs: Sequence[Ref]) -> list[Parcel | None]:
         """Read jobs to send them to another store; see the protocol."""
-        return await moving.pack((await self._site()).server, refs)
+        return await transfer.pack((await self._site()).server, refs)
 
     async def restore(self, shipment: Shipment, *, now: Millis | None = None) -> Receipt:
         """Take jobs and schedules from another store; see the protocol."""
-        return await moving.restore((await self._site()).server, shipment, now)
+        return await transfer.restore((await self._site()).server, shipment, now)
 
     # Events.
 
@@ -333,5 +386,5 @@ class RedisStore(Forkable):
         return await stream.events(site, queue, after, limit, timeout_ms)
 
     async def last_event(self, queue: str) -> str:
-        """Give the id of the newest event; see the protocol."""
+        """Return the id of the newest event; see the protocol."""
         return await stream.last_event((await self._site()).server, queue)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import apsw
 
+from toril._store.sqlite.connection.runner import connect, translate
+from toril._store.sqlite.connection.shared_file import aside
 from toril.errors import ConfigError, StoreCorrupt, StoreUnavailable
 
-from .db import connect, translate
 from .engine import MEMORY, Engine
-from .shared_file import aside
 
 BESIDE = ("-wal", "-shm", "-journal")
 
@@ -95,7 +95,7 @@ def _copy(engine: Engine, draft: Path) -> None:
 
 
 def _name(draft: Path, target: Path) -> None:
-    """Give the copy its name, unless there is a file of that name by now."""
+    """Rename the copy to its name, unless there is such a file by now."""
     try:
         os.link(draft, target)
     except FileExistsError as error:

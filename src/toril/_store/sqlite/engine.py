@@ -15,23 +15,23 @@ from typing import Any, TypeVar
 
 import apsw
 
-from toril._model.report import WorkerInfo
+from toril._model.bounds import JOBS_A_CALL
 from toril._model.stored import reader
-from toril._model.times import Millis
+from toril._store.clock import REAL, Clock
 from toril._store.forks import Forkable, follow_forks, keep
-from toril._store.protocol import Recovered
+from toril._store.sqlite.connection.mend import Mender
+from toril._store.sqlite.connection.processes import Presence, process_of
+from toril._store.sqlite.connection.runner import Call, CallRunner, Stranded, connect, migrate
+from toril._store.sqlite.connection.shared_file import ATTEMPTS, Handle, SharedFile, aside, join
+from toril._store.sqlite.connection.sql import SQLiteConnection
+from toril._store.sqlite.connection.statements import statements
+from toril._store.sqlite.connection.transaction import QueueRow, Unit
+from toril._store.sqlite.verbs import claim, errors, series
+from toril._store.sqlite.verbs.read import Reading, peek
+from toril._store.values import Recovered
 from toril.errors import StoreError, StoreUnavailable
 
-from . import claim
-from .db import Call, Lane, Stranded, connect, migrate
-from .mend import Mender
-from .presence import Presence, process_of
-from .read import Reading, peek
-from .shared_file import ATTEMPTS, Handle, SharedFile, aside, join
-from .sql import Connection
-from .statements import statements
-from .unit import Unit, clock, to_json
-from .watch import Bulletin, Watch
+from .wakeups import Bulletin, Watch
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -61,14 +61,16 @@ class Writing:
         self._now_level = handle.level
         self._generation = -1
         self._version = -1
-        self._busy = False
-        self._locked = False
+        self._busy = self._locked = self.shared = False
+        # The queues of the last transaction, as it left them: nobody else has written since.
+        self._known: dict[str, QueueRow] = {}
         # The others that have the file open; as long as that is not known, there may be some.
         self._others: list[tuple[str, str | None]] | None = None
         self.mender = Mender()
+        self.clock = REAL
 
     @property
-    def db(self) -> Connection:
+    def db(self) -> SQLiteConnection:
         """Its connection."""
         return self.handle.db
 
@@ -81,14 +83,15 @@ class Writing:
         if self._file is None:
             self._busy = True
             self.db.execute(self._sql["db.begin"])
-            return Unit(self.db, self.owner)
+            return Unit(self.db, self.owner, self._known, self.clock)
         for _ in range(ATTEMPTS):
             self._take(self._file, self.handle.level if durable else "normal")
-            intact = self.db.data_version() == self._version or self._file.is_intact()
+            intact = self._file.is_intact()
             if intact:
                 self._catch_up()
                 if self._locked or not self._others:
-                    return Unit(self.db, self.owner)
+                    known = {} if self.shared else self._known
+                    return Unit(self.db, self.owner, known)
             # Another process has come, and must be kept out first; or it may have begun a new
             # log, and nothing may be written to the old one.
             self.rollback()
@@ -113,9 +116,12 @@ class Writing:
         """See who else is there when another connection has changed the file."""
         if self._generation != self.handle.generation and self.presence is not None:
             who = (socket.gethostname(), os.getpid(), self.presence.lock, self.presence.bell)
-            self.owner = self.db.execute(self._sql["presence.enter"], (*who, clock())).get
+            self.owner = self.db.execute(
+                self._sql["presence.enter"], (*who, self.clock.now_ms())
+            ).get
         version = self.db.data_version()
-        if version != self._version:
+        self.shared = version != self._version
+        if self.shared:
             text: bytes = self.db.execute(self._sql["presence.bells"], (self.owner,)).get
             self._others = _bells(text.decode(errors="replace"))
             self._version = version
@@ -126,7 +132,12 @@ class Writing:
         Raises   StoreUnavailable: the file or its log is gone, and with it what was written.
         """
         unit.flush()
+        errors.keep(unit, unit.blamed())
+        if unit.many_samples:
+            series.fold(unit)
         self.db.execute(self._sql["db.commit"])
+        # This number goes up with each commit, whoever makes it; others are seen at the next begin.
+        self._known, self._version = unit.known(), self.db.data_version()
         since = self._generation = self.handle.generation
         intact = self._file is None or self._file.is_intact()
         self._release()
@@ -154,7 +165,7 @@ class Writing:
                     with contextlib.suppress(apsw.Error):
                         self.db.execute(self._sql["db.rollback"])
             finally:
-                self._version = -1
+                self._version, self._known = -1, {}
                 self._release()
 
     def _release(self) -> None:
@@ -195,8 +206,10 @@ class ReadingWork:
         self._mend = mend
         self._busy = False
 
+    shared = False
+
     @property
-    def db(self) -> Connection:
+    def db(self) -> SQLiteConnection:
         """Its connection."""
         return self._handle.db
 
@@ -228,7 +241,7 @@ class ReadingWork:
 class Engine(Forkable):
     """One open store file (or a store in memory)."""
 
-    def __init__(self, path: str, level: str) -> None:
+    def __init__(self, path: str, level: str, clock: Clock = REAL) -> None:
         self.path = path
         self.bulletin = Bulletin()
         # As the workers here say; None until one does: only they know how often a job may crash.
@@ -239,7 +252,7 @@ class Engine(Forkable):
         self.awaited: frozenset[int] = frozenset()
         self._missed: dict[int, float] = {}
         self._watch: Watch | None = None
-        self._reader: Lane | None = None
+        self._reader: CallRunner | None = None
         self._file: SharedFile | None = None
         self._handles: list[Handle] = []
         if path == MEMORY:
@@ -247,10 +260,13 @@ class Engine(Forkable):
                 db = connect(path, synchronous=level)
             migrate(db, path)
             self._work = Writing(Handle(db, level), None, self.bulletin, None)
-            self._writer = Lane("toril-writer", self._work, path)
+            # Only a store in memory has a clock that a test may move.
+            self._work.clock = clock
+            self._writer = CallRunner("toril-writer", self._work, path)
             self._work.owner = self._enter()
         else:
             self._open(level)
+        self.mender = self._work.mender
         follow_forks(self)
 
     def after_fork_in_child(self) -> None:
@@ -258,7 +274,7 @@ class Engine(Forkable):
         keep(self)
 
     def _enter(self) -> int:
-        row = (socket.gethostname(), os.getpid(), "", None, clock())
+        row = (socket.gethostname(), os.getpid(), "", None, self._work.clock.now_ms())
 
         def enter(unit: Unit, groups: None) -> int:
             owner: int = unit.value("presence.enter", row)
@@ -278,10 +294,12 @@ class Engine(Forkable):
                 self._handles.append(file.open(level))
             writing, reading, watching = self._handles
             self._work = Writing(writing, file, self.bulletin, presence)
-            self._writer = Lane("toril-writer", self._work, self.path)
+            self._writer = CallRunner("toril-writer", self._work, self.path)
             undo.callback(self._writer.close, CLOSE_S)
             self.blocking(lambda unit, _: None, None)
-            self._reader = Lane("toril-reader", ReadingWork(reading, file, self.mend), self.path)
+            self._reader = CallRunner(
+                "toril-reader", ReadingWork(reading, file, self.mend), self.path
+            )
             self._watch = Watch(file, watching, presence, self)
             undo.pop_all()
 
@@ -292,10 +310,10 @@ class Engine(Forkable):
         ended = [does for does, each in parts.items() if each is not None and each.ended]
         return f"{self.path}: the thread that {ended[0]} ended by an error" if ended else None
 
-    def hear(self, db: Connection) -> None:
+    def hear(self, db: SQLiteConnection) -> None:
         """Pass on what another process changed; looking here saves whoever waits the look."""
         waited_for = self.bulletin.queues
-        ready, _ = peek(Reading(db), tuple(waited_for), clock())
+        ready, _ = peek(Reading(db), tuple(waited_for), REAL.now_ms())
         self.bulletin.hear(ready)
 
     def dead(self, reading: Reading) -> tuple[list[int], bool]:
@@ -310,12 +328,12 @@ class Engine(Forkable):
         return due, len(owners) > len(due)
 
     def is_gone(self, lock: str) -> bool:
-        """Say whether the process with this lock is known to have died; nothing is changed."""
+        """Return whether the process with this lock is known to have died; nothing is changed."""
         presence = self._work.presence
         return presence is not None and presence.is_gone(lock)
 
     def _is_due(self, key: int, lock: str) -> bool:
-        """Say whether word of how this process died has come, or is waited for no longer."""
+        """Return whether word of how this process died has come, or is waited for no longer."""
         if process_of(lock) not in self.awaited:
             return True
         missed = self._missed.setdefault(key, time.monotonic())
@@ -323,9 +341,10 @@ class Engine(Forkable):
 
     def mend(self, error: Exception) -> bool:
         """Mend rows that may have failed a reading call; blocking. Return whether there were any."""
-        mender = self._work.mender
         try:
-            return mender.may_help(error) and self.blocking(mender.mend, None)
+            return (mender := self._work.mender).may_help(error) and self.blocking(
+                mender.mend, None
+            )
         except StoreError:
             return False
 
@@ -353,7 +372,7 @@ class Engine(Forkable):
         if self.max_stalls is None:
             return []
         found = claim.recover(unit, (), unit.now, claim.Dead(self.max_stalls, dead))
-        if len(found) < claim.MAX_CLAIM:
+        if len(found) < JOBS_A_CALL:
             self._clear(unit, dead)
         return found
 
@@ -364,7 +383,7 @@ class Engine(Forkable):
             call()
 
     def tell_taken_back(self, queues: Collection[str]) -> list[Recovered]:
-        """Give what was taken back from dead processes in these queues, or any, and forget it."""
+        """Return what was taken back from dead processes in these queues, or any, and forget it."""
         found = [self.taken_back.popleft() for _ in range(len(self.taken_back))]
         told = [each for each in found if not queues or each.queue in queues]
         self.taken_back.extend(each for each in found if each not in told)
@@ -399,11 +418,12 @@ class Engine(Forkable):
         When the second one fails its answer is None: the first one stands.
         """
         one = Call(*first, durable=True, blocking=False)
-        two = Call(then, None, durable=False, blocking=False)
+        two = Call.beside(one, then)
         self._writer.submit(one, two)
-        await asyncio.wait((one.future, two.future))
-        second: U | None = None if two.future.exception() else two.future.result()
-        return one.future.result(), second
+        first_answer: T = await one.future
+        # Both are answered at once.
+        second: U | None = None if isinstance(two.answer, BaseException) else two.answer
+        return first_answer, second
 
     def blocking(
         self, run: Callable[[Unit, Any], T], groups: Any, *, timeout: float = ANSWER_S
@@ -438,7 +458,7 @@ class Engine(Forkable):
         answer: T = await call.future
         return answer
 
-    def copy_to(self, copy: Connection) -> None:
+    def copy_to(self, copy: SQLiteConnection) -> None:
         """Copy the whole store into another database, as it is at one moment; blocking."""
         assert self._file is not None
         handle = self._file.open("normal")
@@ -456,11 +476,7 @@ class Engine(Forkable):
         if presence is not None:
             owner = self._work.owner
             with contextlib.suppress(StoreError):  # else it is found dead, as after a crash
-                self.blocking(
-                    lambda unit, key: _forget(unit, "presence.leave", key),
-                    owner,
-                    timeout=CLOSE_S / 2,
-                )
+                self.blocking(_leave, owner, timeout=CLOSE_S / 2)
         threads = [each for each in (self._watch, self._writer, self._reader) if each]
         ended = [each.close(max(until - time.monotonic(), 0.0)) for each in threads]
         if not all(ended):
@@ -477,21 +493,8 @@ class Engine(Forkable):
 def _read_within(unit: Unit, run: Callable[[Reading], T]) -> T:
     """Read what this transaction has written as well."""
     unit.flush()
-    return run(Reading(unit.db))
+    return run(Reading(unit.db, unit.now))
 
 
-def _forget(unit: Unit, statement: str, key: object) -> None:
-    unit.run(statement, (key,))
-
-
-def forget_worker(unit: Unit, worker: str) -> None:
-    """Take a worker off the list."""
-    _forget(unit, "presence.worker_leave", worker)
-
-
-def announce(unit: Unit, worker: WorkerInfo, now: Millis) -> None:
-    """Note that a worker of this process is there."""
-    who = (worker.id, unit.owner, worker.name, worker.host, worker.pid)
-    what = (to_json(list(worker.queues)), worker.concurrency, worker.rate, worker.active)
-    declares = None if worker.declares is None else to_json(list(worker.declares))
-    unit.run("presence.worker", (*who, *what, worker.started_ms, now, declares))
+def _leave(unit: Unit, process: int) -> None:
+    unit.run("presence.leave", (process,))

@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from toril._model.decide import Decision
-from toril._model.finding import Finding
-from toril._model.parcel import Parcel, Receipt, Shipment
+from toril._model.diagnosis import Finding
+from toril._model.faults import ErrorGroup
+from toril._model.notes import Note, NoteKind
 from toril._model.record import NewJob, Record, Ref, wishes
 from toril._model.report import (
     Children,
@@ -27,43 +28,47 @@ from toril._model.report import (
     SettingsPatch,
     WorkerInfo,
 )
-from toril._model.stored import whole
+from toril._model.series import Series, SeriesQuery
 from toril._model.times import Millis
+from toril._model.transfer import Parcel, Receipt, Shipment
+from toril._store.clock import REAL, Clock
 from toril._store.forks import Forkable, follow_forks
-from toril._store.protocol import (
-    NOBODY,
-    Added,
+from toril._store.protocol import NOBODY, Renewer
+from toril._store.sqlite.connection.transaction import Unit
+from toril._store.sqlite.verbs import (
+    add,
+    claim,
+    configure,
+    edit,
+    errors,
+    expire,
+    finish,
+    notes,
+    read,
+    remove,
+    retention,
+    schedule,
+    search,
+    series,
+    transfer,
+)
+from toril._store.sqlite.verbs.claim import Dead
+from toril._store.threads import ForkSafeLock, in_thread
+from toril._store.values import (
+    AddAnswer,
     Claimed,
     ClaimRequest,
     Finished,
     LogLine,
     Recovered,
-    Renewer,
     ScheduleDraft,
 )
-from toril._store.threads import ForkSafeLock, in_thread
 from toril.errors import ConfigError, StoreUnavailable, TorilError
 from toril.events import Event
 
-from . import (
-    add,
-    backup,
-    claim,
-    configure,
-    edit,
-    examine,
-    finish,
-    moving,
-    overdue,
-    read,
-    removal,
-    retention,
-    schedule,
-)
-from .claim import Dead
+from . import backup, diagnose
 from .engine import MEMORY, Engine
-from .renewal import SQLiteRenewer
-from .unit import Unit, clock
+from .renewer import SQLiteRenewer
 
 _LEVELS = ("full", "normal", "extra")
 
@@ -80,7 +85,7 @@ class SQLiteStore(Forkable):
     switch_interval = 0.0005
     trips = 1
 
-    def __init__(self, path: str | Path, *, synchronous: str = "full") -> None:
+    def __init__(self, path: str | Path, *, synchronous: str = "full", clock: Clock = REAL) -> None:
         if synchronous not in _LEVELS:
             raise ConfigError(
                 f"synchronous={synchronous!r} is not a level",
@@ -90,6 +95,7 @@ class SQLiteStore(Forkable):
             )
         self._path = str(path) if str(path) == MEMORY else str(Path(path).absolute())
         self._level = synchronous
+        self.clock = clock
         self._engine: Engine | None = None
         self._awaited: frozenset[int] = frozenset()
         self._opening = ForkSafeLock()
@@ -100,23 +106,23 @@ class SQLiteStore(Forkable):
 
     @property
     def url(self) -> str:
-        """Say where the jobs are."""
+        """Where the jobs are."""
         return f"sqlite:///{self._path}"
 
     @property
     def path(self) -> str:
-        """Give the absolute path of the file, or `:memory:`."""
+        """The absolute path of the file, or `:memory:`."""
         return self._path
 
     @property
     def broken(self) -> str | None:
-        """Why this store can do nothing any more in this process; None: it can."""
+        """Return why this store can do nothing any more, or None; see the protocol."""
         return None if self._engine is None else self._engine.broken
 
     async def open(self, *, anew: bool = False) -> None:
         """Open the file, creating it when there is none; see the protocol.
 
-        Nothing lies between a process and its file that could be had anew.
+        Nothing lies between a process and its file that could be had again.
         """
         if self._engine is None:
             await in_thread(self._open)
@@ -124,10 +130,15 @@ class SQLiteStore(Forkable):
     def _open(self) -> None:
         with self._opening:
             if self._engine is None:
-                engine = Engine(self._path, self._level)
+                engine = Engine(self._path, self._level, self.clock)
                 engine.on_taken_back = self.on_taken_back
                 engine.awaited = self._awaited
+                engine.mender.tell = self._note_mended
                 self._engine, self._reopen = engine, False
+
+    def _note_mended(self, what: str) -> None:
+        for tell in tuple(self.on_notice):
+            tell("store.mended", f"rows of {self.url} could not be read and were mended: {what}")
 
     async def close(self) -> None:
         """Let the file go; see the protocol."""
@@ -159,7 +170,7 @@ class SQLiteStore(Forkable):
 
     async def add(
         self, groups: Sequence[Sequence[NewJob]], *, now: Millis | None = None
-    ) -> list[tuple[Added, ...] | TorilError]:
+    ) -> list[tuple[AddAnswer, ...] | TorilError]:
         """Store groups of jobs; see the protocol."""
         refused = self._unsynced(groups)
         if refused:
@@ -171,12 +182,12 @@ class SQLiteStore(Forkable):
             lambda unit, some: add.add(unit, some, _now(unit, now)), list(groups)
         )
         if engine.bulletin.queues:
-            engine.bulletin.expect(_ready_soon(groups))
-        answers: list[tuple[Added, ...] | TorilError] = await adding
+            engine.bulletin.expect(add.ready_soon(groups))
+        answers: list[tuple[AddAnswer, ...] | TorilError] = await adding
         return answers
 
     def _unsynced(self, groups: Sequence[Sequence[NewJob]]) -> dict[int, TorilError]:
-        """Say which groups ask for what only a synced commit gives, where commits are not."""
+        """Return which groups ask for what only a synced commit gives, where commits are not."""
         if self._level != "normal" and self._path != MEMORY:
             return {}
         where = self.url if self._path == MEMORY else f"{self.url}?synchronous={self._level}"
@@ -206,20 +217,27 @@ class SQLiteStore(Forkable):
         names = frozenset(queues)
         with engine.bulletin.waiter(names, events=False) as waiter:
             while True:
-                claimable, later = await engine.read(lambda r: read.peek(r, queues, clock()))
+                claimable, later = await engine.read(
+                    lambda r: read.peek(r, queues, self.clock.now_ms())
+                )
                 if claimable:
                     return claimable
                 left = until - time.monotonic()
                 if left <= 0:
                     return frozenset()
                 if later is not None:
-                    left = min(left, max(later - clock(), 0) / 1000 + 0.0005)
+                    left = min(left, max(later - self.clock.now_ms(), 0) / 1000 + 0.0005)
                 await waiter.wait(left)
                 if waiter.ready:
                     return frozenset(waiter.ready)
 
+    def look_again(self) -> None:
+        """Let whoever waits look again, for the clock was moved."""
+        if self._engine is not None:
+            self._engine.bulletin.hear(frozenset())
+
     def renewer(self) -> Renewer:
-        """Give what renews locks from a thread."""
+        """Return what renews locks from a thread."""
         return SQLiteRenewer(self._open_engine())
 
     async def finish(
@@ -238,10 +256,7 @@ class SQLiteStore(Forkable):
         return Finished(words=tuple(words), claimed=tuple(claimed or ()))
 
     def await_word(self, processes: Collection[int]) -> None:
-        """Leave the jobs of these processes alone for a moment when they die.
-
-        Somebody will call `recover` and say how they died.
-        """
+        """Leave the jobs of these processes alone for a moment; see the protocol."""
         self._awaited = frozenset(processes)
         if self._engine is not None:
             self._engine.awaited = self._awaited
@@ -269,12 +284,12 @@ class SQLiteStore(Forkable):
         gone, _ = await engine.read(engine.dead)
         if gone:
             engine.note_taken_back(await engine.write(engine.bury, gone))
-        for _ in range(overdue.MOST_ROUNDS):
-            at = clock() if now is None else now
-            if not await engine.read(partial(overdue.find, queues=tuple(queues), now=at)):
+        for _ in range(expire.MOST_ROUNDS):
+            at = self.clock.now_ms() if now is None else now
+            if not await engine.read(partial(expire.find, queues=tuple(queues), now=at)):
                 break
             await engine.write(
-                lambda unit, names: overdue.end_overdue(unit, names, _now(unit, now)),
+                lambda unit, names: expire.end_overdue(unit, names, _now(unit, now)),
                 tuple(queues),
             )
         return [*engine.tell_taken_back(queues), *found]
@@ -322,7 +337,7 @@ class SQLiteStore(Forkable):
     async def remove(self, selection: Selection, *, now: Millis | None = None) -> Selected:
         """Take jobs away; see the protocol."""
         return await self._open_engine().write(
-            lambda unit, chosen: removal.remove(unit, chosen, _now(unit, now)), selection
+            lambda unit, chosen: remove.remove(unit, chosen, _now(unit, now)), selection
         )
 
     # Read.
@@ -333,7 +348,8 @@ class SQLiteStore(Forkable):
 
     async def find(self, query: Query) -> Page:
         """List jobs; see the protocol."""
-        return await self._open_engine().read(lambda r: read.find(r, query))
+        verb = search.find if query.where or query.fields_only else read.find
+        return await self._open_engine().read(lambda r: verb(r, query))
 
     async def counts(self, queues: Sequence[str]) -> list[Counts]:
         """Count jobs by state; see the protocol."""
@@ -359,14 +375,40 @@ class SQLiteStore(Forkable):
         """Read finished jobs a minute; see the protocol."""
         return await self._open_engine().read(lambda r: read.metrics(r, queue, kind, since_ms))
 
+    async def series(self, query: SeriesQuery) -> list[Series]:
+        """Read counters over time; see the protocol."""
+        return await self._open_engine().read(lambda r: series.series(r, query))
+
+    async def errors(
+        self, queues: Sequence[str], *, since_ms: Millis = 0, limit: int = 500
+    ) -> list[ErrorGroup]:
+        """List groups of errors; see the protocol."""
+        return await self._open_engine().read(lambda r: errors.errors(r, queues, since_ms, limit))
+
     async def queues(self) -> list[str]:
-        """Name the queues; see the protocol."""
+        """Return the names of the queues; see the protocol."""
         return await self._open_engine().read(lambda r: r.rows("queue.all"))
 
     async def workers(self, queue: str | None = None) -> list[WorkerInfo]:
         """List the workers; see the protocol."""
         engine = self._open_engine()
-        return await engine.read(lambda r: read.workers(r, queue, clock(), engine.is_gone))
+        return await engine.read(lambda r: read.workers(r, queue, r.now, engine.is_gone))
+
+    # Notes.
+
+    async def note(
+        self, kind: NoteKind, body: str, *, id: str | None = None, now: Millis | None = None
+    ) -> str:
+        """Note something of the whole store; see the protocol."""
+        return await self._open_engine().write(
+            lambda unit, text: notes.note(unit, kind, id, text, _now(unit, now)), body
+        )
+
+    async def notes(
+        self, kind: NoteKind, *, before: str | None = None, limit: int = 100
+    ) -> list[Note]:
+        """List notes; see the protocol."""
+        return await self._open_engine().read(lambda r: notes.notes(r, kind, before, limit))
 
     # Queue.
 
@@ -415,23 +457,23 @@ class SQLiteStore(Forkable):
         )
 
     async def examine(self) -> list[Finding]:
-        """Look at the file and what is beside it; see `connect.examine`."""
-        return await in_thread(partial(examine.examine, self._open_engine()))
+        """Look at the file and what is beside it; see the protocol."""
+        return await in_thread(partial(diagnose.examine, self._open_engine()))
 
     async def backup(self, path: Path, *, force: bool) -> int:
-        """Copy the store to a file while it is in use; see `connect.backup`."""
+        """Copy the store to a file while it is in use; see the protocol."""
         return await in_thread(partial(backup.backup, self._open_engine(), path, force=force))
 
     # Move.
 
     async def pack(self, refs: Sequence[Ref]) -> list[Parcel | None]:
         """Read jobs to send them to another store; see the protocol."""
-        return await self._open_engine().read(lambda r: moving.pack(r, refs))
+        return await self._open_engine().read(lambda r: transfer.pack(r, refs))
 
     async def restore(self, shipment: Shipment, *, now: Millis | None = None) -> Receipt:
         """Take jobs and schedules from another store; see the protocol."""
         return await self._open_engine().write(
-            lambda unit, sent: moving.restore(unit, sent, _now(unit, now)), shipment
+            lambda unit, sent: transfer.restore(unit, sent, _now(unit, now)), shipment
         )
 
     # Events.
@@ -442,7 +484,7 @@ class SQLiteStore(Forkable):
         """Read events; see the protocol."""
         engine = self._open_engine()
         until = time.monotonic() + timeout_ms / 1000
-        number = _event_number(after)
+        number = read.event_number(after)
         with engine.bulletin.waiter(frozenset((queue,)), events=True) as waiter:
             while True:
                 found = await engine.read(lambda r: read.events(r, queue, number, limit))
@@ -452,29 +494,6 @@ class SQLiteStore(Forkable):
                 await waiter.wait(left)
 
     async def last_event(self, queue: str) -> str:
-        """Give the id of the newest event; see the protocol."""
+        """Return the id of the newest event; see the protocol."""
         number = await self._open_engine().read(lambda r: r.value("read.last_event", (queue,)))
         return str(number or 0)
-
-
-def _ready_soon(groups: Sequence[Sequence[NewJob]]) -> frozenset[str]:
-    """Name the queues in which these jobs may be claimed once they are stored."""
-    return frozenset(
-        job.queue
-        for group in groups
-        for job in group
-        if not (job.expects_children or job.options.delay_ms or job.options.at_ms)
-    )
-
-
-def _event_number(after: str | None) -> int:
-    if after is None:
-        return 0
-    if not after.isdigit():
-        raise ConfigError(
-            f"after={after!r} is not the id of an event of this store",
-            field="after",
-            value=after,
-            hint="give the id of an event that you received, or None",
-        )
-    return whole(after)

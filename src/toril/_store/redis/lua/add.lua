@@ -8,26 +8,37 @@
 -- keys   queue...
 -- args   caller number now prefix
 -- each   step: kind queue count
--- each   plain: name data opts
--- each   job: queue id name data opts timestamp delay at priority front waits parent link rjk deid mode ttl
+-- each   plain: name data opts delay
+-- each   job: queue id name data opts timestamp delay at priority front waits parent link rjk deid mode ttl index
 -- each   rest: queue count
 -- each   hold: parent own
 -- each   free: parent
--- use    adding alone clock enqueue event holding once opening room wake
+-- short  short_add
+-- use    adding alone clock event holding once opening plain room tally wake
 -- emits  added waiting delayed waiting-children duplicated deduplicated removed
--- wire   W-20 W-27 W-74 W-75 W-135
+-- wire   W-20 W-27 W-74 W-75 W-135 W-150
 -- reply  the queues that nobody had used before, and for each step: the first number of a run; ids
 --        and words by turns for a group; or, in a list, why not in a word and the key in the way
 local function run(step, first, now)
-  local fault = opening.plain_fault(step.queue)
+  local q, at_once = step.queue, 0
+  local fault = opening.plain_fault(q)
   if fault then
     return { { "misfit", fault } }
   end
-  local full = opening.most(step.queue) and room.full(step.queue, step.count)
+  for i = first, first + step.count - 1 do
+    at_once = at_once + (each.plain[i].delay == "0" and 1 or 0)
+  end
+  local full = opening.most(q) and room.full(q, at_once)
   if full then
     return { full }
   end
-  return enqueue.run(step.queue, each.plain, first, step.count, now)
+  opening.open(q)
+  local number, ready, late = plain.store(q.base, each.plain, first, step.count, now)
+  for i = first, first + step.count - 1 do
+    tally.add(q, each.plain[i].name, "e")
+  end
+  q.told, q.woken, q.rearmed = true, q.woken or ready > 0, q.rearmed or late > 0
+  return number
 end
 
 -- Give the answer of a step; a fault is a refusal, which names no key.
@@ -58,7 +69,7 @@ local function main()
     end
   end
   wake.all()
-  event.trim()
+  event.close()
   return { opened, answers }
 end
 

@@ -21,7 +21,7 @@ local function main()
     call("HSET", schedule.key(q, arg.id), "toril:over", "1")
   end
   wake.all()
-  event.trim()
+  event.close()
   return schedule.told(q, arg.id)
 end
 

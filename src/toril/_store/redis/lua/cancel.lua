@@ -52,7 +52,7 @@ local function main()
   end
   finished.close(now)
   wake.all()
-  event.trim()
+  event.close()
   return answers
 end
 

@@ -96,7 +96,7 @@ local function main()
   end
   look_again(now)
   wake.all()
-  event.trim()
+  event.close()
   return { rules.of(q, now), left }
 end
 

@@ -12,7 +12,7 @@ local function main()
   schedule.disarm(q, arg.id)
   local gone = call("ZREM", q.schedules, arg.id) + call("DEL", schedule.key(q, arg.id))
   wake.all()
-  event.trim()
+  event.close()
   return gone > 0 and 1 or 0
 end
 

@@ -2,7 +2,7 @@
 --
 -- keys   queue...
 -- args   caller number now prefix
--- each   over: queue id run at reason try
+-- each   over: queue id run at reason tried
 -- use    alone clock event finished limits once settle wake where
 -- emits  failed
 -- makes  the queues of parents and of dead letters
@@ -40,7 +40,7 @@ local function main()
   end
   finished.close(now)
   wake.all()
-  event.trim()
+  event.close()
   return looked
 end
 

@@ -1,15 +1,22 @@
--- Carry out decisions on claimed jobs, an answer each, then claim as asked.
+-- Carry out decisions on claimed jobs, an answer each, then claim as asked; delayed jobs that are
+-- due come first. Most calls take the short way.
 --
 -- keys   queue...
 -- args   caller number now prefix
--- each   decision: queue id token run made stalls action result reason stack text delay counted unknown exhausted keep front pause try crash
+-- each   done: queue id token run made keep result started wait slot
+-- each   decision: queue id token run made stalls action result reason stack text delay counted unknown exhausted keep front pause tried crash started wait slot fingerprint fault
 -- each   request: queue limit token lock worker max window
 -- each   skip: request name
+-- short  short_finish
 -- use    alone claiming clock event finished once settle wake
 -- emits  completed failed retries-exhausted delayed waiting stalled waiting-children drained active added
 -- makes  the queues of parents and of dead letters
--- wire   W-100 W-101 W-102 W-103 W-104 W-105 W-106 W-107 W-108
--- reply  now, words, for each request as claim does, and what could not be done beside that
+-- wire   W-33 W-50 W-51 W-100 W-101 W-102 W-103 W-104 W-105 W-106 W-107 W-108 W-150 W-153
+-- reply  now; words; for each request: jobs, time of the next look, what holds jobs back; and what
+--        could not be done beside that
+-- What a decision says that just completes its job.
+local COMPLETES = { action = "complete", counted = "1", pause = "0", stack = "", reason = "" }
+
 -- Give who holds the locks, in one step.
 local function holders(decisions)
   local keys = {}
@@ -62,9 +69,17 @@ local function look_round(answers)
   end
 end
 
+-- Give all decisions: where jobs just complete, those say no more than that.
+local function given()
+  for i = 1, #each.done do
+    each.decision[i] = setmetatable(each.done[i], { __index = COMPLETES })
+  end
+  return each.decision
+end
+
 local function main()
   local now = clock.now(arg.now)
-  local decisions, words = each.decision, {}
+  local decisions, words = given(), {}
   if #decisions > 0 then
     look_for_children(decisions)
     local locks = holders(decisions)
@@ -77,11 +92,19 @@ local function main()
   local answers, kept = claiming.all(now)
   alone.run(look_round, answers)
   wake.all()
-  event.trim()
+  event.close()
   return { now, words, answers, alone.faults }, { now, words, kept }
 end
 
-local function again(kept)
+-- Answer as before: from what this way kept, or the short one, which keeps it as numbers and ids.
+local function again(kept, count, due, ...)
+  if type(kept) == "number" then
+    local words = {}
+    for i = 1, count do
+      words[i] = "completed"
+    end
+    kept = { kept, words, { { { ... }, due, "" } } }
+  end
   return { kept[1], kept[2], claiming.again(kept[3]), {} }
 end
 

@@ -2,7 +2,7 @@
 --
 -- keys   queue
 -- args   caller number now prefix limit force
--- use    clock event once removal schedule wake where
+-- use    clock event faults once removal schedule wake where
 -- emits  waiting delayed
 -- wire   W-116
 -- reply  running · active, and how many · more · gone
@@ -10,7 +10,7 @@ local ROLES = { "active", "delayed", "wait", "paused", "prioritized", "waiting_c
   "completed", "failed" }
 local KEYS_OF_QUEUE = { "events", "delay", "priority", "stalled_check", "stalled", "id", "pc",
   "marker", "meta", "limiter", "metrics:completed", "metrics:completed:data", "metrics:failed",
-  "metrics:failed:data", "settings", "wishes", "limits" }
+  "metrics:failed:data", "settings", "wishes", "limits", "toril:samples", "toril:series", "toril:index" }
 
 -- Take jobs away, up to so many; give how many more may go.
 local function take(q, role, left, now)
@@ -45,6 +45,7 @@ local function forget(q)
   for i = 1, #KEYS_OF_QUEUE do
     call("DEL", q[KEYS_OF_QUEUE[i]] or q.base .. KEYS_OF_QUEUE[i])
   end
+  faults.forget(q.base)
   q.told, q.woken, q.rearmed = false, false, false
 end
 
@@ -67,7 +68,7 @@ local function main()
     forget(q)
   end
   wake.all()
-  event.trim()
+  event.close()
   return { bare and "gone" or "more" }
 end
 

@@ -85,7 +85,7 @@ local function main()
   end
   put(q, hash, now)
   wake.all()
-  event.trim()
+  event.close()
   return schedule.told(q, arg.id)
 end
 

@@ -5,9 +5,9 @@
 -- each   look: queue
 -- each   dead: worker how
 -- each   blame: below over
--- use    apart clock event limits once stray tries wake
+-- use    apart clock event limits once stray tally tries wake
 -- emits  waiting stalled delayed
--- wire   W-54 W-57
+-- wire   W-54 W-57 W-150
 -- reply  for each job: place of its queue, id, stalls, whether its next claim fails it; the places
 --        of queues with a key of another kind, of which no job is taken back; and jobs that wait
 --        although their time may be over; jobs that stood nowhere, as place of the queue and id, and the
@@ -83,6 +83,7 @@ local function take_back(q, id, now)
   tries.add(key, tonumber(fields[3]) or 0, now, tail)
   event.emit(q, "waiting", "jobId", id, "prev", "active")
   event.emit(q, "stalled", "jobId", id)
+  tally.add(q, fields[6], "s")
   return stalls, fatal
 end
 
@@ -108,7 +109,7 @@ local function main()
     stray.put_back(each.look[strays[i][1]].queue, strays[i][2], now)
   end
   wake.all()
-  event.trim()
+  event.close()
   return { taken, damaged, overdue, strays, cursor }
 end
 

@@ -81,7 +81,7 @@ local function main()
   arrive(now)
   call("HSET", notes, arg.origin, arg.shipment .. " " .. arg.receipt)
   wake.all()
-  event.trim()
+  event.close()
   return { "done" }
 end
 

@@ -39,7 +39,7 @@ local function main()
     sound[#sound + 1] = q
   end)
   wake.all()
-  event.trim()
+  event.close()
   for i = 1, #sound do
     cut(sound[i], now)
   end

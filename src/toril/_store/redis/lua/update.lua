@@ -87,7 +87,7 @@ local function main()
     answers[#answers + 1] = alone.run(change, each.patch[#answers + 1], now)
   end
   wake.all()
-  event.trim()
+  event.close()
   return answers
 end
 

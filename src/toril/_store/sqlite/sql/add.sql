@@ -8,6 +8,24 @@ FROM jsonb_each(?3);
 INSERT INTO jobs (queue, id, name, data, opts, state, position, created_ms)
 VALUES (?1, ?3, ?4, ?5, ?6, 'waiting', ?7, ?2);
 
+-- add.placed: Store jobs of one queue that depend on no other: id, name, data, opts, state, lane,
+-- position, priority, delay, created, due, limit. The second binding is for others.
+INSERT INTO jobs (
+    queue, id, name, data, opts, state, lane, position, priority, delay_ms, created_ms, due_ms,
+    limit_ms
+)
+SELECT
+    ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
+    value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11
+FROM jsonb_each(?3);
+
+-- add.placed_large: Store one such job with large data.
+INSERT INTO jobs (
+    queue, id, name, data, opts, state, lane, position, priority, delay_ms, created_ms, due_ms,
+    limit_ms
+)
+VALUES (?1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14);
+
 -- add.full: Store jobs with every column that an add can set.
 INSERT INTO jobs (
     key, queue, id, name, data, opts, state, lane, position, priority, delay_ms, created_ms,

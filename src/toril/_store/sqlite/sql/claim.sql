@@ -1,12 +1,18 @@
--- claim.candidates: The next jobs in order, as records; names in the last binding are passed over.
-SELECT json_group_array(json_array(key, json_array(
+-- claim.candidates: The next jobs in order, as records, and how large their data is; large data is
+-- left out. Names in the last binding but one are passed over.
+SELECT json_group_array(json_array(key, lane, size, json_array(
     ?2, id, name, data, opts, 'active', created_ms, priority, delay_ms, due_ms, ?5, NULL,
     attempts_made, runs + 1, stalls, unknown, progress, NULL, reason, json(iif(json_valid(stack), stack, '[]')),
     ?6, parent_queue, parent_id, schedule, dedup, deferred, origin, NULL, cancelled
 )))
 FROM (
     SELECT * FROM (
-        SELECT * FROM jobs
+        SELECT
+            key, octet_length(data) AS size, id, name, iif(octet_length(data) > ?8, '', data) AS data,
+            opts, created_ms, priority, delay_ms, due_ms, attempts_made, runs, stalls, unknown,
+            progress, reason, stack, parent_queue, parent_id, schedule, dedup, deferred, origin,
+            cancelled, lane, position
+        FROM jobs
         WHERE queue = ?1 AND state IN ('waiting', 'prioritized')
         ORDER BY lane, position
         LIMIT ?4
@@ -15,6 +21,9 @@ FROM (
     ORDER BY lane, position
     LIMIT ?3
 );
+
+-- claim.data: The data of a job.
+SELECT data FROM jobs WHERE key = ?1;
 
 -- claim.first: The first of the next jobs, as far ahead; names in the last binding are passed over.
 SELECT key, id FROM (
@@ -45,14 +54,6 @@ FROM (
 -- claim.next_due: When the next delayed job of a queue is due.
 SELECT min(due_ms) FROM jobs WHERE queue = ?1 AND state = 'delayed';
 
--- claim.active: How many jobs of a queue are active.
-SELECT count(*) FROM jobs WHERE queue = ?1 AND state = 'active';
-
--- claim.idle: Whether nothing of a queue waits or runs.
-SELECT
-    NOT EXISTS (SELECT 1 FROM jobs WHERE queue = ?1 AND state IN ('waiting', 'prioritized'))
-    AND NOT EXISTS (SELECT 1 FROM jobs WHERE queue = ?1 AND state = 'active');
-
 -- claim.renew: Extend locks that are still held: key or null, queue, id, token.
 UPDATE jobs SET lock_until = ?1
 WHERE state = 'active' AND key IN (SELECT value FROM json_each(?2));
@@ -75,11 +76,11 @@ WHERE
 -- claim.stalled: Active jobs without a living lock: its time is over, or its owner is dead.
 -- The process is named where it is known to be dead.
 SELECT json_group_array(json_array(
-    key, name, id, stalls, alone, runs, worker, started_ms, once, host, pid
+    key, name, id, task, stalls, alone, runs, worker, started_ms, once, host, pid
 ))
 FROM (
     SELECT
-        jobs.key, queues.name, jobs.id, jobs.stalls, jobs.alone = jobs.runs AS alone, jobs.runs,
+        jobs.key, queues.name, jobs.id, jobs.name AS task, jobs.stalls, jobs.alone = jobs.runs AS alone, jobs.runs,
         jobs.worker, jobs.started_ms,
         iif(json_valid(jobs.opts), jobs.opts, '{}') ->> '$.toril.on_crash' = 'fail' AS once,
         processes.host, processes.pid

@@ -2,7 +2,8 @@
 SELECT json_group_array(json_array(
     asked.key, jobs.key, jobs.state, jobs.token, jobs.settled_by, jobs.priority, jobs.opts,
     jobs.parent, jobs.policy, jobs.family, jobs.dedup, jobs.stack, jobs.runs, jobs.worker,
-    jobs.started_ms, jobs.name, jobs.attempts_made, jobs.letter, jobs.cancelled
+    jobs.started_ms, jobs.name, jobs.attempts_made, jobs.letter, jobs.cancelled,
+    jobs.created_ms
 ))
 FROM json_each(?1) AS asked
 LEFT JOIN jobs ON jobs.key = coalesce(
@@ -32,33 +33,36 @@ SELECT EXISTS (
         AND (jobs.key IS NULL OR jobs.policy = 'continue')
 );
 
--- finish.complete: Store results: key, position, result, expiry, token; the time is the first binding.
+-- finish.complete: Store results: key, position, result, expiry, token, slot; the time is first.
 UPDATE jobs SET
     state = 'completed', lane = 0, finished_ms = ?1, attempts_made = attempts_made + 1,
     position = done.value ->> 1, result = done.value ->> 2, expires_ms = done.value ->> 3,
-    settled_by = done.value ->> 4, token = NULL, lock_until = NULL, owner = NULL, deferred = NULL,
+    settled_by = done.value ->> 4, slot = done.value ->> 5, token = NULL, lock_until = NULL, owner = NULL, deferred = NULL,
     cancelled = NULL
 FROM jsonb_each(?2) AS done
 WHERE jobs.key = done.value ->> 0;
 
--- finish.complete_large: Store one large result: time, key, position, result, expiry, token.
+-- finish.complete_large: Store one large result: time, key, position, result, expiry, token, slot.
 UPDATE jobs SET
     state = 'completed', lane = 0, finished_ms = ?1, attempts_made = attempts_made + 1,
-    position = ?3, result = ?4, expires_ms = ?5, settled_by = ?6, token = NULL, lock_until = NULL,
+    position = ?3, result = ?4, expires_ms = ?5, settled_by = ?6, slot = ?7, token = NULL, lock_until = NULL,
     owner = NULL, deferred = NULL, cancelled = NULL
 WHERE key = ?2;
 
 -- finish.fail: Store a final failure.
 UPDATE jobs SET
     state = 'failed', lane = 0, finished_ms = ?2, position = ?3, attempts_made = attempts_made + ?7,
-    reason = ?4, stack = coalesce(?5, stack), due_ms = NULL, expires_ms = ?6, settled_by = token, deferred = NULL, token = NULL,
+    reason = ?4, stack = coalesce(?5, stack), due_ms = NULL, expires_ms = ?6,
+    slot = coalesce(?8, slot), fingerprint = coalesce(?9, fingerprint), settled_by = token, deferred = NULL, token = NULL,
     lock_until = NULL, owner = NULL
 WHERE key = ?1;
 
--- finish.note: What a try leaves behind on a job that goes on: counted, unknown name, reason, stack.
+-- finish.note: What a try leaves behind on a job that goes on: counted, unknown name, reason, stack, slot,
+-- fingerprint.
 UPDATE jobs SET
     attempts_made = attempts_made + ?2, unknown = unknown + ?3, reason = coalesce(?4, reason),
-    stack = coalesce(?5, stack), settled_by = token
+    stack = coalesce(?5, stack), slot = coalesce(?6, slot),
+    fingerprint = coalesce(?7, fingerprint), settled_by = token
 WHERE key = ?1;
 
 -- finish.crashed: Keep how often a job has crashed.
@@ -73,10 +77,11 @@ WHERE key = ?1;
 -- finish.count_run: Count a start that was none, to give its end a number.
 UPDATE jobs SET runs = runs + 1 WHERE key = ?1;
 
--- finish.tries: Record tries: job, run, worker, started, ended, ending, reason.
-INSERT INTO tries (job, run, worker, started_ms, ended_ms, ending, reason)
+-- finish.tries: Record tries: job, run, worker, started, ended, ending, reason, slot, fingerprint.
+INSERT INTO tries (job, run, worker, started_ms, ended_ms, ending, reason, slot, fingerprint)
 SELECT
-    value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
+    value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
+    value ->> 7, value ->> 8
 FROM json_each(?1)
 WHERE true
 ON CONFLICT (job, run) DO NOTHING;
@@ -165,16 +170,14 @@ WHERE jobs.state != 'active';
 -- finish.link_letter: Let a failed job know its dead letter.
 UPDATE jobs SET letter = ?2 WHERE key = ?1;
 
--- finish.beyond: Finished jobs beyond the newest that are kept, oldest first; those with options
--- of their own are left out when the last binding is true.
+-- finish.beyond: The oldest finished jobs, as many as the third binding says; those with options of
+-- their own are left out when the last binding is true.
 SELECT json_group_array(key) FROM (
     SELECT key FROM jobs
     WHERE queue = ?1 AND state = ?2 AND state IN ('completed', 'failed')
-        AND (NOT ?5 OR expires_ms IS NULL)
+        AND (NOT ?4 OR expires_ms IS NULL)
     ORDER BY finished_ms, position
-    LIMIT min(max(
-        (SELECT CASE ?2 WHEN 'completed' THEN completed ELSE failed END FROM queues WHERE key = ?1)
-        - ?3, 0), ?4)
+    LIMIT ?3
 );
 
 -- finish.too_old: Finished jobs without an age of their own that finished up to a time.

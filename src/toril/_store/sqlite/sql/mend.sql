@@ -19,6 +19,8 @@ UPDATE jobs SET
     token = mended(CAST(token AS BLOB)),
     settled_by = mended(CAST(settled_by AS BLOB)),
     cancelled = mended(CAST(cancelled AS BLOB)),
+    fingerprint = mended(CAST(fingerprint AS BLOB)),
+    slot = bounded(slot),
     deferred = iif(
         state IN ('completed', 'failed')
         OR sound(CAST(id AS BLOB), CAST(name AS BLOB), CAST(data AS BLOB), CAST(opts AS BLOB)),
@@ -51,13 +53,14 @@ WHERE
         CAST(worker AS BLOB), CAST(parent_queue AS BLOB), CAST(parent_id AS BLOB),
         CAST(policy AS BLOB), CAST(schedule AS BLOB), CAST(dedup AS BLOB),
         CAST(deferred AS BLOB), CAST(origin AS BLOB), CAST(token AS BLOB),
-        CAST(settled_by AS BLOB), CAST(cancelled AS BLOB)
+        CAST(settled_by AS BLOB), CAST(cancelled AS BLOB), CAST(fingerprint AS BLOB)
     )
     OR NOT texts(CAST(stack AS BLOB))
     OR NOT whole(
         lane, position, priority, delay_ms, created_ms, due_ms, started_ms, finished_ms,
-        expires_ms, limit_ms, lock_until, attempts_made, runs, stalls, alone, unknown
-    );
+        expires_ms, limit_ms, lock_until, attempts_made, runs, stalls, alone, unknown, slot
+    )
+RETURNING queue;
 
 -- mend.queues: The same for queues; a retention that is none is forgotten.
 UPDATE queues SET
@@ -75,8 +78,6 @@ UPDATE queues SET
     window_max = bounded(window_max),
     window_end = bounded(window_end),
     limited_until = bounded(limited_until),
-    completed = bounded(completed),
-    failed = bounded(failed),
     ever_completed = bounded(ever_completed),
     ever_failed = bounded(ever_failed),
     events_limit = bounded(events_limit),
@@ -87,8 +88,25 @@ WHERE
     OR NOT retention(CAST(keep_failed AS BLOB))
     OR NOT whole(
         ids, positions, events, concurrency, rate_max, rate_ms, window_used, window_max,
-        window_end, limited_until, completed, failed, ever_completed, ever_failed, events_limit,
+        window_end, limited_until, ever_completed, ever_failed, events_limit,
         max_waiting
+    )
+RETURNING key;
+
+-- mend.counts: Count the jobs of queues by state where the numbers that are kept are wrong.
+UPDATE queues SET
+    waiting = found.waiting, prioritized = found.prioritized, delayed = found.delayed,
+    active = found.active, waiting_children = found.waiting_children,
+    completed = found.completed, failed = found.failed, counted = events
+FROM job_counts AS found
+WHERE
+    found.queue = queues.key
+    AND (
+        counted, queues.waiting, queues.prioritized, queues.delayed, queues.active,
+        queues.waiting_children, queues.completed, queues.failed
+    ) != (
+        events, found.waiting, found.prioritized, found.delayed, found.active,
+        found.waiting_children, found.completed, found.failed
     );
 
 -- mend.children: The same for what parents know of their children.
@@ -108,10 +126,14 @@ UPDATE OR IGNORE tries SET
     started_ms = bounded(started_ms),
     ended_ms = bounded(ended_ms),
     ending = mended(CAST(ending AS BLOB)),
-    reason = mended(CAST(reason AS BLOB))
+    reason = mended(CAST(reason AS BLOB)),
+    slot = bounded(slot),
+    fingerprint = mended(CAST(fingerprint AS BLOB))
 WHERE
-    NOT sound(CAST(worker AS BLOB), CAST(ending AS BLOB), CAST(reason AS BLOB))
-    OR NOT whole(run, started_ms, ended_ms);
+    NOT sound(
+        CAST(worker AS BLOB), CAST(ending AS BLOB), CAST(reason AS BLOB), CAST(fingerprint AS BLOB)
+    )
+    OR NOT whole(run, started_ms, ended_ms, slot);
 
 -- mend.logs: The same for lines of logs.
 UPDATE logs SET text = mended(CAST(text AS BLOB)) WHERE NOT sound(CAST(text AS BLOB));
@@ -124,7 +146,8 @@ UPDATE OR IGNORE dedup SET
     next = mended(CAST(next AS BLOB))
 WHERE
     NOT sound(CAST(word AS BLOB), CAST(id AS BLOB), CAST(next AS BLOB))
-    OR NOT whole(expires_ms);
+    OR NOT whole(expires_ms)
+RETURNING queue;
 
 -- mend.schedules: The same for schedules.
 UPDATE OR IGNORE schedules SET
@@ -142,7 +165,8 @@ WHERE
         CAST(id AS BLOB), CAST(name AS BLOB), CAST(rule AS BLOB), CAST(data AS BLOB),
         CAST(opts AS BLOB), CAST(job_id AS BLOB), CAST(owner AS BLOB)
     )
-    OR NOT whole(count, next_ms);
+    OR NOT whole(count, next_ms)
+RETURNING queue;
 
 -- mend.moves: The same for what came from other stores.
 UPDATE OR IGNORE moves SET
@@ -151,7 +175,8 @@ UPDATE OR IGNORE moves SET
 WHERE NOT sound(CAST(origin AS BLOB), CAST(receipt AS BLOB));
 
 -- mend.events: Forget events that are none.
-UPDATE events SET body = '[]' WHERE NOT happenings(CAST(body AS BLOB));
+UPDATE events SET body = '[]' WHERE NOT happenings(CAST(body AS BLOB))
+RETURNING queue;
 
 -- mend.metrics: Forget counts that are none.
 DELETE FROM metrics WHERE NOT whole(minute, count);
@@ -175,6 +200,7 @@ UPDATE OR IGNORE workers SET
     queues = iif(texts(CAST(queues AS BLOB)), queues, '[]'),
     declares = iif(texts(CAST(declares AS BLOB)), declares, NULL),
     rate = mended(CAST(rate AS BLOB)),
+    vitals = iif(sound(CAST(vitals AS BLOB)), vitals, NULL),
     pid = bounded(pid),
     concurrency = bounded(concurrency),
     active = bounded(active),
@@ -182,6 +208,28 @@ UPDATE OR IGNORE workers SET
     seen_ms = bounded(seen_ms)
 WHERE
     NOT sound(CAST(id AS BLOB), CAST(name AS BLOB), CAST(host AS BLOB), CAST(rate AS BLOB))
+    OR NOT sound(CAST(vitals AS BLOB))
     OR NOT texts(CAST(queues AS BLOB))
     OR NOT texts(CAST(declares AS BLOB))
     OR NOT whole(pid, concurrency, active, started_ms, seen_ms);
+
+-- mend.samples: Forget what was counted and cannot be read.
+DELETE FROM samples WHERE NOT sound(CAST(body AS BLOB)) OR NOT whole(at_ms);
+
+-- mend.series: The same for buckets.
+DELETE FROM series
+WHERE NOT sound(CAST(span AS BLOB), CAST(task AS BLOB), CAST(body AS BLOB)) OR NOT whole(number);
+
+-- mend.tasks: The same for the names that queues are counted by.
+DELETE FROM tasks WHERE NOT texts(CAST(names AS BLOB));
+
+-- mend.errors: Forget groups of errors that cannot be read.
+DELETE FROM errors
+WHERE NOT sound(CAST(fingerprint AS BLOB), CAST(body AS BLOB)) OR NOT whole(last_ms);
+
+-- mend.notes: Forget notes that cannot be read.
+DELETE FROM notes
+WHERE NOT sound(CAST(kind AS BLOB), CAST(id AS BLOB), CAST(body AS BLOB)) OR NOT whole(at_ms);
+
+-- mend.indexed: Forget fields by which nobody can find a job.
+DELETE FROM indexed WHERE NOT sound(CAST(field AS BLOB), CAST(value AS BLOB));

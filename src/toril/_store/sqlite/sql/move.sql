@@ -29,7 +29,7 @@ INSERT INTO jobs (
     key, queue, id, name, data, opts, state, lane, position, priority, delay_ms, created_ms,
     due_ms, started_ms, finished_ms, expires_ms, attempts_made, runs, stalls, unknown,
     progress, result, reason, stack, worker, parent, parent_queue, parent_id, policy, family,
-    schedule, dedup, deferred, origin, letter, cancelled, limit_ms
+    schedule, dedup, deferred, origin, letter, cancelled, limit_ms, slot, fingerprint
 )
 SELECT
     value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
@@ -37,15 +37,13 @@ SELECT
     value ->> 14, value ->> 15, value ->> 16, value ->> 17, value ->> 18, value ->> 19,
     value ->> 20, value ->> 21, value ->> 22, value ->> 23, value ->> 24, value ->> 25,
     value ->> 26, value ->> 27, value ->> 28, value ->> 29, value ->> 30, value ->> 31,
-    value ->> 32, value ->> 33, value ->> 34, value ->> 35, value ->> 36
+    value ->> 32, value ->> 33, value ->> 34, value ->> 35, value ->> 36, value ->> 37,
+    value ->> 38
 FROM json_each(?1);
 
 -- move.lines: Store the logs of jobs: job, number, text.
 INSERT INTO logs (job, line, text)
 SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1);
-
--- move.tally: Count finished jobs that were stored as such.
-UPDATE queues SET completed = completed + ?2, failed = failed + ?3 WHERE key = ?1;
 
 -- move.receipt: What a queue took last from an origin.
 SELECT receipt FROM moves WHERE queue = ?1 AND origin = ?2;

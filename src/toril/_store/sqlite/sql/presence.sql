@@ -22,12 +22,13 @@ SELECT json_group_array(DISTINCT owner) FROM jobs WHERE state = 'active' AND own
 -- presence.worker: Announce a worker, or that it is still there.
 INSERT INTO workers (
     id, process, name, host, pid, queues, concurrency, rate, active, started_ms, seen_ms,
-    declares
+    declares, vitals
 )
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
 ON CONFLICT (id) DO UPDATE SET
     queues = excluded.queues, concurrency = excluded.concurrency, rate = excluded.rate,
-    active = excluded.active, seen_ms = excluded.seen_ms, declares = excluded.declares;
+    active = excluded.active, seen_ms = excluded.seen_ms, declares = excluded.declares,
+    vitals = excluded.vitals;
 
 -- presence.worker_leave: Forget a worker.
 DELETE FROM workers WHERE id = ?1;

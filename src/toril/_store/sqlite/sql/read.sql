@@ -22,20 +22,26 @@ SELECT json_group_array(json_array(asked.key, json_array(
     ),
     jobs.cancelled,
     json((
-        SELECT json_group_array(json_array(run, worker, started_ms, ended_ms, ending, reason))
+        SELECT json_group_array(json_array(
+            run, worker, started_ms, ended_ms, ending, reason, slot, fingerprint
+        ))
         FROM (SELECT * FROM tries WHERE ?2 AND tries.job = jobs.key ORDER BY run)
-    ))
+    )),
+    jobs.slot, jobs.fingerprint,
+    json((SELECT json_group_array(json_array(field, value)) FROM indexed WHERE job = jobs.key))
 )))
 FROM json_each(?1) AS asked
 JOIN queues ON queues.name = asked.value ->> 0
 JOIN jobs ON jobs.queue = queues.key AND jobs.id = asked.value ->> 1;
 
--- read.ready: A page of ready jobs in the order in which they would run.
+-- read.ready: A page of ready jobs in the order in which they would run. Those that are waiting are in
+-- lane 0, so that a page of prioritized ones reads none of them.
 SELECT json_group_array(id) FROM (
     SELECT id FROM jobs
     WHERE
         queue = (SELECT key FROM queues WHERE queues.name = ?1)
-        AND state IN ('waiting', 'prioritized') AND (?2 = '' OR state = ?2)
+        AND state IN ('waiting', 'prioritized')
+        AND lane BETWEEN (?2 = 'prioritized') AND iif(?2 = 'waiting', 0, 9e15)
         AND (?3 IS NULL OR name = ?3)
     ORDER BY lane, position
     LIMIT ?4 OFFSET ?5
@@ -46,7 +52,8 @@ SELECT json_group_array(id) FROM (
     SELECT id FROM jobs
     WHERE
         queue = (SELECT key FROM queues WHERE queues.name = ?1)
-        AND state IN ('waiting', 'prioritized') AND (?2 = '' OR state = ?2)
+        AND state IN ('waiting', 'prioritized')
+        AND lane BETWEEN (?2 = 'prioritized') AND iif(?2 = 'waiting', 0, 9e15)
         AND (?3 IS NULL OR name = ?3)
     ORDER BY lane DESC, position DESC
     LIMIT ?4 OFFSET ?5
@@ -141,21 +148,24 @@ WHERE
     queues.name = ?1 AND dedup.word = ?2
     AND (dedup.expires_ms IS NULL OR dedup.expires_ms > ?3);
 
--- read.counts: How many jobs of queues are in each state, each from the index of its state.
+-- read.counts: How many jobs of queues are in each state, whether those numbers hold, and
+-- since when the job that would run next could have run.
 SELECT json_group_array(json_array(
-    (
-        SELECT count(*) FROM jobs
-        WHERE queue = queues.key AND state IN ('waiting', 'prioritized') AND lane = 0
+    queues.key, ifnull(queues.counted = queues.events, true),
+    json_array(
+        ifnull(waiting, 0), ifnull(prioritized, 0), ifnull(delayed, 0), ifnull(active, 0),
+        ifnull(waiting_children, 0), ifnull(completed, 0), ifnull(failed, 0)
     ),
     (
-        SELECT count(*) FROM jobs
-        WHERE queue = queues.key AND state IN ('waiting', 'prioritized') AND lane > 0
-    ),
-    (SELECT count(*) FROM jobs WHERE queue = queues.key AND state = 'delayed'),
-    (SELECT count(*) FROM jobs WHERE queue = queues.key AND state = 'active'),
-    (SELECT count(*) FROM jobs WHERE queue = queues.key AND state = 'waiting-children'),
-    coalesce(queues.completed, 0),
-    coalesce(queues.failed, 0)
+        SELECT max(
+            jobs.created_ms + ifnull(iif(json_valid(jobs.opts), jobs.opts ->> '$.delay', 0), 0),
+            ifnull(iif(json_valid(jobs.opts), jobs.opts ->> '$.toril.at', 0), 0)
+        )
+        FROM jobs
+        WHERE jobs.queue = queues.key AND jobs.state IN ('waiting', 'prioritized')
+        ORDER BY jobs.lane, jobs.position
+        LIMIT 1
+    )
 ))
 FROM json_each(?1) AS asked
 LEFT JOIN queues ON queues.name = asked.value;
@@ -219,7 +229,7 @@ SELECT ever_completed, ever_failed FROM queues WHERE name = ?1;
 SELECT json_group_array(json_array(
     workers.id, workers.name, workers.host, workers.pid, json(workers.queues),
     workers.concurrency, workers.started_ms, workers.seen_ms, workers.active, workers.rate,
-    processes.lock, json(workers.declares)
+    processes.lock, json(workers.declares), workers.vitals
 ))
 FROM workers
 JOIN processes ON processes.key = workers.process

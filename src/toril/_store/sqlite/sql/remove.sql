@@ -29,7 +29,8 @@ FROM (
         SELECT * FROM (
             SELECT key FROM jobs
             WHERE ?2 IN ('waiting', 'prioritized')
-                AND queue = ?1 AND state IN ('waiting', 'prioritized') AND state = ?2
+                AND queue = ?1 AND state IN ('waiting', 'prioritized')
+                AND lane BETWEEN (?2 = 'prioritized') AND iif(?2 = 'waiting', 0, 9e15)
                 AND created_ms <= ?3 AND NOT EXISTS (
                     SELECT 1 FROM schedules WHERE queue = ?1 AND job_id = jobs.id
                 )
@@ -81,6 +82,24 @@ FROM json_each(?1) AS gone
 JOIN jobs ON jobs.key = gone.value
 JOIN queues ON queues.key = jobs.queue
 WHERE jobs.parent IS NOT NULL AND jobs.state = 'failed';
+
+-- remove.states: How many of these jobs are in which state of which queue.
+SELECT json_group_array(json_array(name, state, jobs))
+FROM (
+    SELECT queues.name, jobs.state, count(*) AS jobs
+    FROM jobs
+    JOIN queues ON queues.key = jobs.queue
+    WHERE jobs.key IN (SELECT value FROM json_each(?1))
+    GROUP BY queues.name, jobs.state
+);
+
+-- remove.oldest: Delete the finished jobs of a queue that ended first, and what hangs on them.
+DELETE FROM jobs WHERE key IN (
+    SELECT key FROM jobs
+    WHERE queue = ?1 AND state = ?2 AND state IN ('completed', 'failed')
+    ORDER BY finished_ms, position
+    LIMIT ?3
+);
 
 -- remove.delete: Delete jobs and what hangs on them.
 DELETE FROM jobs WHERE key IN (SELECT value FROM json_each(?1));

@@ -1,6 +1,7 @@
 -- The tables as they stand: the sum of all migrations. All times are ms since the epoch.
 
--- A queue: its counters, its limits, and how many finished jobs it holds.
+-- A queue: its counters, its limits, and how many jobs are in each state, valid while `counted` is
+-- the number of the newest event.
 CREATE TABLE queues (
     key INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -22,7 +23,7 @@ CREATE TABLE queues (
     keep_completed TEXT,
     keep_failed TEXT,
     dead_letter TEXT,
-    events_limit INTEGER NOT NULL DEFAULT 10000, declared INTEGER NOT NULL DEFAULT 0, max_waiting INTEGER CHECK (max_waiting > 0),
+    events_limit INTEGER NOT NULL DEFAULT 10000, declared INTEGER NOT NULL DEFAULT 0, max_waiting INTEGER CHECK (max_waiting > 0), waiting INTEGER NOT NULL DEFAULT 0 CHECK (waiting >= 0), prioritized INTEGER NOT NULL DEFAULT 0 CHECK (prioritized >= 0), delayed INTEGER NOT NULL DEFAULT 0 CHECK (delayed >= 0), active INTEGER NOT NULL DEFAULT 0 CHECK (active >= 0), waiting_children INTEGER NOT NULL DEFAULT 0 CHECK (waiting_children >= 0), counted INTEGER NOT NULL DEFAULT -1,
     CHECK ((rate_max IS NULL) = (rate_ms IS NULL))
 ) STRICT;
 
@@ -69,7 +70,7 @@ CREATE TABLE jobs (
     token TEXT,
     lock_until INTEGER,
     owner INTEGER,
-    settled_by TEXT, cancelled TEXT, limit_ms INTEGER,
+    settled_by TEXT, cancelled TEXT, limit_ms INTEGER, slot INTEGER, fingerprint TEXT,
     UNIQUE (queue, id),
     CHECK ((state = 'active') = (token IS NOT NULL)),
     CHECK ((state = 'active') = (lock_until IS NOT NULL)),
@@ -101,33 +102,35 @@ CREATE INDEX jobs_limited ON jobs (limit_ms)
 WHERE limit_ms IS NOT NULL
     AND state IN ('waiting', 'prioritized', 'delayed', 'waiting-children');
 
--- How many finished jobs a queue holds, so that retention by count never counts.
-CREATE TRIGGER tally_finish AFTER UPDATE OF state ON jobs
-WHEN new.state IN ('completed', 'failed') AND old.state NOT IN ('completed', 'failed')
-BEGIN
-    UPDATE queues SET
-        completed = completed + (new.state = 'completed'),
-        failed = failed + (new.state = 'failed')
-    WHERE key = new.queue;
-END;
+CREATE INDEX jobs_blamed ON jobs (queue, fingerprint, finished_ms)
+WHERE fingerprint IS NOT NULL;
 
-CREATE TRIGGER tally_retry AFTER UPDATE OF state ON jobs
-WHEN old.state IN ('completed', 'failed') AND new.state NOT IN ('completed', 'failed')
-BEGIN
-    UPDATE queues SET
-        completed = completed - (old.state = 'completed'),
-        failed = failed - (old.state = 'failed')
-    WHERE key = new.queue;
-END;
-
-CREATE TRIGGER tally_remove AFTER DELETE ON jobs
-WHEN old.state IN ('completed', 'failed')
-BEGIN
-    UPDATE queues SET
-        completed = completed - (old.state = 'completed'),
-        failed = failed - (old.state = 'failed')
-    WHERE key = old.queue;
-END;
+-- How many jobs of each queue are in each state, counted.
+CREATE VIEW job_counts AS
+SELECT
+    queues.key AS queue,
+    (
+        SELECT count(*) FROM jobs
+        WHERE queue = queues.key AND state IN ('waiting', 'prioritized') AND lane = 0
+    ) AS waiting,
+    (
+        SELECT count(*) FROM jobs
+        WHERE queue = queues.key AND state IN ('waiting', 'prioritized') AND lane > 0
+    ) AS prioritized,
+    (SELECT count(*) FROM jobs WHERE queue = queues.key AND state = 'delayed') AS delayed,
+    (SELECT count(*) FROM jobs WHERE queue = queues.key AND state = 'active') AS active,
+    (
+        SELECT count(*) FROM jobs WHERE queue = queues.key AND state = 'waiting-children'
+    ) AS waiting_children,
+    (
+        SELECT count(*) FROM jobs
+        WHERE queue = queues.key AND state = 'completed' AND state IN ('completed', 'failed')
+    ) AS completed,
+    (
+        SELECT count(*) FROM jobs
+        WHERE queue = queues.key AND state = 'failed' AND state IN ('completed', 'failed')
+    ) AS failed
+FROM queues;
 
 -- What a parent knows of its children; it outlives them. A pending child with a value has
 -- failed and blocks its parent (policy wait).
@@ -153,7 +156,7 @@ CREATE TABLE tries (
     started_ms INTEGER,
     ended_ms INTEGER NOT NULL,
     ending TEXT NOT NULL,
-    reason TEXT,
+    reason TEXT, slot INTEGER, fingerprint TEXT,
     PRIMARY KEY (job, run)
 ) STRICT, WITHOUT ROWID;
 
@@ -235,10 +238,66 @@ CREATE TABLE workers (
     active INTEGER NOT NULL,
     started_ms INTEGER NOT NULL,
     seen_ms INTEGER NOT NULL
-, declares TEXT) STRICT, WITHOUT ROWID;
+, declares TEXT, vitals TEXT) STRICT, WITHOUT ROWID;
 
 -- The number of the newest event of any queue that was obliterated: no queue begins below it.
 CREATE TABLE obliterated (
     key INTEGER PRIMARY KEY CHECK (key = 1),
     events INTEGER NOT NULL
 ) STRICT;
+
+-- What transactions counted in a queue, until it is added up in buckets: JSON, by task.
+CREATE TABLE samples (
+    key INTEGER PRIMARY KEY,
+    queue INTEGER NOT NULL REFERENCES queues (key) ON DELETE CASCADE,
+    at_ms INTEGER NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+
+-- Counters of a queue (task '') and of its tasks by five minutes ('5'), hour ('h') and day ('d').
+CREATE TABLE series (
+    queue INTEGER NOT NULL REFERENCES queues (key) ON DELETE CASCADE,
+    span TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    task TEXT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (queue, span, number, task)
+) STRICT, WITHOUT ROWID;
+
+-- The names of jobs that a queue is counted by, as a JSON array.
+CREATE TABLE tasks (
+    queue INTEGER PRIMARY KEY REFERENCES queues (key) ON DELETE CASCADE,
+    names TEXT NOT NULL
+) STRICT;
+
+-- Groups of failed attempts that have one cause: JSON.
+CREATE TABLE errors (
+    queue INTEGER NOT NULL REFERENCES queues (key) ON DELETE CASCADE,
+    fingerprint TEXT NOT NULL,
+    last_ms INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (queue, fingerprint)
+) STRICT, WITHOUT ROWID;
+
+-- Notes of the whole store, by kind; one with an id of its own is replaced when it is noted again.
+CREATE TABLE notes (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    id TEXT,
+    at_ms INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    UNIQUE (kind, id)
+) STRICT;
+
+CREATE INDEX notes_by_kind ON notes (kind, key);
+
+-- The fields by which jobs are found: values of their data that were declared, and tags.
+CREATE TABLE indexed (
+    queue INTEGER NOT NULL,
+    field TEXT NOT NULL,
+    value TEXT NOT NULL,
+    job INTEGER NOT NULL REFERENCES jobs (key) ON DELETE CASCADE,
+    PRIMARY KEY (queue, field, value, job)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX indexed_jobs ON indexed (job);

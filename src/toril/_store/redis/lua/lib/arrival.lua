@@ -3,7 +3,7 @@
 -- Scripts that use this have the rows `job`, `field`, `line`, `child` and `hold`; all but the first
 -- name their job by its place among the jobs, from 1.
 --
--- use    dedup event limits place
+-- use    dedup event limits place search
 -- emits  added waiting delayed waiting-children
 -- wire   W-10 W-11 W-12 W-20 W-26 W-28 W-70 W-80
 local arrival = {}
@@ -48,6 +48,9 @@ function arrival.write()
       job.row = job.row or {}
       table.insert(job.row, each.field[i].name)
       table.insert(job.row, each.field[i].text)
+      if each.field[i].name == "toril:index" then
+        search.add(job.queue, job.id, each.field[i].text, tonumber(job.created))
+      end
     end
   end
   for i = 1, #each.job do

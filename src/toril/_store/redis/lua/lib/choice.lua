@@ -76,7 +76,7 @@ function choice.run(act, tell)
       tell(reply)
     end
     wake.all()
-    event.trim()
+    event.close()
     return reply
   end)
 end

@@ -3,7 +3,7 @@
 -- Ids are looked at before they are taken: whatever cannot be read is found out before the first
 -- write, and concerns no other job.
 --
--- use    clock event finished job numbers place settle sound text wake
+-- use    clock event finished job numbers place settle sound text usual wake
 -- emits  waiting active
 -- wire   W-33 W-50 W-51
 local claims = {}
@@ -14,7 +14,7 @@ local DUE_A_CALL = 250
 local LOOK_AHEAD = 64
 local A_LOOK = 250
 local LOOKS_A_CALL = 5000
-local NAME, RUNS, DEFERRED, STARTED, WORKER = 1, 8, 16, 20, 23
+local NAME, DATA, RUNS, DEFERRED, STARTED, WORKER = 1, 2, 8, 16, 20, 23
 
 -- Make delayed jobs ready whose time has come, a bounded number a call.
 function claims.promote(q, now)
@@ -128,6 +128,7 @@ local function take_out(q, role, ids, stayed)
 end
 
 -- Look at one id: note its job if it may start, or that its id cannot be read; say whether it stays.
+-- When the claim would be too large with it, the claim is full, and this id is not looked at.
 local function stays(q, id, chosen)
   -- A key of another kind gives an error, which has no name either.
   local fields = attempt("HMGET", q.base .. id, unpack(job.FIELDS))
@@ -135,7 +136,12 @@ local function stays(q, id, chosen)
   if name and chosen.skip and chosen.skip[name] then
     return true
   elseif name and (not id:find("[\128-\255]") or text.is_utf8(id)) then
-    table.insert(chosen.jobs, { id, fields })
+    local size = chosen.size + #(fields[DATA] or "")
+    chosen.full = size > usual.BYTES_A_CLAIM and #chosen.jobs > 0
+    if not chosen.full then
+      chosen.size = size
+      table.insert(chosen.jobs, { id, fields })
+    end
   elseif name then
     table.insert(chosen.unreadable, id)
   end
@@ -150,7 +156,10 @@ local function choose(q, role, chosen)
   repeat
     local ids, at = ahead(q, role, #out + stayed, count), 1
     while at <= #ids and #chosen.jobs < chosen.limit and stayed < LOOK_AHEAD do
-      if stays(q, ids[at], chosen) then
+      local stay = stays(q, ids[at], chosen)
+      if chosen.full then
+        break
+      elseif stay then
         stayed = stayed + 1
       else
         out[#out + 1] = ids[at]
@@ -166,10 +175,12 @@ end
 
 -- Choose jobs that may start: those that wait come first, then those with a priority.
 local function choose_all(q, limit, skip)
-  local chosen = { limit = limit, skip = skip, jobs = {}, unreadable = {}, looked = 0 }
+  local chosen = {
+    limit = limit, skip = skip, jobs = {}, unreadable = {}, looked = 0, size = 0, full = false,
+  }
   if limit > 0 then
     choose(q, "wait", chosen)
-    if #chosen.jobs < limit and chosen.looked < LOOKS_A_CALL then
+    if #chosen.jobs < limit and not chosen.full and chosen.looked < LOOKS_A_CALL then
       if call("ZCARD", q.prioritized) > 0 then
         choose(q, "prioritized", chosen)
       else

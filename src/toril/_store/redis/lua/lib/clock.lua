@@ -8,9 +8,9 @@ function clock.now(given)
     return tonumber(given)
   end
   local time = call("TIME")
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  clock.text = string.format("%.0f", now)
-  return now
+  local ms = math.floor(time[2] / 1000)
+  clock.text = time[1] .. string.format("%03d", ms)
+  return time[1] * 1000 + ms
 end
 
 -- Give the id for an event: the server's, or one that bears a test's time.

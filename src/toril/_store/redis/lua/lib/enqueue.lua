@@ -3,14 +3,15 @@
 -- A job is a table of texts; "" and nil mean absent: id name data opts timestamp delay, at (when it
 -- may start, instead of a delay), priority, front (before the others), waits (for its children), parent (its key) and link (what the
 -- child says of it), known (the parent may have had a child with this id), rjk (its schedule),
--- deid (its dedup key).
+-- deid (its dedup key), index (JSON: its fields
+-- and their values).
 --
--- use    clock event limits opening place wake
+-- use    clock event limits opening place search tally wake
 -- emits  added waiting delayed waiting-children
--- wire   W-20 W-27 W-44 W-73
+-- wire   W-20 W-27 W-44 W-73 W-150 W-156
 local enqueue = {}
 
-local OPTIONAL = { "rjk", "rjk", "deid", "deid", "at", "toril:at" }
+local OPTIONAL = { "rjk", "rjk", "deid", "deid", "at", "toril:at", "index", "toril:index" }
 
 local function given(value)
   return value ~= "" and value or nil
@@ -88,7 +89,11 @@ function enqueue.store(q, id, job, now)
   if not given(job.rjk) then
     limits.note(q, id, job.opts, created)
   end
+  if given(job.index) then
+    search.add(q, id, job.index, created)
+  end
   event.emit(q, "added", "jobId", id, "name", job.name)
+  tally.add(q, job.name, "e")
   if given(job.waits) then
     call("ZADD", q.waiting_children, created, id)
     event.emit(q, "waiting-children", "jobId", id)
@@ -109,26 +114,6 @@ function enqueue.put(q, job, now)
   local id = enqueue.number(q, job.id)
   enqueue.store(q, id, job, now)
   return id
-end
-
--- Store so many waiting jobs that have nothing special; give the number of the first.
-function enqueue.run(q, rows, first, count, now)
-  opening.open(q)
-  local before = call("INCRBY", q.id, count) - count
-  local base, events, stamp, ids = q.base, q.events, clock.id(), {}
-  now = string.format("%d", now)
-  for i = 1, count do
-    local row, id = rows[first + i - 1], tostring(before + i)
-    call("HSET", base .. id, "name", row.name, "data", row.data, "opts", row.opts,
-      "timestamp", now, "delay", "0", "priority", "0")
-    attempt("XADD", events, stamp, "event", "added", "jobId", id, "name", row.name)
-    attempt("XADD", events, stamp, "event", "waiting", "jobId", id)
-    ids[i] = id
-  end
-  call("LPUSH", q.wait, unpack(ids))
-  q.told = true
-  wake.soon(q)
-  return before + 1
 end
 
 return enqueue

@@ -1,12 +1,12 @@
 -- The stream in which a queue tells what happens.
 --
--- use    alone clock numbers
--- wire   W-40 W-41
+-- use    alone clock numbers tally usual
+-- wire   W-40 W-41 W-150
 local event = {}
 
 local DEFAULT_LIMIT = "10000"
 -- A queue that is in use keeps as many, whatever its bound: results of unkept jobs are read here.
-event.LEAST = 1000
+event.LEAST = usual.LEAST_EVENTS
 
 -- Append one event: its kind, then names and values. A stream that takes no more costs no job.
 function event.emit(q, kind, ...)
@@ -24,9 +24,12 @@ local function trim(q)
   call("XTRIM", q.events, "MAXLEN", "~", string.format("%.0f", math.max(limit, event.LEAST)))
 end
 
--- Cut the streams that were written to at about their bound, once a call.
-function event.trim()
+-- Cut the streams that were written to at about their bound, and keep what was counted, once a call.
+function event.close()
   for _, q in pairs(known) do
+    if q.sample then
+      tally.keep(q.base, q.sample)
+    end
     if q.told then
       alone.run(trim, q)
     end

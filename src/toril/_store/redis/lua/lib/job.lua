@@ -1,19 +1,12 @@
 -- The hash of a job, its lock, and the keys beside it.
 --
--- use    limits names
+-- use    limits names search usual
 -- wire   W-20 W-21
 local job = {}
 
-local BESIDE = { "", ":logs", ":dependencies", ":processed", ":failed", ":unsuccessful" }
 local ROUND = 150
 
--- What a claim or a read is told of a job, in this order.
-job.FIELDS = {
-  "name", "data", "opts", "timestamp", "delay", "priority", "atm", "ats", "stc", "progress",
-  "failedReason", "stacktrace", "parentKey", "rjk", "deid", "defa", "toril:unknown",
-  "toril:origin", "toril:letter", "processedOn", "finishedOn", "returnvalue", "pb", "parent",
-  "toril:cancel",
-}
+job.FIELDS = usual.FIELDS
 
 local NOTHING = {}
 -- Read fields of a job; none if its key holds another kind of value.
@@ -36,9 +29,10 @@ end
 function job.forget(q, ids)
   local keys, gone = {}, 0
   limits.forget(q, ids)
+  search.forget(q, ids)
   for i = 1, #ids do
-    for j = 1, names.is_id(ids[i]) and #BESIDE or 0 do
-      keys[#keys + 1] = q.base .. ids[i] .. BESIDE[j]
+    for j = 1, names.is_id(ids[i]) and #usual.BESIDE or 0 do
+      keys[#keys + 1] = q.base .. ids[i] .. usual.BESIDE[j]
     end
     if #keys > 0 and (i % ROUND == 0 or i == #ids) then
       gone = gone + call("DEL", unpack(keys))

@@ -1,12 +1,12 @@
 -- How long finished jobs stay: the job's own rule, else the queue's, else the default of queues
 -- that toril made; other queues keep all.
 --
--- use    alone family job
+-- use    alone family job usual
 -- wire   W-104 W-105
 local keep = {}
 
 local A_CALL = 250
-local DEFAULTS = { completed = "10000:86400000", failed = "10000:2592000000" }
+local DEFAULTS = { completed = usual.KEEP_COMPLETED, failed = "10000:2592000000" }
 local OPTIONS = { completed = "removeOnComplete", failed = "removeOnFail" }
 
 -- Read the queue's rules, once a call.

@@ -8,8 +8,9 @@ local TYPES = {
   events = "stream", marker = "zset", meta = "hash", settings = "hash", id = "string",
   pc = "string", limits = "zset",
 }
--- What jobs that just wait need of it: to look at more would cost most of what adding one does.
-local PLAIN = { "wait", "events", "marker", "meta", "id" }
+-- What jobs that have nothing special need of it: to look at more would cost most of what adding
+-- one does.
+local PLAIN = { "wait", "delayed", "events", "marker", "meta", "id" }
 local MAX_EVENTS = "10000"
 
 -- Say whether a key holds this type of value, or nothing.
@@ -37,7 +38,7 @@ local function misfit(q)
   return false
 end
 
--- Name the key that keeps jobs out of a queue that just wait, or false.
+-- Name the key that keeps jobs out of a queue that have nothing special, or false.
 function opening.plain_fault(q)
   for i = 1, #PLAIN do
     if unfit(q, PLAIN[i]) then

@@ -1,8 +1,8 @@
 -- Carry out one decision on an active job.
 --
--- use    alone clock dedup event family finished job keep letters place sound tries
+-- use    alone clock dedup event family finished job keep letters place sound tally tries
 -- emits  completed failed retries-exhausted delayed waiting stalled waiting-children
--- wire   W-100 W-101 W-102 W-103 W-134
+-- wire   W-100 W-101 W-102 W-103 W-134 W-150
 local settle = {}
 
 local FIELDS = {
@@ -27,10 +27,10 @@ end
 
 -- Give the decision to end a job that was to run again, or failed, while somebody wanted it to end.
 local function as_cancelled(d, fields)
-  local reason, try = fields[DEFERRED], cjson.decode(d.try)
+  local reason, try = fields[DEFERRED], cjson.decode(d.tried)
   try[3], try[4] = "cancelled", reason
   return setmetatable({
-    action = "fail", reason = reason, try = cjson.encode(try), exhausted = "0",
+    action = "fail", reason = reason, tried = cjson.encode(try), exhausted = "0", fault = "",
   }, { __index = d })
 end
 
@@ -62,6 +62,23 @@ local function before(d, fields)
     or call("LPOS", q.wait, d.id) and "waiting" or "lost"
 end
 
+-- Count the end of a try, with how long it ran and its job had waited.
+local function count(d, fields, what, now)
+  local started = tonumber(d.started)
+  tally.add(d.queue, fields[NAME], what, started and now - started, tonumber(d.wait))
+end
+
+-- Note in which place of its worker an attempt ran, and why it failed.
+local function note(d, fields)
+  if d.slot and d.slot ~= "" then
+    call("HSET", d.queue.base .. d.id, "toril:slot", d.slot)
+  end
+  if d.fault and d.fault ~= "" then
+    call("HSET", d.queue.base .. d.id, "toril:fault", d.fingerprint)
+    tally.blame(d.queue, d.id, fields[NAME], d.fault)
+  end
+end
+
 local function complete(d, fields, now)
   local q, key = d.queue, d.queue.base .. d.id
   if fields[DEDUP] then
@@ -76,6 +93,7 @@ local function complete(d, fields, now)
   if finished.add(q, "completed", d.id, d.keep) then
     call("HSET", key, "atm", (tonumber(fields[MADE]) or 0) + 1, "returnvalue", d.result,
       "finishedOn", clock.text)
+    note(d, fields)
   else
     alone.beside(family.outlive, fields[PARENT], key)
     job.forget(q, { d.id })
@@ -85,6 +103,7 @@ local function complete(d, fields, now)
     alone.beside(letters.withdraw, q, d.id, fields[LETTER])
     call("HDEL", key, "toril:letter")
   end
+  count(d, fields, "c", now)
   return "completed"
 end
 
@@ -113,6 +132,7 @@ local function fail(d, fields, now)
     alone.beside(family.outlive, fields[PARENT], key)
     job.forget(q, { d.id })
   end
+  count(d, fields, "f", now)
   return "failed"
 end
 
@@ -148,7 +168,7 @@ function settle.expire(over, prev, now)
     end_waiting({ queue = over.queue, id = over.id, reason = wish[2] }, prev, now)
     return
   end
-  tries.add(key, call("HINCRBY", key, "ats", 1), now, over.try)
+  tries.add(key, call("HINCRBY", key, "ats", 1), now, over.tried)
   end_waiting(over, prev, now)
 end
 
@@ -160,6 +180,11 @@ local function put_back(d, fields, now)
   end
   if d.reason ~= "" then
     call("HSET", key, "failedReason", d.reason)
+  end
+  if d.action == "retry" then
+    count(d, fields, "r", now)
+  elseif d.crash == "1" then
+    count(d, fields, "s", now)
   end
   if d.unknown == "1" then
     call("HINCRBY", key, "toril:unknown", 1)
@@ -225,7 +250,8 @@ local function carry_out(d, fields, now)
   if d.crash == "1" then
     call("HSET", key, "stc", d.stalls)
   end
-  tries.add(key, tonumber(fields[RUN]) or 0, now, d.try)
+  tries.add(key, tonumber(fields[RUN]) or 0, now, d.tried)
+  note(d, fields)
   return d.action == "fail" and fail(d, fields, now) or put_back(d, fields, now)
 end
 

@@ -1,0 +1,1 @@
+"""The app and its queues, flows and diagnostics: what the surfaces import."""

@@ -1,0 +1,1 @@
+"""What users declare: tasks, processors, schedules, and what handlers depend on."""

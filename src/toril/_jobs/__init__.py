@@ -1,0 +1,1 @@
+"""What a job is to the code that adds it: its handle, its payload, its events, its results."""

@@ -1,1 +1,0 @@
-"""The runtime: what adds jobs, what runs them, and what tells of both."""

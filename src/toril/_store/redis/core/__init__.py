@@ -1,0 +1,1 @@
+"""What every verb needs of a server: keys, scripts, and how values are stored."""

@@ -1,0 +1,1 @@
+"""Connections to Redis: addresses, the protocol, clusters, faults, and waiting for work."""

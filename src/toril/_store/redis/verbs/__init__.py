@@ -1,0 +1,1 @@
+"""The verbs of the Store protocol on Redis, a module for each group."""

@@ -1,0 +1,1 @@
+"""The database file: its checks, connections, locks, threads and transactions."""

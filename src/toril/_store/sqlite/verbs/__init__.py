@@ -1,0 +1,1 @@
+"""The verbs of the Store protocol on SQLite, a module for each group."""

@@ -1,0 +1,43 @@
+"""The verb configure: what holds for a whole queue."""
+
+from toril._model.report import QueueSettings, SettingsPatch, Unset
+from toril._model.stored import flag
+from toril._model.times import Millis
+from toril._store.sqlite.connection.transaction import QueueRow, Unit, keep_to_text
+
+from .read import settings_of
+
+
+def configure(unit: Unit, name: str, patch: SettingsPatch, now: Millis) -> QueueSettings:
+    """Carry out the verb configure."""
+    queue = unit.queue(name)
+    if not isinstance(patch.paused, Unset) and bool(queue.paused) != patch.paused:
+        queue.paused = flag(patch.paused)
+        queue.emit(now, {"kind": "paused" if patch.paused else "resumed"})
+    if not isinstance(patch.concurrency, Unset):
+        queue.concurrency = patch.concurrency
+    _limit(queue, patch, now)
+    if not isinstance(patch.keep_completed, Unset):
+        queue.keep_completed = keep_to_text(patch.keep_completed)
+    if not isinstance(patch.keep_failed, Unset):
+        queue.keep_failed = keep_to_text(patch.keep_failed)
+    if not isinstance(patch.dead_letter, Unset):
+        queue.dead_letter = patch.dead_letter
+        if patch.dead_letter is not None:
+            unit.queue(patch.dead_letter)  # its name is checked now, not when a job fails
+    if not isinstance(patch.events_limit, Unset):
+        queue.events_limit = patch.events_limit
+    if not isinstance(patch.max_waiting, Unset):
+        queue.max_waiting = patch.max_waiting
+    if patch.declared:
+        queue.declared = 1
+    unit.look.add(name)
+    return settings_of(queue, now)
+
+
+def _limit(queue: QueueRow, patch: SettingsPatch, now: Millis) -> None:
+    if not isinstance(patch.rate, Unset):
+        queue.rate_max, queue.rate_ms = patch.rate or (None, None)
+        queue.window_used = queue.window_max = queue.window_end = 0
+    if not isinstance(patch.limit_for_ms, Unset):
+        queue.limited_until = now + patch.limit_for_ms if patch.limit_for_ms else 0

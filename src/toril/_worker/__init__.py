@@ -1,0 +1,1 @@
+"""The worker: claim jobs, run them, keep their locks, and report what happened."""

@@ -1,0 +1,1 @@
+"""A package whose modules define tasks without an app."""
