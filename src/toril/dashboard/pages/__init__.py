@@ -1,0 +1,1 @@
+"""One module for each page: what it answers, and how that is read."""
