@@ -10,7 +10,7 @@ from textwrap import dedent
 
 import pytest
 
-from tests.servers import fresh_prefix, servers_here, shared_server
+from tests.support.servers import fresh_prefix, servers_here, shared_server
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
