@@ -5,7 +5,7 @@ import logging
 import re
 from collections.abc import Iterator
 
-from toril._run.hooks import _LINES
+from toril._worker.hooks import _LINES
 
 from .pages import ROOT
 
