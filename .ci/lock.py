@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LOCK = ROOT / ".ci" / "requirements.txt"
-EXTRAS = ("demo", "fast", "redis")
+EXTRAS = ("dashboard", "demo", "fast", "redis")
 # What an editable install builds with, and pip itself.
 ALSO = ("editables>=0.5,<1", "pip>=25.1,<27")
 # Only for the pictures in its wheel: what it needs itself is not installed.

@@ -9,12 +9,13 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from common import KEEP, PAYLOAD, QUEUE, run
+from common import KEEP, PAYLOAD, QUEUE, percentile, run
 
 from toril import Job, Toril
 
@@ -87,10 +88,13 @@ def huey_add(folder: str, jobs: int) -> dict[str, float]:
 # Working.
 
 
-async def fill(folder: str, jobs: int) -> None:
+async def fill(folder: str, jobs: int, delay_s: int = 0) -> dict[str, float]:
     async with make_app(folder) as app:
+        one = ("noop", PAYLOAD, {"delay": delay_s}) if delay_s else ("noop", PAYLOAD)
+        began, cpu = time.perf_counter(), time.process_time()
         for _ in range(0, jobs, CALL):
-            await app.queue(QUEUE).add_many([("noop", PAYLOAD)] * min(CALL, jobs))
+            await app.queue(QUEUE).add_many([one] * min(CALL, jobs))
+        return told(began, cpu, jobs)
 
 
 async def work(folder: str, jobs: int, concurrency: int) -> dict[str, float]:
@@ -111,6 +115,59 @@ async def work(folder: str, jobs: int, concurrency: int) -> dict[str, float]:
         counts = await app.queue(QUEUE).counts()
         assert counts.completed < jobs or jobs <= KEEP, "retention did no work"
         return result
+
+
+async def work_part(folder: str, jobs: int, concurrency: int) -> dict[str, float]:
+    """Run some of the jobs that wait, and time each call of `finish`, which claims the next ones."""
+    async with make_app(folder) as app:
+        ran, over = count(1), asyncio.Event()
+
+        @app.task(queue=QUEUE)
+        async def noop(text: str) -> None:
+            if next(ran) == jobs:
+                over.set()
+
+        store: Any = app.context.store
+        finish, took = store.finish, []
+
+        async def timed(*args: Any) -> Any:
+            began = time.perf_counter()
+            answer = await finish(*args)
+            took.append((time.perf_counter() - began) * 1000)
+            return answer
+
+        store.finish = timed
+        worker = app.worker(QUEUE, concurrency=concurrency)
+        began, cpu = time.perf_counter(), time.process_time()
+        await worker.start()
+        await over.wait()
+        result = told(began, cpu, jobs)
+        await worker.stop()
+        ends = {"p50 ms": percentile(took, 50), "p99 ms": percentile(took, 99), "max ms": max(took)}
+        return result | ends
+
+
+async def _page(queue: Any, state: str) -> None:
+    async for _ in queue.jobs(state, limit=50):
+        pass
+
+
+async def look(folder: str, times: int) -> dict[str, float]:
+    """Give the median ms of what a dashboard asks."""
+    async with make_app(folder) as app:
+        queue = app.queue(QUEUE)
+        asks: dict[str, Callable[[], Any]] = {"counts": queue.counts, "overview": app.overview}
+        for state in ("waiting", "delayed", "active", "completed", "failed"):
+            asks[f"50 {state} jobs"] = partial(_page, queue, state)
+        found: dict[str, float] = {}
+        for name, ask in asks.items():
+            took: list[float] = []
+            for _ in range(times):
+                began = time.perf_counter()
+                await ask()
+                took.append((time.perf_counter() - began) * 1000)
+            found[name] = median(took)
+        return found
 
 
 def huey_noop(huey: Any, ran: Callable[[], object]) -> Any:
@@ -150,8 +207,8 @@ def huey_work(folder: str, jobs: int, workers: int) -> dict[str, float]:
 async def claim_cost(folder: str, waiting: int, size: int) -> float:
     """Give the median µs of claiming so many jobs while so many wait; they are put back."""
     from toril._model.decide import Action, Decision, End
-    from toril._store.protocol import ClaimRequest
     from toril._store.sqlite.store import SQLiteStore
+    from toril._store.values import ClaimRequest
 
     await fill(folder, waiting)
     store = SQLiteStore(toril_file(folder))
@@ -233,7 +290,7 @@ async def start_in_one_process(folder: str, samples: int, silence: float) -> lis
 MODES: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
-        add_many, add_at_once, huey_add, fill, work, huey_fill, huey_work, claim_cost,
+        add_many, add_at_once, huey_add, fill, work, work_part, look, huey_fill, huey_work, claim_cost,
         wait_for_jobs, huey_wait_for_jobs, start_in_one_process,
     )
 }  # fmt: skip
