@@ -28,14 +28,17 @@ def check_schema(db: SQLiteConnection, where: str) -> None:
 
     Raises   ConfigError: it is another program's. StoreCorrupt: its tables were changed.
     """
-    version = db.pragma("user_version")
-    if version == 0 and db.pragma("application_id") == 0:
+    with db:  # one snapshot: another process may be making the tables
+        version = db.pragma("user_version")
+        application = db.pragma("application_id")
+        found = _entries(db)
+    if version == 0 and application == 0:
         return  # a new file, or another program's, which migrating finds out
-    if db.pragma("application_id") != APPLICATION_ID:
+    if application != APPLICATION_ID:
         raise other_program(where)
     if version > len(migrations()):
         return  # a newer toril's, which migrating refuses
-    found, expected = _entries(db), _expected(max(version, 0))
+    expected = _expected(max(version, 0))
     tables = {name for kind, name in expected if kind == "table"}
     for key in expected.keys() | found.keys():
         kind, name = key

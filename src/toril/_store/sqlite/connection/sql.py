@@ -34,6 +34,14 @@ class SQLiteConnection(Protocol):
         """The system's number of the last fault of input or output; 0 without one."""
         ...
 
+    def __enter__(self) -> object:
+        """Begin a transaction: what is read in it is of one moment."""
+        ...
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
+        """Commit it, or roll it back after an error."""
+        ...
+
     def execute(self, statements: str, bindings: tuple[Any, ...] | None = None) -> Rows:
         """Run statements; all of them, or up to the first row."""
         ...
