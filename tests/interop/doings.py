@@ -98,6 +98,7 @@ async def options(side: Side) -> None:
         },
     )
     await side.add("cards", "n", {}, removeOnComplete=True, removeOnFail=False, backoff=500)
+    await side.add("cards", "n", {}, telemetry={"omitContext": True})
 
 
 @doing

@@ -37,7 +37,10 @@ def options(given: Opts, *, child: bool = False) -> dict[str, Any]:
             case "sizeLimit":
                 made["max_size"] = value
             case "telemetry":
-                made["headers"] = json.loads(value["metadata"])
+                if "metadata" in value:
+                    made["headers"] = json.loads(value["metadata"])
+                if value.get("omitContext"):
+                    made["omit_context"] = True
             case "removeOnComplete":
                 made["keep_completed"] = _keep(value)
             case "removeOnFail":

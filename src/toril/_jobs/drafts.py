@@ -29,15 +29,17 @@ class JobDraft:
         headers: The headers, to be changed in place.
         options: The options of this call, to be changed in place; those of queue and app are not
             among them.
+        omit_context: Whether the job wants no trace in its headers.
     """
 
-    __slots__ = ("_before", "_data", "_node", "headers", "options")
+    __slots__ = ("_before", "_data", "_node", "headers", "omit_context", "options")
 
-    def __init__(self, node: Node, headers: dict[str, str]) -> None:
+    def __init__(self, node: Node, headers: dict[str, str], *, omit_context: bool = False) -> None:
         self._node = node
         self._data: object = _UNREAD
         self._before = dict(headers)
         self.headers = headers
+        self.omit_context = omit_context
         self.options: Options = node.options.copy()
 
     def __repr__(self) -> str:
@@ -89,7 +91,9 @@ def prepared(
     job is then added as it was before.
     """
     for function in functions:
-        draft = JobDraft(node, read_headers(read(node).metadata))
+        options = read(node)
+        headers = read_headers(options.metadata)
+        draft = JobDraft(node, headers, omit_context=options.omit_context)
         try:
             function(draft)
             node = draft.node()

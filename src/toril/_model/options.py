@@ -158,6 +158,8 @@ class Options(TypedDict, total=False):
     """How many stacks of failed attempts are kept. Default: 100."""
     headers: Mapping[str, str]
     """Text by name that goes with the job, such as a trace or a tenant. Default: none."""
+    omit_context: bool
+    """Do not add the current trace to the headers, even if the app is instrumented. Default: False."""
     max_size: int
     """Refuse data larger than this many bytes, as JSON."""
     created_at: datetime
@@ -206,6 +208,7 @@ class JobOptions:
     keep_logs: int | None = None
     keep_stack: int | None = None
     metadata: str | None = None
+    omit_context: bool = False
     max_size: int | None = None
     created_ms: Millis | None = None
     durable: Durability | None = None
@@ -217,6 +220,7 @@ class JobOptions:
         check_whole(self.attempts, "attempts", 1)
         check_whole(self.priority, "priority", 0, MAX_PRIORITY)
         check_flag(self.lifo, "lifo")
+        check_flag(self.omit_context, "omit_context")
         for name in ("keep_logs", "keep_stack", "max_size"):
             value = getattr(self, name)
             if value is not None:
@@ -342,7 +346,7 @@ def _keeps(given: Options) -> dict[str, Any]:
 
 _PLAIN = (
     "priority", "lifo", "parent_on_fail", "on_crash", "keep_logs", "keep_stack", "max_size",
-    "durable", "max_runs",
+    "durable", "max_runs", "omit_context",
 )  # fmt: skip
 _LIMITS = ("timeout", "soft_timeout", "deadline", "expires")
 NAMES = frozenset(Options.__annotations__)

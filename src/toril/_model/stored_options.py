@@ -97,6 +97,8 @@ def _to_text(options: JobOptions) -> str:
         made["removeOnFail"] = _keep_to_wire(options.keep_failed)
     if options.metadata is not None:
         made["tm"] = options.metadata
+    if options.omit_context:
+        made["omc"] = True
     if options.dedup is not None:
         made["de"] = dedup.to_wire(options.dedup)
     if options.parent_on_fail in _FLAGS:
@@ -196,6 +198,7 @@ def _from_object(raw: dict[str, Any]) -> JobOptions:
         keep_logs=raw.get("kl"),
         keep_stack=raw.get("stackTraceLimit"),
         metadata=_metadata(raw.get("tm")),
+        omit_context=bool(raw.get("omc")),
         max_size=raw.get("sizeLimit"),
         created_ms=whole(raw.get("timestamp"), None),
     )
