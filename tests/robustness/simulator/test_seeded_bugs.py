@@ -10,7 +10,9 @@ from tests.robustness.simulator.conftest import SEEDS
 from tests.robustness.simulator.plan import make_plan
 from tests.robustness.simulator.world import simulate
 from toril._store.sqlite.verbs import finish, schedule
+from toril._worker import heartbeat
 from toril._worker.claims import ClaimSource
+from toril._worker.exchange import Exchange
 from toril._worker.phase import Phase
 from toril._worker.running import RunningJobs
 from toril._worker.running_job import RunningJob
@@ -75,14 +77,14 @@ def never_checks_its_lease(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RunningJobs, "send", send)
 
 
-def runs_what_came_too_late(patch: pytest.MonkeyPatch) -> None:
-    """A job begins though its lock was over by then."""
+def counts_a_lock_from_its_answer(patch: pytest.MonkeyPatch) -> None:
+    """The lock of a claim is counted from when its answer came, however late that was."""
+    real = Exchange._unpack
 
-    def begins(self: RunningJobs, running: RunningJob) -> bool:
-        running.begin(self.interrupt)
-        return True
+    def unpack(self: Exchange, request: Any, claimed: Any, began: float) -> None:
+        real(self, request, claimed, heartbeat.lease_clock())
 
-    patch.setattr(RunningJobs, "_begins", begins)
+    patch.setattr(Exchange, "_unpack", unpack)
 
 
 def arms_a_run_too_many(patch: pytest.MonkeyPatch) -> None:
@@ -135,7 +137,7 @@ def frees_parents_early(patch: pytest.MonkeyPatch) -> None:
         (gains_a_place, 0),
         (drops_its_batch, 0),
         (never_checks_its_lease, 10),
-        (runs_what_came_too_late, 180),
+        (counts_a_lock_from_its_answer, 0),
         (frees_parents_early, 0),
         (arms_a_run_too_many, 0),
         (keeps_the_key, 0),
