@@ -4,6 +4,7 @@ What is made by hand is in `toril`, events are in `toril.events`, records of hoo
 errors in `toril.errors`.
 """
 
+from toril._app.alerts import AlertOptions, AlertTarget
 from toril._app.flow import Childlike, Tree
 from toril._app.monitor import Monitor
 from toril._app.options import DistantOptions, QueueOptions
@@ -19,6 +20,7 @@ from toril._jobs.children import ChildrenView, Dependencies
 from toril._jobs.chunks import StateName, States
 from toril._jobs.events import JobEvents
 from toril._jobs.node import EnqueueOptions
+from toril._model.alert import Alert, AlertKind, AlertState
 from toril._model.backoff import Backoff
 from toril._model.diagnosis import Finding
 from toril._model.faults import ErrorGroup
@@ -55,6 +57,11 @@ from toril._worker.options import Queues, WorkerOptions, WorkerSettings
 
 __all__ = [
     "AddOptions",
+    "Alert",
+    "AlertKind",
+    "AlertOptions",
+    "AlertState",
+    "AlertTarget",
     "AsyncTask",
     "AuditEntry",
     "Backoff",

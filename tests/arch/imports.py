@@ -29,7 +29,7 @@ ORDER: dict[str, list[str]] = {
     "toril._model": [
         "bounds checks crashes diagnosis printable suggest",
         "other_systems search stored times urls",
-        "faults",
+        "alert faults",
         "backoff dead_letter dedup headers notes on_full schedule states",
         "options",
         "series stored_options",
@@ -142,7 +142,7 @@ ORDER: dict[str, list[str]] = {
         "worker",
     ],
     "toril._app": [
-        "closing discover flow hooked monitor options overview queue where",
+        "alert_checks alerts closing discover flow hooked monitor options overview queue where",
         "blueprint",
         "diagnostics",
         "app",

@@ -29,6 +29,7 @@ CATCHES_ALL = {
     "toril._worker.heartbeat": "whatever a store answers, the thread that renews locks goes on",
     "toril._jobs.listeners": "a listener's fault is reported, never the job's",
     "toril._jobs.drafts": "a hook's fault is reported, and the job is added without it",
+    "toril._app.alerts": "whoever is told may raise anything; it is logged, and tried again",
     "toril._jobs.guard": "listeners, hooks and logging may raise anything; it is reported",
     "toril._handlers.annotations": "evaluating an annotation runs user code; it is not checked then",
     "toril._handlers.models": "a model's own serializer may raise anything; the value is refused",

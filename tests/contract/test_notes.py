@@ -47,3 +47,18 @@ async def test_the_oldest_go(kit: Kit) -> None:
 
     assert len(notes) == KEPT["operations"]
     assert notes[-1].id == "n3"
+
+
+async def test_a_note_is_replaced_only_by_who_knows_what_it_says(kit: Kit) -> None:
+    async def note(body: str, instead_of: str, id: str = "a") -> str:
+        return await kit.store.note("alerts", body, id=id, instead_of=instead_of, now=kit.now)
+
+    assert await note("1", "0") == ""
+    assert await note("1", "") == "a"
+    assert await note("2", "") == ""
+    assert await note("2", "0") == ""
+    assert await bodies(kit, kind="alerts") == ["1"]
+    assert await note("2 {}", "1") == "a"
+    assert await note("3", "2 {}") == "a"
+    assert await note("4", "3", id="b") == ""
+    assert [(note.id, note.body) for note in await kit.store.notes("alerts")] == [("a", "3")]

@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from toril import ConfigError, Exponential, Flow, Job, Queue, State, Toril, TorilError, Worker
+from toril._app.alerts import AlertOptions
 from toril._app.app import QueueOptions
 from toril._app.queue import AddOptions
 from toril._handlers.schedules import ScheduleOptions, Schedules
@@ -58,11 +59,12 @@ NEEDED: dict[str, dict[str, Any]] = {
     "Schedules.drop": {"queue": "q", "schedule_id": "s"}, "Toril.add_flows": {"flows": []},
     "Queue.add_many": {"jobs": []}, "Toril.tree": {}, "Worker.stop": {}, "Worker.on": {"event": "failed"},
     "Toril.on": {"event": "failed"}, "Queue.find": {"where": {"a": 1}},
-    "Schedules.run_now": {"queue": "q", "schedule_id": "s"},
+    "Schedules.run_now": {"queue": "q", "schedule_id": "s"}, "Toril.alert": {"to": "log"},
 }  # fmt: skip
 OPTIONS: dict[str, type] = {
     "Queue.add": AddOptions, "Toril.queue": QueueOptions, "Toril.schedule": ScheduleOptions,
     "Schedules.put": ScheduleOptions, "Toril.worker": WorkerOptions,
+    "Toril.alert": AlertOptions,
 }  # fmt: skip
 # Not about values: they run, wait or iterate, or hand the value on to the user's own code.
 LEFT_OUT = {

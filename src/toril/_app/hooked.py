@@ -1,12 +1,12 @@
-"""What an app attaches to its workers and to its adds: `Toril` inherits these methods.
+"""What an app attaches to its workers and to its adds, and its alerts: `Toril` inherits these methods.
 
 Never here: running any of it.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from inspect import iscoroutinefunction
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, Unpack, overload
 from weakref import WeakSet
 
 from toril._handlers.app_hooks import (
@@ -22,10 +22,13 @@ from toril._handlers.dependencies import Container
 from toril._jobs.drafts import BeforeEnqueue
 from toril._jobs.enqueue import Enqueuer
 from toril._jobs.listeners import APP_EVENTS, AppEvent, Listener, check_event
+from toril._model.alert import Alert
 from toril._model.record import check_queue_name
 from toril._worker.hooks import Happening
 from toril._worker.worker import Worker
 from toril.errors import ConfigError
+
+from .alerts import AlertOptions, Alerts, AlertTarget, make_watcher
 
 Yields = (
     AsyncIterator[Any]
@@ -47,6 +50,7 @@ class HookedApp:
         self._adder = adder
         self.container = container
         self._workers: WeakSet[Worker] = WeakSet()
+        self._alerts = Alerts(adder.context)
 
     def _attach(self, worker: Worker) -> None:
         """Let a new worker have the listeners of the app."""
@@ -241,3 +245,58 @@ class HookedApp:
             )
         self._adder.before.append(function)
         return function
+
+    def alert(self, to: AlertTarget, **options: Unpack[AlertOptions]) -> None:
+        """Tell somebody when something goes wrong: once, and once more when it is over.
+
+        Workers of this app look, one of them at a time; `watch_alerts` looks in other processes, and
+        `check_alerts` at once. Call it before they start.
+
+        Args:
+            to: A URL, to which the alert is posted as JSON; "log"; or a function, sync or async,
+                that takes a `toril.types.Alert`.
+            **options: What is watched.
+
+        Raises:
+            ConfigError: Nothing is watched, or a value cannot hold.
+
+        Example:
+            ```python
+            app.alert(
+                "https://hooks.example.com/jobs",
+                failure_rate=0.2,
+                oldest_waiting="5m",
+                dead_letters=1,
+                workers_gone="1m",
+                missed_schedules="2m",
+            )
+            ```
+        """
+        if self._alerts.add(make_watcher(to, options)):
+            self.lifespan(self._watch)
+
+    async def _watch(self) -> AsyncIterator[None]:
+        async with self._alerts.watching():
+            yield
+
+    @asynccontextmanager
+    async def watch_alerts(self) -> AsyncGenerator[None]:
+        """Look for what `app.alert` watches in this process, too, which has no worker.
+
+        If all workers are gone, none of them can tell: let a web process look, too.
+
+        Example:
+            ```python
+            async with app.watch_alerts():
+                await serve_web()
+            ```
+        """
+        async with self._alerts.watching():
+            yield
+
+    async def check_alerts(self) -> list[Alert]:
+        """Look once for what `app.alert` watches, and return what is wrong.
+
+        Who is to be told is told, unless a process that watches does so anyway.
+        """
+        return await self._alerts.look()

@@ -81,6 +81,21 @@ def check_whole(value: object, field: str, low: int, high: int = MAX_WHOLE) -> i
     )
 
 
+def check_share(value: object, field: str) -> float:
+    """Return the value as a share: above 0, and at most 1.
+
+    Raises   ConfigError.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1:
+        return float(value)
+    raise ConfigError(
+        f"{field}={shown(value)} is not a share",
+        field=field,
+        value=value,
+        hint="give a number above 0 and at most 1, such as 0.2",
+    )
+
+
 def check_flag(value: object, field: str) -> bool:
     """Return the value if it is True or False.
 

@@ -1,4 +1,4 @@
-"""What is noted of the whole store: marks of versions, what people did, and work on many jobs.
+"""What is noted of the whole store: marks of versions, what people did, work on many jobs, alerts.
 
 Never here: where notes are stored.
 """
@@ -10,9 +10,11 @@ from toril.errors import ConfigError
 
 from .times import Millis
 
-NoteKind = Literal["marks", "audit", "operations"]
-KEPT: dict[NoteKind, int] = {"marks": 1_000, "audit": 10_000, "operations": 200}
+NoteKind = Literal["marks", "audit", "operations", "alerts"]
+KEPT: dict[NoteKind, int] = {"marks": 1_000, "audit": 10_000, "operations": 200, "alerts": 1_000}
 """How many notes of each kind are kept, the newest."""
+REPLACED = frozenset[NoteKind](["operations", "alerts"])
+"""Kinds whose notes have ids that somebody chose."""
 LONGEST = 65_536
 """How many characters a note may have as JSON."""
 

@@ -325,11 +325,19 @@ class Store(Protocol):
     # Notes.
 
     async def note(
-        self, kind: NoteKind, body: str, *, id: str | None = None, now: Millis | None = None
+        self,
+        kind: NoteKind,
+        body: str,
+        *,
+        id: str | None = None,
+        instead_of: str | None = None,
+        now: Millis | None = None,
     ) -> str:
         """Note JSON text of the whole store, or replace what was noted under this id; return the id.
 
-        The oldest notes of a kind go when it has more than `KEPT`.
+        With `instead_of`, only if what is noted under the id is that text ("": nothing is noted);
+        else nothing changes, and "" is returned. The oldest notes of a kind go when it has more
+        than `KEPT`.
         """
         ...
 

@@ -368,3 +368,9 @@ async def note(kit: Kit) -> Act:
 async def note_under_an_id(kit: Kit) -> Act:
     await kit.store.note("operations", '{"done":1}', id="nightly", now=kit.now)
     return lambda: kit.store.note("operations", '{"done":2}', id="nightly", now=kit.now)
+
+
+@case
+async def note_instead_of_another(kit: Kit) -> Act:
+    await kit.store.note("alerts", '{"n":1}', id="a", now=kit.now)
+    return lambda: kit.store.note("alerts", '{"n":2}', id="a", instead_of='{"n":1}', now=kit.now)

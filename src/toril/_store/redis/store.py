@@ -303,10 +303,16 @@ class RedisStore(Forkable):
     # Notes.
 
     async def note(
-        self, kind: NoteKind, body: str, *, id: str | None = None, now: Millis | None = None
+        self,
+        kind: NoteKind,
+        body: str,
+        *,
+        id: str | None = None,
+        instead_of: str | None = None,
+        now: Millis | None = None,
     ) -> str:
         """Note something of the whole store; see the protocol."""
-        return await notes.note((await self._site()).server, kind, id, body, now)
+        return await notes.note((await self._site()).server, kind, id, body, instead_of, now)
 
     async def notes(
         self, kind: NoteKind, *, before: str | None = None, limit: int = 100

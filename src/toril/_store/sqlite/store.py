@@ -80,8 +80,7 @@ def _now(unit: Unit, now: Millis | None) -> Millis:
 class SQLiteStore(Forkable):
     """Jobs in one SQLite file, shared by the processes of one machine; or in memory."""
 
-    # How often Python lets another thread run: at its default of 5 ms a busy event loop would
-    # starve the writer thread.
+    # At Python's default of 5 ms a busy event loop would starve the writer thread.
     switch_interval = 0.0005
     trips = 1
 
@@ -120,10 +119,7 @@ class SQLiteStore(Forkable):
         return None if self._engine is None else self._engine.broken
 
     async def open(self, *, anew: bool = False) -> None:
-        """Open the file, creating it when there is none; see the protocol.
-
-        Nothing lies between a process and its file that could be had again.
-        """
+        """Open the file, creating it when there is none; see the protocol."""
         if self._engine is None:
             await in_thread(self._open)
 
@@ -289,8 +285,7 @@ class SQLiteStore(Forkable):
             if not await engine.read(partial(expire.find, queues=tuple(queues), now=at)):
                 break
             await engine.write(
-                lambda unit, names: expire.end_overdue(unit, names, _now(unit, now)),
-                tuple(queues),
+                lambda unit, names: expire.end_overdue(unit, names, _now(unit, now)), tuple(queues)
             )
         return [*engine.tell_taken_back(queues), *found]
 
@@ -397,11 +392,17 @@ class SQLiteStore(Forkable):
     # Notes.
 
     async def note(
-        self, kind: NoteKind, body: str, *, id: str | None = None, now: Millis | None = None
+        self,
+        kind: NoteKind,
+        body: str,
+        *,
+        id: str | None = None,
+        instead_of: str | None = None,
+        now: Millis | None = None,
     ) -> str:
         """Note something of the whole store; see the protocol."""
         return await self._open_engine().write(
-            lambda unit, text: notes.note(unit, kind, id, text, _now(unit, now)), body
+            lambda unit, text: notes.note(unit, kind, id, text, instead_of, _now(unit, now)), body
         )
 
     async def notes(

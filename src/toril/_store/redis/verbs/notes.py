@@ -3,7 +3,7 @@
 Never here: what a note says (`_model.notes`).
 """
 
-from toril._model.notes import KEPT, Note, NoteKind
+from toril._model.notes import KEPT, REPLACED, Note, NoteKind
 from toril._model.stored import whole
 from toril._model.times import Millis
 from toril._store.redis.core import keys
@@ -11,11 +11,17 @@ from toril._store.redis.core.server import Server
 
 
 async def note(
-    server: Server, kind: NoteKind, id: str | None, body: str, now: Millis | None
+    server: Server,
+    kind: NoteKind,
+    id: str | None,
+    body: str,
+    instead_of: str | None,
+    now: Millis | None,
 ) -> str:
     """Carry out the verb note."""
+    was = "*" if instead_of is None else f"={instead_of}"
     found: str = await server.run(
-        "note", [""], now=now, kind=kind, id=id, body=body, most=KEPT[kind]
+        "note", [""], now=now, kind=kind, id=id, body=body, was=was, most=KEPT[kind]
     )
     return found
 
@@ -23,7 +29,7 @@ async def note(
 async def notes(server: Server, kind: NoteKind, before: str | None, limit: int) -> list[Note]:
     """Carry out the verb notes."""
     key = keys.own(server.prefix, f"toril:{kind}")
-    if kind == "operations":
+    if kind in REPLACED:
         return await _replaced(server, key, limit)
     newest = "+" if before is None else f"({before}"
     entries = await server.link.read("XREVRANGE", key, newest, "-", "COUNT", limit)

@@ -9,8 +9,13 @@ from toril._store.sqlite.connection.transaction import Unit
 from .read import Reading
 
 
-def note(unit: Unit, kind: NoteKind, id: str | None, body: str, now: Millis) -> str:
+def note(
+    unit: Unit, kind: NoteKind, id: str | None, body: str, instead_of: str | None, now: Millis
+) -> str:
     """Carry out the verb note."""
+    if instead_of is not None:
+        replaced = unit.value("notes.replace", (kind, id, now, body, instead_of))
+        return "" if replaced is None or id is None else id
     key = unit.value("notes.put", (kind, id, now, body))
     unit.run("notes.bound", (kind, KEPT[kind]))
     return str(key) if id is None else id
