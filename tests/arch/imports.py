@@ -142,15 +142,16 @@ ORDER: dict[str, list[str]] = {
         "worker",
     ],
     "toril._app": [
-        "alert_checks alerts closing discover flow hooked monitor options overview queue where",
+        "alert_checks alerts closing discover flow hooked monitor options overview prometheus queue where",
         "blueprint",
         "diagnostics",
         "app",
         "harness",
     ],
     "toril._serve": [
-        "channel console load messages probes reload shutdown side_effects",
-        "process serve",
+        "channel console http load messages reload shutdown side_effects",
+        "probes process",
+        "serve",
         "supervisor worker_process",
     ],
     "toril.dashboard.pages": [
@@ -178,7 +179,7 @@ ORDER: dict[str, list[str]] = {
     ],
     "toril.cli": [
         "commands move render streams target torture",
-        "backup dashboard doctor monitor render_job",
+        "backup dashboard doctor metrics monitor render_job",
         "inspect worker",
         "change",
         "root",

@@ -12,7 +12,8 @@ import pytest
 from tests.support.crew import Crew, crew, wait_for
 from tests.support.desk import Desk
 from toril import ConfigError
-from toril._serve.probes import LONGEST_HEAD, ProbeAddress, ProbeAnswer, probes
+from toril._serve.http import LONGEST_HEAD
+from toril._serve.probes import ProbeAddress, ProbeAnswer, probes
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 

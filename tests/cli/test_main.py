@@ -104,6 +104,7 @@ STARTS = {
     "worker nowhere.py": 2,
     "dev --help": 0,
     "dashboard --host 0.0.0.0": 2,
+    "metrics --once": 0,
     "torture --kills none": 2,
     "demo --images nowhere": 2,
 }

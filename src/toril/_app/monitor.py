@@ -3,7 +3,7 @@
 Never here: judging it (diagnostics), or what is stored now (queue, overview).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -23,6 +23,8 @@ from toril._model.series import STEPS, Series, SeriesQuery, StepName
 from toril._model.stored import or_else, reader
 from toril._model.times import Millis
 from toril._store.protocol import Store
+
+from .prometheus import metrics_text
 
 N = TypeVar("N", Mark, AuditEntry, Operation)
 
@@ -98,6 +100,24 @@ class Monitor:
             until_ms=now_ms() + 1 if until_ms is None else check_whole(until_ms, "until_ms", 0),
         )
         return await store.series(query) if query.queues else []
+
+    async def prometheus(self, *, only: Callable[[str], bool] | None = None) -> str:
+        """Return the state of queues, workers and schedules as Prometheus text.
+
+        Counters and histograms count from the start of the day, in UTC: `rate()` and `increase()`
+        read that as a restart. What BullMQ's workers do is not in them.
+
+        Args:
+            only: Which queues may be shown, by name. None: all.
+
+        Example:
+            ```python
+            @web.get("/metrics")
+            async def metrics() -> PlainTextResponse:
+                return PlainTextResponse(await app.monitor.prometheus())
+            ```
+        """
+        return await metrics_text(await self._context.ready(), only or _every)
 
     async def tasks(self, *queues: str) -> dict[str, tuple[str, ...]]:
         """Return the names of jobs that each of these queues, or of all, is counted by.
@@ -241,6 +261,10 @@ class Monitor:
         check_whole(limit, "limit", 1, 1_000)
         store = await self._context.ready()
         return await store.notes(kind, before=before, limit=limit)
+
+
+def _every(_: str) -> bool:
+    return True
 
 
 def _made(kind: type[N], note: Note) -> N | None:

@@ -21,6 +21,7 @@ from .backup import BackupOptions, backup
 from .commands import Commands, command
 from .dashboard import DashboardCommandOptions, dashboard
 from .doctor import DoctorOptions, doctor
+from .metrics import MetricsOptions, metrics
 from .move import MoveOptions, move
 from .target import StoreOptions
 from .torture import TortureOptions, torture
@@ -76,6 +77,7 @@ command(cli, WorkerCommandOptions, name="worker")(worker)
 command(cli, DevOptions, name="dev")(dev)
 
 command(cli, DashboardCommandOptions, name="dashboard")(dashboard)
+command(cli, MetricsOptions, name="metrics")(metrics)
 
 
 @cli.command()

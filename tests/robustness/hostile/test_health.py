@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.crew import crew, wait_for
 from tests.support.desk import Desk
-from toril._serve.probes import HEAD_S, LONGEST_HEAD, MOST_OF_ONE, MOST_SILENT
+from toril._serve.http import HEAD_S, LONGEST_HEAD, MOST_OF_ONE, MOST_SILENT
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 

@@ -5,14 +5,12 @@ Never here: judging queues (attention).
 
 import os
 import platform
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from toril.dashboard.board import PageCall, no_queue
 from toril.dashboard.redact import PARTS, WORDS
-from toril.dashboard.rows import QueueSummary, now_ms
+from toril.dashboard.rows import QueueSummary
 
 from .overview import Nothing
 
@@ -165,63 +163,6 @@ async def health(call: PageCall, _: Nothing) -> HealthAnswer:
     return HealthAnswer(ok=True, ping_ms=round(await call.app.ping() * 1000, 2))
 
 
-# Prometheus.
-
-_GAUGES = (
-    ("toril_jobs", "Jobs in each state."),
-    ("toril_queue_paused", "Whether the queue is paused."),
-    ("toril_queue_workers", "Live workers of the queue."),
-    ("toril_queue_oldest_ready_seconds", "How long the next job has been waiting."),
-)
-_STATES = (
-    "waiting", "prioritized", "delayed", "active", "waiting_children", "completed", "failed",
-)  # fmt: skip
-
-
 async def metrics(call: PageCall, _: Nothing) -> str:
     """Return the state of all queues as Prometheus text."""
-    began = time.perf_counter()
-    snapshot = await call.board.sampler.snapshot()
-    rows = [row for row in call.board.rows(snapshot) if call.access.sees(row.name)]
-    lines: list[str] = []
-    for name, words in _GAUGES:
-        lines += [f"# HELP {name} {words}", f"# TYPE {name} gauge"]
-        lines += [line for row in rows for line in _samples(name, row)]
-    living = [
-        each for each in snapshot.workers if each.alive and any(map(call.access.sees, each.queues))
-    ]
-    lines += [
-        "# HELP toril_workers Live workers.",
-        "# TYPE toril_workers gauge",
-        f"toril_workers {len(living)}",
-        "# HELP toril_worker_slots How many jobs they can run at once.",
-        "# TYPE toril_worker_slots gauge",
-        f"toril_worker_slots {sum(each.concurrency for each in living)}",
-        "# HELP toril_scrape_seconds How long this answer took.",
-        "# TYPE toril_scrape_seconds gauge",
-        f"toril_scrape_seconds {time.perf_counter() - began:.6f}",
-        "# HELP toril_time_seconds When it was taken.",
-        "# TYPE toril_time_seconds gauge",
-        f"toril_time_seconds {now_ms() / 1000:.3f}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _samples(name: str, row: QueueSummary) -> Iterator[str]:
-    queue = _label(row.name)
-    match name:
-        case "toril_jobs":
-            for state in _STATES:
-                count = getattr(row.counts, state)
-                yield f'{name}{{queue="{queue}",state="{state}"}} {count}'
-        case "toril_queue_paused":
-            yield f'{name}{{queue="{queue}"}} {int(row.paused is not None)}'
-        case "toril_queue_workers":
-            yield f'{name}{{queue="{queue}"}} {row.workers}'
-        case _:
-            if row.oldest_waiting_ms is not None:
-                yield f'{name}{{queue="{queue}"}} {row.oldest_waiting_ms / 1000:g}'
-
-
-def _label(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return await call.app.monitor.prometheus(only=call.access.sees)

@@ -1,0 +1,20 @@
+"""A handler that logs in a child process."""
+
+import logging
+from io import StringIO
+
+from toril.integrations.logs import JobFilter
+
+
+def write() -> str:
+    """Log a line, and return it."""
+    stream = StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.addFilter(JobFilter())
+    handler.setFormatter(
+        logging.Formatter("%(message)s %(job_id)s %(queue)s %(job_name)s %(attempt)s")
+    )
+    log = logging.getLogger("child")
+    log.addHandler(handler)
+    log.warning("hello")
+    return stream.getvalue().strip()
