@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from common import Result, table
 from redis_common import (
-    TORIL_1,
     Peer,
     Server,
     answer,
@@ -26,7 +25,7 @@ def main() -> None:
     given = options(__doc__ or "")
     with start_server() as server:
         print("# Adding jobs of 100 bytes to Redis\n")
-        peers = [peer for peer in present(given) if peer != TORIL_1]
+        peers = present(given)
         describe(server, peers)
         contests = {
             f"{peer.name} {mode}": _add(server, peer, mode, jobs // given.less)

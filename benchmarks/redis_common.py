@@ -81,11 +81,9 @@ def _refusal() -> str | None:
 
 ALL = frozenset({"at_once", "many", "later", "queues"})
 TORIL = Peer(name="toril", program="use_toril.py", concurrency=100, jobs=50_000, can=ALL)
-TORIL_1 = Peer(name="toril, 1 at once", program="use_toril.py", concurrency=1, jobs=15_000)
 NODE = Peer(name=BULLMQ, program="use_bullmq.mjs", concurrency=100, jobs=50_000, can=ALL)
 ROSTER = (
     TORIL,
-    TORIL_1,
     NODE,
     Peer(name="BullMQ, Python", program="use_bullmq.py", concurrency=10, jobs=20_000, can=ALL),
     Peer(

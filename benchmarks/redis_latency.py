@@ -11,7 +11,6 @@ from argparse import Namespace
 
 from common import say, spread, table
 from redis_common import (
-    TORIL_1,
     Failed,
     Peer,
     Server,
@@ -33,7 +32,7 @@ def main() -> None:
     given = options(__doc__ or "")
     with start_server(pinned=False) as server:
         print("# Latency, lateness and idle cost on Redis\n")
-        peers = [peer for peer in present(given) if peer != TORIL_1]
+        peers = present(given)
         describe(server, peers)
         _latency(server, peers, given)
         _lateness(server, [peer for peer in peers if "later" in peer.can], given)
