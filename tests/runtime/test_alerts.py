@@ -14,6 +14,7 @@ import pytest
 
 from toril import ConfigError, Dedup, Job, Toril
 from toril._app import alerts
+from toril.errors import StoreUnavailable
 from toril.testing import Harness
 from toril.types import Alert
 
@@ -331,3 +332,39 @@ async def test_what_cannot_be_watched_is_refused(memory: Toril, to: Any, given: 
     with pytest.raises(ConfigError):
         memory.alert(to, **given)
     assert await memory.check_alerts() == []
+
+
+async def test_a_store_that_cannot_be_asked_is_asked_again(
+    memory: Toril, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, looks = Told(), [0]
+    memory.alert(told, workers_gone=0, every="5ms")
+    await memory.queue("q").add("x")
+    real = alerts.find_alerts
+
+    async def find(*given: Any) -> list[Alert]:
+        looks[0] += 1
+        if looks[0] < 3:
+            raise StoreUnavailable("away") if looks[0] == 1 else RuntimeError("a mistake")
+        return await real(*given)
+
+    monkeypatch.setattr(alerts, "find_alerts", find)
+    async with memory.watch_alerts():
+        await asyncio.wait_for(told.more.wait(), 5)
+    lines = [each for each in caplog.records if each.name == "toril.alerts"]
+    assert [each.getMessage() for each in lines] == [
+        "alert.unchecked reason='away': it is tried again",
+        "alert.unchecked reason='a mistake': it is tried again",
+    ]
+    assert [bool(each.exc_info) for each in lines] == [False, True]
+
+
+async def test_what_is_wrong_is_returned_as_it_is_now(memory: Toril) -> None:
+    memory.alert("log", workers_gone=0)
+    async with Harness(memory) as jobs:
+        for count in (1, 2):
+            await memory.queue("q").add("x")
+            (wrong,) = await memory.check_alerts()
+            assert wrong.value == count
+            jobs.clock.move(jobs.clock.now_ms() + 1000)
+    assert wrong.at_ms - wrong.since_ms == 1000

@@ -131,8 +131,8 @@ class Watcher:
             now_is = after(before, found.get(id), now)
             if now_is is None:
                 continue
-            if now_is.alert.state == "firing" and not now_is.is_pending(now):
-                wrong.append(now_is.alert)
+            if id in found and not now_is.is_pending(now):
+                wrong.append(replace(found[id], since_ms=now_is.alert.since_ms, at_ms=now))
             if leads:
                 await self._settle(store, id, body, before, now_is)
         return wrong
@@ -230,9 +230,11 @@ class Alerts:
             await asyncio.sleep(watcher.every_ms / 1000)
             try:
                 await watcher.look(await self._context.ready(), self._me)
-            except TorilError as error:
+            except Exception as error:
+                trace = None if isinstance(error, TorilError) else error
+                text = "alert.unchecked reason=%r: it is tried again"
                 guard.write_log(
-                    log, logging.WARNING, "alert.unchecked reason=%r", str(error), extra={}
+                    log, logging.WARNING, text, guard.text_of(error), extra={}, exc_info=trace
                 )
 
     async def _leave(self) -> None:
