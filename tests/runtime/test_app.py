@@ -73,6 +73,7 @@ def test_without_a_url_the_path_is_said_once(
 ) -> None:
     monkeypatch.delenv("TORIL_URL", raising=False)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(environment, "_said", set[str]())
     Toril()
     Toril()
 

@@ -209,8 +209,8 @@ async def test_a_child_whose_output_cannot_be_passed_on_is_ended_at_once(
 
     monkeypatch.setattr(loops, "say", fail)
     memory.processor("q", f"{PATH}:say", concurrency=1)
-    # The first line fails while the child still has more to say than a pipe holds.
-    text = b64encode(b"z\n" + b"z" * FILL + b"\n").decode()
+    # The first line fails while the child still has more to say than a pipe holds, and a read takes.
+    text = b64encode(b"z\n" + b"z" * FILL * 4 + b"\n").decode()
     job = await memory.queue("q").add("x", text, attempts=1)
     began = time.monotonic()
     async with memory.worker("q"):
