@@ -220,8 +220,8 @@ async def test_another_process_can_cancel_what_runs_here(shared: Toril) -> None:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", PROGRAM, shared.context.store.url, prefix, job.id
         )
-        assert await failure(job) == "cancelled: says another process"
         assert await process.wait() == 0
+        assert await failure(job) == "cancelled: says another process"
 
 
 async def test_a_delayed_job_ends_at_once(app: Toril) -> None:
