@@ -24,7 +24,6 @@ from toril import Job, Toril
 
 pytestmark = [
     pytest.mark.chaos,
-    pytest.mark.serial,  # it counts how many kills hit a running job
     pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL and flock"),
 ]
 

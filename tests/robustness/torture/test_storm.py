@@ -16,7 +16,6 @@ from tests.robustness.torture.site import QUICK, Site, drained, seed
 
 pytestmark = [
     pytest.mark.chaos,
-    pytest.mark.serial,  # it counts how many kills hit a running job
     pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL"),
 ]
 
