@@ -10,8 +10,10 @@ import pytest
 
 from tests.support.workers import Heard, line_at, until
 from toril import Custom, Fail, Job, Toril, Worker
+from toril._isolation import outcome
 from toril._jobs.listeners import LOCAL_EVENTS
 from toril._worker import keeper
+from toril._worker import worker as worker_module
 from toril.hooks import Happening, LoopBlocked
 
 
@@ -31,6 +33,12 @@ ERRORS = [
     Unspeakable,
 ]
 errors = pytest.mark.parametrize("error", ERRORS)
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcome, "NO_BACKOFF_MS", 20)
+    monkeypatch.setattr(worker_module, "LISTENERS_S", 0.2)
 
 
 async def work(job: Job[Any]) -> str:
