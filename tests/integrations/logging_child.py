@@ -3,7 +3,7 @@
 import logging
 from io import StringIO
 
-from toril.integrations.logs import JobFilter
+from toril.integrations.logs import JobFilter, JobLogHandler
 
 
 def write() -> str:
@@ -18,3 +18,11 @@ def write() -> str:
     log.addHandler(handler)
     log.warning("hello")
     return stream.getvalue().strip()
+
+
+def write_to_its_log() -> None:
+    """Log lines that go to the log of the job."""
+    log = logging.getLogger("child")
+    log.addHandler(JobLogHandler())
+    log.warning("line %d", 1)
+    log.warning("line %d", 2)

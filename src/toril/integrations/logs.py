@@ -1,6 +1,7 @@
 """Logging: the job that a line belongs to, for `logging` and for structlog.
 
     handler.addFilter(JobFilter())
+    logging.getLogger("shop").addHandler(JobLogHandler())
     structlog.configure(processors=[add_job, ...])
 
 Never here: what toril itself logs.
@@ -12,7 +13,7 @@ from typing import Any
 
 from toril._jobs.job import CURRENT
 
-__all__ = ["JobFilter", "add_job"]
+__all__ = ["JobFilter", "JobLogHandler", "add_job"]
 
 NAMES = ("job_id", "queue", "job_name", "attempt")
 
@@ -54,6 +55,29 @@ class JobFilter(logging.Filter):
             if name not in record.__dict__:
                 setattr(record, name, fields.get(name, self.missing))
         return True
+
+
+class JobLogHandler(logging.Handler):
+    """A handler that appends the lines of running jobs to their own logs, as `job.log` does.
+
+    Lines that no job wrote, and those of toril's own loggers, are passed over. The log of a job keeps
+    its newest `keep_logs` lines.
+
+    Example:
+        ```python
+        logging.getLogger("shop").addHandler(JobLogHandler())
+        ```
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Append a line to the log of the job that wrote it."""
+        job = CURRENT.get()
+        if job is None or record.name.partition(".")[0] == "toril":
+            return
+        try:
+            job.log(self.format(record))
+        except Exception:
+            self.handleError(record)
 
 
 def add_job(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
