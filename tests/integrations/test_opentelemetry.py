@@ -11,7 +11,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -323,3 +323,16 @@ async def test_an_app_is_instrumented_once_and_needs_no_sdk(recorder: Recorder) 
         instrument(app)
         assert (await app.queue("q").add("x")).headers == {}
     assert not isinstance(trace.get_tracer_provider(), TracerProvider)
+
+
+async def test_what_is_left_is_exported_when_a_worker_stops() -> None:
+    """The process of a worker ends without `atexit`, on which processors of spans rely."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=60_000))
+    async with Toril(":memory:") as app:
+        instrument(app, tracer_provider=provider)
+        await app.queue("q").add("x")
+        await app.worker("q", _nothing).run_until_idle()
+        names = [span.name for span in exporter.get_finished_spans()]
+    provider.shutdown()
+    assert names == ["add q.x", "process q"]

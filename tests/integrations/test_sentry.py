@@ -24,9 +24,13 @@ class Kept(Transport):
     def __init__(self, options: Any = None) -> None:
         super().__init__(options)
         self.envelopes: list[Envelope] = []
+        self.flushed = 0
 
     def capture_envelope(self, envelope: Envelope) -> None:
         self.envelopes.append(envelope)
+
+    def flush(self, timeout: float, callback: Any = None) -> None:
+        self.flushed += 1
 
     def items(self, kind: str) -> list[dict[str, Any]]:
         """Return what would be sent of one kind: event, transaction or check_in."""
@@ -262,3 +266,11 @@ async def test_an_app_works_without_sentry(app: Toril) -> None:
     await run_all(app)
     assert (await job.refresh()).error == "on purpose"
     assert job.headers == {}
+
+
+async def test_what_is_left_is_sent_when_a_worker_stops(app: Toril, start: Any) -> None:
+    kept = start()
+    app.queue("q").handler("x")(_fail)
+    await app.queue("q").add("x")
+    await run_all(app)
+    assert kept.flushed == 1

@@ -4,8 +4,9 @@ The trace goes with the job in its headers, where BullMQ's telemetry keeps it, s
 Python and Node both ways.
 """
 
+import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 from weakref import WeakKeyDictionary
@@ -28,6 +29,8 @@ Parent = Literal["first", "always", "never"]
 """Whether the span of an attempt is a child of the span that added the job, or linked to it."""
 
 SYSTEM = "toril"
+FLUSH_MS = 3_000
+"""How long exporting may take when a worker stops."""
 LOST_S = 60.0
 """After this long an add that was not heard of again counts as failed."""
 
@@ -71,6 +74,7 @@ def instrument(
         )
     _used.parent = parent
     _used.tracer = trace.get_tracer("toril", tracer_provider=tracer_provider)
+    _used.providers = (tracer_provider, meter_provider)
     known = app in _instrumented
     producer = _instrumented.setdefault(app, _Producer())
     instruments = _Instruments(metrics.get_meter("toril", meter_provider=meter_provider))
@@ -84,6 +88,7 @@ def instrument(
     app.on(JobStarted)(lambda record: producer.instruments.started(record))
     app.on(TryEnded)(lambda record: producer.instruments.ended(record))
     app.middleware(process_job)
+    app.lifespan(_flush_at_the_end)
 
 
 @dataclass(slots=True)
@@ -92,6 +97,7 @@ class _Used:
 
     parent: Parent = "first"
     tracer: trace.Tracer | None = None
+    providers: tuple[object, object] = (None, None)
 
 
 _used = _Used()
@@ -134,6 +140,19 @@ def process_job(job: Job[Any]) -> Iterator[None]:
     finally:
         contexts.detach(token)
         span.end()
+
+
+async def _flush_at_the_end() -> AsyncIterator[None]:
+    """Export what is left when a worker stops: its process ends without the hooks of `atexit`."""
+    yield
+    traces, measures = _used.providers
+    for provider in (
+        traces or trace.get_tracer_provider(),
+        measures or metrics.get_meter_provider(),
+    ):
+        flush = getattr(provider, "force_flush", None)
+        if flush is not None:
+            await asyncio.to_thread(flush, FLUSH_MS)
 
 
 def _fail(span: Span, error: BaseException) -> None:

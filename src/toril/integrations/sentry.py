@@ -5,7 +5,7 @@ sentry_sdk.init(dsn="…", integrations=[TorilIntegration(app)])
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from re import sub
@@ -28,6 +28,8 @@ __all__ = ["TorilIntegration"]
 
 ORIGIN = "auto.queue.toril"
 SYSTEM = "toril"
+FLUSH_S = 3.0
+"""How long sending may take when a worker stops."""
 MOST_OPEN = 10_000
 """How many adds may be under way; the spans of more than these are not sent."""
 LONGEST_SLUG = 50
@@ -74,6 +76,7 @@ class TorilIntegration(Integration):
         app.on("added")(self._published)
         app.middleware(children=False)(in_sentry)
         app.on("attempt_failed")(self._failed)
+        app.lifespan(_flush_at_the_end)
         if check_ins:
             checks = _CheckIns(app)
             app.on("active")(checks.begin)
@@ -178,6 +181,12 @@ class TorilIntegration(Integration):
         if self.only_last and job.attempts_left and not isinstance(error, Fail):
             return
         sentry_sdk.capture_exception(error)
+
+
+async def _flush_at_the_end() -> AsyncIterator[None]:
+    """Send what is left when a worker stops: its process ends without the hooks of `atexit`."""
+    yield
+    await asyncio.to_thread(sentry_sdk.flush, FLUSH_S)
 
 
 def _is_on() -> bool:
