@@ -115,7 +115,7 @@ ORDER: dict[str, list[str]] = {
     ],
     "toril._handlers": [
         "annotations callables convert depends isolation_options user_code",
-        "definitions models",
+        "definitions models retry_rule",
         "dependencies signature",
         "handlers returns",
         "app_hooks processors scopes soft_timeout task",

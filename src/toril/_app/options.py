@@ -99,6 +99,8 @@ def handling(options: TaskOptions) -> HandlerOptions:
         soft_timeout=options.get("soft_timeout"),
         on_crash=options.get("on_crash", "retry"),
         backoff=backoff if callable(backoff) else None,
+        retry_on=options.get("retry_on"),
+        never_retry=options.get("never_retry"),
         isolation=options.get("isolation"),
         init=options.get("init"),
         max_rss=options.get("max_rss"),

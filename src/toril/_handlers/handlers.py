@@ -28,6 +28,7 @@ from .callables import check_runs, is_async, title_of
 from .definitions import Definition, place_of, replaces
 from .dependencies import Container
 from .isolation_options import Isolation, IsolationOptions, isolate, read_path, take_isolation
+from .retry_rule import ErrorTypes, RetryRule, make_rule
 
 Fill = Callable[[Job[Any], Mapping[str, object]], Any]
 
@@ -58,6 +59,7 @@ class Handler:
     timeout_ms: Millis | None = None
     soft_timeout_ms: Millis | None = None
     backoff: BackoffFunction | None = None
+    retry: RetryRule | None = None
     on_crash: CrashPolicy = "retry"
     title: str = ""
     isolation: Isolation | None = None
@@ -81,6 +83,11 @@ class HandlerOptions(IsolationOptions, total=False):
     backoff: BackoffFunction | None
     """The wait before another attempt of jobs whose backoff is a name: a function
     `(attempt, error, job)` that returns a duration, or None to give up."""
+    retry_on: ErrorTypes | None
+    """Try again after these errors only, such as `(ConnectionError, TimeoutError)`; any other fails
+    the job at once, whatever attempts are left. None (the default): after every error."""
+    never_retry: ErrorTypes | None
+    """Fail the job at once after these errors, whatever `retry_on` says."""
     on_crash: CrashPolicy
     """What happens when the process that runs a job dies: "retry" (the default) or "fail"."""
 
@@ -158,6 +165,7 @@ def _common(title: str, queue: str, options: HandlerOptions) -> dict[str, Any]:
         "timeout_ms": limit_ms,
         "soft_timeout_ms": soft_ms,
         "backoff": options.get("backoff"),
+        "retry": make_rule(options.get("retry_on"), options.get("never_retry")),
         "on_crash": on_crash,
         "title": title,
     }

@@ -34,6 +34,7 @@ from .callables import title_of
 from .dependencies import Container, marked
 from .handlers import Fill, Handler, HandlerOptions, make_handler
 from .isolation_options import IsolationOptions, take_isolation
+from .retry_rule import ErrorTypes
 from .returns import Returns
 from .signature import Signature, TaskParameter
 
@@ -61,6 +62,11 @@ class TaskOptions(Options, IsolationOptions, total=False):
     """The queue of its jobs. Default: "default"."""
     concurrency: int
     """How many of its jobs one worker runs at once. Default: no limit of its own."""
+    retry_on: ErrorTypes | None
+    """Try again after these errors only, such as `(ConnectionError, TimeoutError)`; any other fails
+    the job at once, whatever attempts are left. None (the default): after every error."""
+    never_retry: ErrorTypes | None
+    """Fail the job at once after these errors, whatever `retry_on` says."""
     redact: Sequence[str]
     """Paths in its arguments and results that the dashboard hides, such as "card.number"."""
     cron: str

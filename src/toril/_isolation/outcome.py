@@ -9,7 +9,10 @@ from itertools import dropwhile, takewhile
 from types import TracebackType
 from typing import Any, NamedTuple, cast
 
+import msgspec
+
 from toril._handlers.handlers import Handler
+from toril._handlers.retry_rule import kinds_of
 from toril._handlers.signature import Misfit
 from toril._handlers.user_code import TORIL_FRAMES, is_own
 from toril._jobs.guard import let_signals_pass, text_of
@@ -102,8 +105,15 @@ def out_of_time(ended: Ended, which: str, limit_ms: Millis) -> Ended:
     reason = f"it did not end within its {which} of {describe(limit_ms)}"
     was = ended.outcome.fault
     found = None if was is None else cause(TimeoutError.__name__, was.place, reason)
-    outcome = Outcome(end=End.TIMED_OUT, reason=reason, stack=ended.outcome.stack, fault=found)
-    return Ended(outcome, error=TimeoutError(reason))
+    error = TimeoutError(reason)
+    outcome = Outcome(
+        end=End.TIMED_OUT,
+        reason=reason,
+        stack=ended.outcome.stack,
+        fault=found,
+        kinds=kinds_of(error),
+    )
+    return Ended(outcome, error=error)
 
 
 def custom_backoff(
@@ -201,7 +211,17 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def _failure(end: End, reason: str, stack: str | None, error: BaseException) -> Outcome:
-    return Outcome(end=end, reason=reason, stack=stack, fault=cause_of(error, reason))
+    kinds = tuple(dict.fromkeys(kind for each in _leaves(error) for kind in kinds_of(each)))
+    found = cause_of(error, reason)
+    return Outcome(end=end, reason=reason, stack=stack, fault=found, kinds=kinds)
+
+
+def ruled(handler: Handler | None, ended: Ended) -> Ended:
+    """Mark an attempt as the last one where the handler declares that its error is not tried again."""
+    rule, outcome = handler and handler.retry, ended.outcome
+    if not rule or not outcome.kinds or rule.allows(outcome.kinds):
+        return ended
+    return ended._replace(outcome=msgspec.structs.replace(outcome, final=True))
 
 
 def cause_of(error: BaseException, reason: str) -> Cause:

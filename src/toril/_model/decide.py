@@ -67,6 +67,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     Shape    result is JSON text. backoff_ms is what the user's own backoff function said:
              None gives up. rate_limit_ms: nobody starts a job of this queue for this long.
              once: a crash fails the job, however many are allowed. fault: what the error was.
+             kinds: the names of the error's classes. final: no attempt is made after it.
     """
 
     end: End
@@ -78,6 +79,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_ms: Millis = 0
     once: bool = False
     fault: Cause | None = None
+    kinds: tuple[str, ...] = ()
+    final: bool = False
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,7 +205,7 @@ def decide(
     """Decide what shall become of a claimed job.
 
     A try that returned completes it. `Fail`, a cancellation, a deadline fail it. A snooze or
-    release is not counted. An unknown name is put back with a growing delay and fails after
+    release is not counted. A failure that is final is not tried again. An unknown name is put back with a growing delay and fails after
     `unknown_limit_ms`. Anything else is tried again while attempts are left, after the job's
     backoff, unless its deadline would pass before. The death of its process is a crash and no
     attempt: it runs again, next in its queue, until it has crashed more than `max_stalls` times.
@@ -266,6 +269,8 @@ def _again(claim: Claim, outcome: Outcome, random: Callable[[], float]) -> Decis
     options = record.options
     if record.attempts_made + 1 >= options.attempts:
         return _made(claim, outcome, Action.FAIL, exhausted=True)
+    if outcome.final:
+        return _made(claim, outcome, Action.FAIL)
     backoff = options.backoff
     if backoff is None:
         return _made(claim, outcome, Action.RETRY)

@@ -14,7 +14,7 @@ import msgspec
 
 from toril._handlers.handlers import Handler
 from toril._isolation.executor import NOT_RUN, Ended, Executors, perform
-from toril._isolation.outcome import custom_backoff, reason_of
+from toril._isolation.outcome import custom_backoff, reason_of, ruled
 from toril._model.backoff import Custom
 from toril._model.crashes import alone_from, stalled_reason
 from toril._model.decide import Action, Decision, End, Outcome, cancelled, decide, too_late
@@ -247,14 +247,14 @@ class RunningJobs:
         elif running.why is Why.LOCK_LOST:
             self._forget(running)
         else:
-            self._settle(running, running.read(task))
+            self._settle(running, ruled(running.handler, running.read(task)))
         if self._crashy:
             self._next_alone()
 
     def _settle(self, running: RunningJob, ended: Ended) -> None:
         ended = within_limit(self._host.context.limits, running.claim.record, ended)
         outcome = ended.outcome
-        if outcome.end in (End.RAISED, End.TIMED_OUT):
+        if outcome.end in (End.RAISED, End.TIMED_OUT) and not outcome.final:
             outcome = self._with_backoff(running, ended)
         if outcome.end is End.CRASHED and running.handler is not None:
             outcome = msgspec.structs.replace(outcome, once=running.handler.on_crash == "fail")
