@@ -349,7 +349,7 @@ def _silent(queue: str, done: int, total: int) -> None:
 def _carried(settings: QueueSettings) -> SettingsPatch | None:
     """Return what of a queue's settings is to hold at the target; nothing is cleared there."""
     usual = QueueSettings(queue=settings.queue)
-    names = ("paused", "concurrency", "keep_completed", "keep_failed", "dead_letter")
+    names = ("paused", "pause", "concurrency", "keep_completed", "keep_failed", "dead_letter")
     given = {
         name: getattr(settings, name)
         for name in (*names, "events_limit", "max_waiting")

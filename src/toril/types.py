@@ -24,7 +24,7 @@ from toril._model.alert import Alert, AlertKind, AlertState
 from toril._model.backoff import Backoff
 from toril._model.diagnosis import Finding
 from toril._model.faults import ErrorGroup
-from toril._model.notes import AuditEntry, Mark, Operation
+from toril._model.notes import AuditEntry, Mark, Operation, Pause
 from toril._model.options import (
     BackoffFunction,
     CrashPolicy,
@@ -100,6 +100,7 @@ __all__ = [
     "Options",
     "Page",
     "ParentPolicy",
+    "Pause",
     "Point",
     "QueueOptions",
     "QueueSettings",

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from toril import Job
+from toril import ConfigError, Job
+from toril.cli.change import read_until
 
 from .stock import Stock, fail
 
@@ -33,6 +35,41 @@ async def test_a_queue_is_paused_and_resumed(place: Stock) -> None:
     assert place.toril("resume", "mail").out == "resumed mail\n"
     async with place.queue() as queue:
         assert not await queue.is_paused()
+
+
+async def test_a_pause_says_who_why_and_until_when(place: Stock) -> None:
+    await add(place)
+
+    place.toril("pause", "mail", "--reason", "provider down", "--until", "30m", "--by", "ann")
+    told = place.toril("queues").out
+
+    assert "paused by ann until 20" in told
+    assert told.rstrip().endswith(": provider down")
+    async with place.queue() as queue:
+        note = (await queue.settings()).pause
+    assert note is not None
+    assert note.until_ms is not None
+    assert note.since_ms is not None
+    assert note.until_ms - note.since_ms == pytest.approx(30 * 60_000, abs=2_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("", None),
+        ("30m", "30m"),
+        ("14:30", datetime(2026, 12, 1, 14, 30, tzinfo=UTC)),
+        ("08:00", datetime(2026, 12, 2, 8, 0, tzinfo=UTC)),
+        ("2026-12-24T14:30+00:00", datetime(2026, 12, 24, 14, 30, tzinfo=UTC)),
+    ],
+)
+def test_the_end_of_a_pause_is_a_duration_a_time_or_a_moment(text: str, read: object) -> None:
+    assert read_until(text, datetime(2026, 12, 1, 12, 0, tzinfo=UTC)) == read
+
+
+def test_a_pause_until_what_is_no_time_is_refused() -> None:
+    with pytest.raises(ConfigError, match="is not a time"):
+        read_until("25:99", datetime(2026, 12, 1, tzinfo=UTC))
 
 
 async def test_a_queue_that_is_misspelt_is_not_made(place: Stock) -> None:

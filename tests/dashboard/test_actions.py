@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from tests.dashboard.desk import Client, dashboard
 from toril import Job, Toril
 
@@ -152,8 +154,12 @@ async def test_a_queue_is_paused_limited_emptied_and_deleted(app: Toril, client:
     await app.queue("q").add_many([("n", {}) for _ in range(4)])
     target = {"queue": "q"}
 
-    paused = await client.act("pause", target, reason="provider down")
-    assert (await client.get("queue", name="q"))["paused"] is not None
+    paused = await client.act("pause", target, reason="provider down", params={"until": "30m"})
+    noted = (await client.get("queue", name="q"))["paused"]
+    assert (noted["by"], noted["reason"]) == ("local", "provider down")
+    assert noted["until_ms"] - noted["since_ms"] == pytest.approx(30 * 60_000, abs=1_000)
+    wrong = {"action": "pause", "target": target, "params": {"until": "soon"}}
+    assert (await client.post("act", wrong)).status == 400
     await client.act(paused["undo"]["action"], paused["undo"]["target"])
     assert not await app.queue("q").is_paused()
     limited = await client.act("limits", target, params={"concurrency": 3, "rate": "10/1s"})

@@ -6,9 +6,10 @@ import pytest
 
 from tests.redis.conftest import Wire
 from tests.support.kit import HOUR, KIDS, QUEUE, SECOND, T0, Kit, fail, new
+from toril._model.notes import Pause
 from toril._model.options import Dedup
 from toril._model.record import Ref
-from toril._model.report import JobPatch
+from toril._model.report import JobPatch, SettingsPatch
 from toril._model.schedule import Rule
 from toril._model.states import State
 from toril._store.values import LogLine, ScheduleDraft
@@ -193,3 +194,16 @@ async def test_a_key_of_another_kind_is_found_before_anything_is_written(
         await WRITES[verb](kit, ref)
 
     assert {name: wire.client.dump(wire.key(name)) for name in wire.names()} == before
+
+
+async def test_a_note_of_a_pause_that_bullmq_ended_does_not_end_the_next_pause(
+    kit: Kit, wire: Wire
+) -> None:
+    pause = SettingsPatch(paused=True, pause=Pause(by="ann", until_ms=T0 + 1_000))
+    await kit.store.configure(QUEUE, pause, now=kit.now)
+    wire.client.hdel(wire.key("meta"), "paused")
+    await kit.recover(QUEUE)
+    wire.client.hset(wire.key("meta"), "paused", "1")
+    kit.tick(60_000)
+
+    assert (await kit.ask()).blocked == "paused"

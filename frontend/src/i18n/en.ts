@@ -73,7 +73,7 @@ export const en = {
   failedKept: (count: number) => n(count, { other: "# failed jobs kept" }), searchThese: "Search these", noJobsInState: (state: string) => `No jobs are ${state}`,
   concurrency: "Concurrency", rateLimit: "Rate limit", starts: "Starts", perSeconds: "Per … seconds", startsPer: (count: number, time: string) => `${count} starts per ${time}`,
   mostWaiting: "Most waiting", keepCompleted: "Keep completed", keepFailed: "Keep failed", deadLetters: "Dead letters",
-  pauseQueue: (queue: string) => `Pause ${queue}`,
+  pauseUntil: "Resume after (optional)", pausedBy: (who: string) => `by ${who}`, pausedUntil: (time: string) => `until ${time}`, pauseQueue: (queue: string) => `Pause ${queue}`,
 
   // Jobs
   attempts: "Attempts", selectHint: "x selects a row, ⏎ opens it", selectedCount: (count: number) => n(count, { other: "# selected" }),

@@ -71,7 +71,7 @@ export const vi: Texts = {
   failedKept: (count) => n(count, { other: "giữ # công việc lỗi" }), searchThese: "Tìm trong đây", noJobsInState: (state) => `Không có công việc ${state}`,
   concurrency: "Số chạy cùng lúc", rateLimit: "Giới hạn tốc độ", starts: "Số lần bắt đầu", perSeconds: "Trong … giây", startsPer: (count, time) => `${count} lần bắt đầu mỗi ${time}`,
   mostWaiting: "Chờ nhiều nhất", keepCompleted: "Giữ việc xong", keepFailed: "Giữ việc lỗi", deadLetters: "Công việc hỏng hẳn",
-  pauseQueue: (queue) => `Tạm dừng ${queue}`,
+  pauseUntil: "Chạy tiếp sau (không bắt buộc)", pausedBy: (who) => `bởi ${who}`, pausedUntil: (time) => `đến ${time}`, pauseQueue: (queue) => `Tạm dừng ${queue}`,
 
   // Jobs
   attempts: "Số lần", selectHint: "x chọn dòng, ⏎ mở", selectedCount: (count) => n(count, { other: "đã chọn #" }),

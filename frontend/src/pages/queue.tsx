@@ -2,13 +2,13 @@
 import { t } from "../i18n";
 import { range } from "../app";
 import { useResource } from "../lib/api";
-import { duration, number, rate } from "../lib/format";
+import { dayClock, duration, number, rate } from "../lib/format";
 import { overview } from "../lib/live";
 import { join, term } from "../lib/query";
 import { query, set, to, toJobs } from "../lib/route";
 import { line } from "../lib/text";
 import { countOf, type StateName } from "../lib/model";
-import type { JobsAnswer, KeepRow, QueueDetail, SeriesAnswer } from "../lib/types";
+import type { JobsAnswer, KeepRow, PauseRow, QueueDetail, SeriesAnswer } from "../lib/types";
 import { Action, allowed, confirmed, withReason } from "../parts/actions";
 import { Card, Facts, Figures } from "../parts/card";
 import { Durations, Throughput } from "../parts/charts";
@@ -38,6 +38,12 @@ export function QueuePage() {
   );
 }
 
+/** Who paused it, until when, and why. */
+function pauseWords({ by, reason, until_ms }: PauseRow): string {
+  const who = [by && t.pausedBy(line(by, 60)), until_ms && t.pausedUntil(dayClock(until_ms))].filter(Boolean).join(" ");
+  return [who, reason && line(reason)].filter(Boolean).join(": ");
+}
+
 function Head({ of }: { of: QueueDetail }) {
   const target = { queue: of.name };
   const open = of.counts.waiting + of.counts.prioritized;
@@ -46,7 +52,7 @@ function Head({ of }: { of: QueueDetail }) {
       <header class="page-head">
         <h1 class="cut">{line(of.name, 128)}</h1>
         <QueueState of={of} />
-        {of.paused && <span class="small soft">{[of.paused.by, of.paused.reason].filter(Boolean).map((text) => line(text!)).join(": ")}</span>}
+        {of.paused && <span class="small soft">{pauseWords(of.paused)}</span>}
         <span class="grow" />
         <span class="page-actions row wrap">
           {of.paused ? <Action action="resume" shortcut="p" request={{ target }} primary /> : allowed("pause") && <button type="button" class="button" data-key="p" title={`${t.actions.pause} (p)`} onClick={() => withReason({ action: "pause", target }, t.pauseQueue(line(of.name, 60)))}>{t.actions.pause}…</button>}

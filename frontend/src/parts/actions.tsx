@@ -154,13 +154,15 @@ export function withReason(request: ActRequest, title: string): void {
 
 function Reason({ request }: { request: ActRequest }) {
   const [reason, setReason] = useState("");
+  const [until, setUntil] = useState("");
   const go = async (event: Event) => {
     event.preventDefault();
-    if (await run({ ...request, reason })) dismiss();
+    if (await run({ ...request, reason, params: { ...request.params, ...(until ? { until } : {}) } })) dismiss();
   };
   return (
     <form class="stack" onSubmit={(event) => void go(event)}>
       <label class="field"><span>{t.reason}</span><input class="input" value={reason} onInput={(event) => setReason(event.currentTarget.value)} ref={(input) => { if (input && !input.dataset.once) { input.dataset.once = "1"; input.focus(); } }} /></label>
+      {request.action === "pause" && <label class="field"><span>{t.pauseUntil}</span><input class="input" value={until} placeholder="30m, 2h" autoComplete="off" onInput={(event) => setUntil(event.currentTarget.value)} /></label>}
       <div class="row end"><button type="button" class="button" onClick={dismiss}>{t.close}</button><button class="button primary">{t.actions[request.action] ?? request.action}</button></div>
     </form>
   );

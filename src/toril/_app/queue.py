@@ -4,6 +4,7 @@ Never here: options and chunks of what is added (`adding`), and running jobs.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeVar, Unpack, cast
 
 from toril._handlers.dependencies import remember
@@ -21,6 +22,7 @@ from toril._jobs.node import NO_DATA, EnqueueOptions, Node, split_id, write_data
 from toril._jobs.paging import list_jobs
 from toril._jobs.turns import in_turns
 from toril._model.checks import check_flag, check_list, check_text, check_whole, shown
+from toril._model.notes import make_pause
 from toril._model.options import Options, unknown_option
 from toril._model.record import Ref, check_ref
 from toril._model.report import (
@@ -82,8 +84,6 @@ class Queue:
 
     def __repr__(self) -> str:
         return f"<Queue {self.name!r}>"
-
-    # Adding.
 
     async def add(
         self,
@@ -317,28 +317,32 @@ class Queue:
     def _now_ms(self) -> Millis:
         return self._context.store.clock.now_ms()
 
-    # Settings, which hold for every worker.
-
     async def settings(self) -> QueueSettings:
         """Return the stored settings of this queue."""
         await self._adder.ready([self.name])
         (settings,) = await self._context.store.settings([self.name])
         return settings
 
-    async def pause(self) -> None:
+    async def pause(
+        self, *, reason: str = "", until: datetime | Duration | None = None, by: str = ""
+    ) -> None:
         """Pause the queue for every worker: nothing new starts, running jobs continue.
 
-        Note:
-            - Emits: paused.
+        Args:
+            reason: Why; it is shown with the queue.
+            until: When the queue resumes: a moment, or a duration from now. None: at `resume`.
+            by: Who pauses it.
+
+        Example:
+            ```python
+            await queue.pause(reason="provider down", until="30m", by="ann")
+            ```
         """
-        await self._configure(SettingsPatch(paused=True))
+        note = make_pause(by, reason, until, self._now_ms())
+        await self._configure(SettingsPatch(paused=True, pause=note))
 
     async def resume(self) -> None:
-        """Resume the queue.
-
-        Note:
-            - Emits: resumed.
-        """
+        """Resume the queue."""
         await self._configure(SettingsPatch(paused=False))
 
     async def is_paused(self) -> bool:
@@ -367,8 +371,7 @@ class Queue:
 
     async def rate_limit(self, duration: Duration) -> None:
         """Start no job of this queue for this duration; 0 lifts the limit."""
-        limit_for_ms = to_ms(duration, field="duration")
-        await self._configure(SettingsPatch(limit_for_ms=limit_for_ms))
+        await self._configure(SettingsPatch(limit_for_ms=to_ms(duration, field="duration")))
 
     async def rate_limit_ttl(self) -> float:
         """Return the seconds until the rate limit lifts; 0 if it is not active."""
@@ -378,8 +381,6 @@ class Queue:
     async def _configure(self, patch: SettingsPatch) -> QueueSettings:
         await self._adder.ready([self.name])
         return await self._context.store.configure(self.name, patch)
-
-    # Many jobs at once.
 
     async def remove(self, job_id: str, *, children: bool = True) -> None:
         """Remove one job; see `Job.remove`."""

@@ -1,14 +1,19 @@
-"""What is noted of the whole store: marks of versions, what people did, work on many jobs, alerts.
+"""What is noted: marks of versions, what people did, work on many jobs, alerts, pauses.
 
 Never here: where notes are stored.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
+
+import msgspec
 
 from toril.errors import ConfigError
 
-from .times import Millis
+from .checks import MAX_WHOLE, check_text, check_whole
+from .stored import or_else, reader
+from .times import Duration, Millis, at_ms, to_ms
 
 NoteKind = Literal["marks", "audit", "operations", "alerts"]
 KEPT: dict[NoteKind, int] = {"marks": 1_000, "audit": 10_000, "operations": 200, "alerts": 1_000}
@@ -103,3 +108,67 @@ def check_note(kind: NoteKind, body: str) -> str:
             hint="shorten its texts",
         )
     return body
+
+
+MOST_OF_A_PAUSE = 1_000
+"""The longest name and reason of a pause, in characters."""
+
+_stored = reader(tuple[str, str])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Who paused a queue, why, since when, and when it resumes without anybody's help.
+
+    Units    ms since the epoch. since_ms None: at the time of the call. until_ms None: never.
+    Raises   ConfigError: a text or time that cannot be stored.
+    """
+
+    by: str = ""
+    reason: str = ""
+    since_ms: Millis | None = None
+    until_ms: Millis | None = None
+
+    def __post_init__(self) -> None:
+        check_text(self.by, "by", most=MOST_OF_A_PAUSE)
+        check_text(self.reason, "reason", most=MOST_OF_A_PAUSE)
+        for name in ("since_ms", "until_ms"):
+            at: object = getattr(self, name)
+            if at is not None:
+                check_whole(at, name, 0)
+
+    @property
+    def text(self) -> str:
+        """Its words as stores keep them."""
+        return msgspec.json.encode((self.by, self.reason)).decode()
+
+
+def make_pause(by: str, reason: str, until: datetime | Duration | None, now: Millis) -> Pause:
+    """Make a note of what a caller says: `until` is a moment, or a duration from now.
+
+    Raises   ConfigError: a value that cannot be stored.
+    """
+    ends: Millis | None = None
+    if isinstance(until, datetime):
+        ends = at_ms(until, field="until")
+    elif until is not None:
+        ends = now + to_ms(until, field="until")
+    return Pause(by=by, reason=reason, until_ms=ends)
+
+
+def read_pause(text: str | None, since_ms: Millis | None, until_ms: Millis | None) -> Pause | None:
+    """Read what a store kept of a pause; None: nothing that can be read."""
+    found = or_else(_stored, text, None)
+    if found is None:
+        return None
+    by, reason = found
+    return Pause(
+        by=by[:MOST_OF_A_PAUSE],
+        reason=reason[:MOST_OF_A_PAUSE],
+        since_ms=_sound(since_ms),
+        until_ms=_sound(until_ms),
+    )
+
+
+def _sound(at: Millis | None) -> Millis | None:
+    return None if at is None else min(max(at, 0), MAX_WHOLE)

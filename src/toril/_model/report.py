@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, fields
 from toril.errors import ConfigError
 
 from .bounds import JOBS_A_CALL
-from .checks import check_flag, check_whole, shown
+from .checks import check_flag, check_kind, check_whole, shown
+from .notes import Pause
 from .options import Keep
 from .record import Record, check_queue_name
 from .schedule import Rule
@@ -50,7 +51,8 @@ class Counts:
 class QueueSettings:
     """What holds for a whole queue, whoever works on it.
 
-    Shape    max_waiting: how many jobs may wait to run before new ones are refused; None: any
+    Shape    pause: what is known of its pause; None: it is not paused, or BullMQ paused it.
+             max_waiting: how many jobs may wait to run before new ones are refused; None: any
              number. last_id: the highest number that a job of it was given as its id. declared: an app
              declared something for it, and the store has not lost that.
     Units    rate_ms and limited_until in ms; limited_until is a time, None when not limited.
@@ -67,6 +69,7 @@ class QueueSettings:
     dead_letter: str | None = None
     events_limit: int = 10_000
     max_waiting: int | None = None
+    pause: Pause | None = field(default=None, compare=False)
     last_id: int = field(default=0, compare=False)
     declared: bool = field(default=False, compare=False)
 
@@ -85,7 +88,8 @@ UNSET = Unset()
 class SettingsPatch:
     """What to change in a queue's settings; None clears, UNSET leaves alone.
 
-    Shape    declared: note that this comes from the code of an app.
+    Shape    pause: what to note with `paused`; it replaces what was noted before.
+             declared: note that this comes from the code of an app.
     Units    limit_for_ms: nobody starts a job of this queue for this long; 0 lifts the limit.
     Raises   ConfigError: a setting that cannot hold; it names it.
     """
@@ -99,6 +103,7 @@ class SettingsPatch:
     dead_letter: str | Unset | None = UNSET
     events_limit: int | Unset = UNSET
     max_waiting: int | Unset | None = UNSET
+    pause: Pause | None = None
     declared: bool = False
 
     def __post_init__(self) -> None:
@@ -110,6 +115,8 @@ class SettingsPatch:
             check_whole(self.events_limit, "events_limit", 0)
         if not isinstance(self.paused, Unset):
             check_flag(self.paused, "paused")
+        if self.pause is not None:
+            check_kind(self.pause, Pause, "pause")
         for name in ("keep_completed", "keep_failed"):
             kept: object = getattr(self, name)
             if not isinstance(kept, Unset | Keep | None):

@@ -3,8 +3,10 @@
 What destroys shows what it is about to do, and asks. Never here: what a verb does.
 """
 
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime, time, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -37,6 +39,20 @@ class QueueCommandOptions(StoreOptions):
     """The arguments and options of `toril pause` and `toril resume`."""
 
     queue: QUEUE
+
+
+@dataclass(frozen=True, kw_only=True)
+class PauseOptions(QueueCommandOptions):
+    """The arguments and options of `toril pause`."""
+
+    reason: Annotated[str, typer.Option(help="Reason, shown with the queue.")] = ""
+    until: Annotated[
+        str,
+        typer.Option(
+            help="Resume then: after a time such as 30m, at 14:30, or at 2026-12-24T14:30."
+        ),
+    ] = ""
+    by: Annotated[str, typer.Option(help="Who pauses it. Default: $USER.")] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +130,30 @@ class ObliterateOptions(StoreOptions):
 # A queue.
 
 
-def pause(words: QueueCommandOptions) -> None:
+def pause(words: PauseOptions) -> None:
     """Pause a queue: nothing new starts, running jobs continue."""
-    _edit_queue(words, lambda queue: queue.pause(), "paused")
+    until = read_until(words.until, datetime.now().astimezone())
+    by = words.by or os.environ.get("USER", "")
+    _edit_queue(words, lambda queue: queue.pause(reason=words.reason, until=until, by=by), "paused")
+
+
+def read_until(text: str, now: datetime) -> datetime | str | None:
+    """Read when a pause ends: a duration, a time of the day or a moment, in local time.
+
+    Raises   ConfigError: it is none of these.
+    """
+    if ":" not in text and "-" not in text:
+        return text or None
+    try:
+        if "-" in text:
+            return datetime.fromisoformat(text).astimezone()
+        at = datetime.combine(now, time.fromisoformat(text), now.tzinfo)
+    except ValueError as error:
+        raise ConfigError(
+            f"until={text!r} is not a time", field="until", value=text,
+            hint="write 30m, 14:30 or 2026-12-24T14:30",
+        ) from error  # fmt: skip
+    return at if at > now else at + timedelta(days=1)
 
 
 def resume(words: QueueCommandOptions) -> None:

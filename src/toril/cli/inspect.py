@@ -13,6 +13,7 @@ from toril._app.app import Toril
 from toril._app.overview import QueueView
 from toril._app.queue import Queue
 from toril._jobs.chunks import StateName
+from toril._model.notes import Pause
 from toril._model.printable import LINE, safe
 from toril._model.record import Record
 from toril._model.report import Logs, ScheduleInfo, WorkerInfo
@@ -107,6 +108,13 @@ def _queue_json(view: QueueView) -> dict[str, Any]:
     settings = asdict(view.settings)
     del settings["last_id"], settings["queue"]
     limited = settings.pop("limited_until")
+    if (note := settings["pause"]) is not None:
+        settings["pause"] = {
+            "by": note["by"],
+            "reason": note["reason"],
+            "since": iso(note["since_ms"]),
+            "until": iso(note["until_ms"]),
+        }
     return {
         "queue": view.name,
         "counts": counts,
@@ -116,9 +124,18 @@ def _queue_json(view: QueueView) -> dict[str, Any]:
     }
 
 
+def _paused(note: Pause | None) -> str:
+    """Return that a queue is paused: by whom, until when, and why."""
+    if note is None:
+        return "paused"
+    by = f" by {safe(note.by)}" if note.by else ""
+    until = "" if note.until_ms is None else f" until {iso(note.until_ms)}"
+    return f"paused{by}{until}" + (f": {safe(note.reason)}" if note.reason else "")
+
+
 def _settings(view: QueueView) -> str:
     settings = view.settings
-    words = ["paused"] if settings.paused else []
+    words = [_paused(settings.pause)] if settings.paused else []
     if settings.concurrency is not None:
         words.append(f"at most {settings.concurrency} at once")
     if settings.rate_max is not None and settings.rate_ms is not None:

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from toril.types import QueueView, Record, WorkerInfo
 
-from .redact import HIDDEN_TEXT, Redactor
+from .redact import HIDDEN_TEXT, Redactor, hide_in
 from .values import clean, parse, show_text
 
 T = TypeVar("T")
@@ -183,8 +183,16 @@ def counts_row(view: QueueView) -> StateCounts:
 
 
 def pause_row(view: QueueView) -> PauseRow | None:
-    """Return that a queue is paused; the stores do not keep who paused it, and why."""
-    return PauseRow() if view.settings.paused else None
+    """Return who paused a queue, and why; BullMQ does not say."""
+    note = view.settings.pause
+    if not view.settings.paused or note is None:
+        return PauseRow() if view.settings.paused else None
+    return PauseRow(
+        by=clean(hide_in(note.by)),
+        reason=clean(hide_in(note.reason)),
+        since_ms=note.since_ms,
+        until_ms=note.until_ms,
+    )
 
 
 def queue_row(view: QueueView, now: int, **measured: Any) -> QueueSummary:

@@ -10,6 +10,7 @@ from toril import Queue
 from toril.dashboard.board import PageCall
 from toril.dashboard.operations import OperationRow
 from toril.dashboard.problems import bad_request, not_found
+from toril.dashboard.redact import hide_in
 from toril.dashboard.rows import RowPage, now_ms
 from toril.types import Operation, Ref, ScheduleInfo
 
@@ -145,7 +146,10 @@ async def _queue_preview(queue: Queue, body: ActBody) -> ActAnswer:
 
 
 async def _pause(call: PageCall, queue: Queue, body: ActBody) -> ActAnswer:
-    await queue.pause()
+    until = body.params.get("until")
+    if not isinstance(until, str | int | float | None) or isinstance(until, bool):
+        raise bad_request("until: give a duration, such as 30m", "params.until")
+    await queue.pause(reason=hide_in(body.reason[:500]), until=until or None, by=call.access.user)
     await call.audit("pause", queue.name, reason=body.reason)
     undo = UndoRow(action="resume", target=ActTarget(queue=queue.name))
     return ActAnswer(done=1, undo=undo)

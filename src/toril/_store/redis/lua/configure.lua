@@ -3,13 +3,12 @@
 -- An empty argument leaves a setting alone, "-" clears it.
 --
 -- keys   queue
--- args   caller number now paused concurrency max duration limit completed failed letters events most declared
--- use    clock event once opening rules wake
--- emits  paused resumed
+-- args   caller number now paused concurrency max duration limit completed failed letters events most declared note since ends
+-- use    clock event once opening pausing rules wake
+-- emits  paused
 -- makes  marker limiter
--- wire   W-04 W-31 W-51 W-104 W-130 W-131 W-132 W-133
+-- wire   W-04 W-31 W-51 W-104 W-130 W-131 W-132 W-133 W-136
 -- reply  what holds now, and how many ids a legacy list still holds
-local MERGED_A_CALL = 1000
 local q = queue[1]
 
 local function put(key, field, value)
@@ -20,31 +19,13 @@ local function put(key, field, value)
   end
 end
 
--- Let the ids of the list that BullMQ 5 kept while paused run first, as BullMQ 6 does.
-local function merge()
-  local ids = call("LRANGE", q.paused, 0, MERGED_A_CALL - 1)
-  if #ids > 0 then
-    call("LTRIM", q.paused, #ids, -1)
-    call("RPUSH", q.wait, unpack(ids))
-  end
-  return call("LLEN", q.paused)
-end
-
 local function pause()
   if call("HSETNX", q.meta, "paused", "1") == 1 then
     call("DEL", q.marker)
     event.emit(q, "paused")
   end
+  pausing.note(q, arg.note, arg.since ~= "" and arg.since or clock.text, arg.ends)
   return 0
-end
-
-local function resume()
-  local changed = call("HDEL", q.meta, "paused") == 1
-  local left = merge()
-  if changed then
-    event.emit(q, "resumed")
-  end
-  return left
 end
 
 local function by_hand()
@@ -65,18 +46,18 @@ local function limit()
   end
 end
 
--- Let whoever waits look when jobs may start: now, or when a limit set by hand ends.
+-- Let whoever waits look when jobs may start: now, or when a limit set by hand or a pause ends.
 local function look_again(now)
   local ready = call("LLEN", q.wait) + call("ZCARD", q.prioritized) > 0
-  local until_ms = by_hand() and now + call("PTTL", q.limiter)
+  local until_ms = by_hand() and now + call("PTTL", q.limiter) or pausing.ends(q)
   if not until_ms then
     q.woken, q.rearmed = ready, true
     return
   end
   call("ZREM", q.marker, "0")
   local due = wake.next_due(q)
-  if ready or due then
-    call("ZADD", q.marker, ready and until_ms or math.max(due, until_ms), "1")
+  if ready or due or pausing.ends(q) then
+    call("ZADD", q.marker, ready and until_ms or math.max(due or 0, until_ms), "1")
   end
 end
 
@@ -92,7 +73,7 @@ local function main()
   put(q.settings, "declared", arg.declared)
   limit()
   if arg.paused ~= "" then
-    left = arg.paused == "1" and pause() or resume()
+    left = arg.paused == "1" and pause() or pausing.resume(q)
   end
   look_again(now)
   wake.all()

@@ -2,7 +2,7 @@
 --
 -- keys   queue...
 -- args   now
--- use    clock numbers place rules
+-- use    clock numbers pausing place rules
 -- wire   W-50 W-51
 -- reply  for each queue: 1 or 0
 local function ready(q, now)
@@ -15,7 +15,10 @@ end
 -- Say whether the queue lets nobody start a job now.
 local function held(q, now)
   local paused, most, _, _, limited = unpack(rules.of(q, now))
-  return paused == 1 or limited or numbers.count(most) and call("LLEN", q.active) >= numbers.count(most)
+  if paused == 1 and (pausing.ends(q) or now + 1) > now then
+    return true
+  end
+  return limited or numbers.count(most) and call("LLEN", q.active) >= numbers.count(most)
 end
 
 local function claimable(q, now)

@@ -5,7 +5,7 @@
 -- each   look: queue
 -- each   dead: worker how
 -- each   blame: below over
--- use    apart clock event limits once stray tally tries wake
+-- use    apart clock event limits once pausing stray tally tries wake
 -- emits  waiting stalled delayed
 -- wire   W-54 W-57 W-150
 -- reply  for each job: place of its queue, id, stalls, whether its next claim fails it; the places
@@ -14,7 +14,7 @@
 --        cursor from which the search for them goes on (without one there is none)
 local A_CALL = 250
 local RUN_ONCE = '"on_crash":"fail"'
-local WRITTEN = { "active", "wait", "stalled", "marker", "events", "meta", "limits" }
+local WRITTEN = { "active", "wait", "stalled", "marker", "events", "meta", "limits", "settings", "paused" }
 
 -- How each worker died that is known to be dead.
 local died = {}
@@ -99,6 +99,7 @@ local function main()
       end
     end
     limits.overdue(q, place, now, overdue)
+    pausing.tidy(q, now)
     return damaged
   end)
   local strays, cursor = {}, arg.cursor

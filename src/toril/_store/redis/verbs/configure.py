@@ -31,7 +31,7 @@ async def configure(
 
 
 def _arguments(patch: SettingsPatch) -> dict[str, Any]:
-    rate = patch.rate
+    rate, note = patch.rate, patch.pause
     most, window = (rate, rate) if isinstance(rate, Unset) else rate or (None, None)
     return {
         "paused": _text(patch.paused),
@@ -45,6 +45,9 @@ def _arguments(patch: SettingsPatch) -> dict[str, Any]:
         "events": _text(patch.events_limit),
         "most": _text(patch.max_waiting),
         "declared": "1" if patch.declared else _LEAVE,
+        "note": "" if note is None else note.text,
+        "since": "" if note is None or note.since_ms is None else note.since_ms,
+        "ends": "" if note is None or note.until_ms is None else note.until_ms,
     }
 
 

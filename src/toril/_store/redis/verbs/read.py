@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from toril._model.notes import read_pause
 from toril._model.options import Keep
 from toril._model.record import Record, Ref, Try
 from toril._model.report import (
@@ -295,7 +296,7 @@ async def settings(server: Server, queues: Sequence[str]) -> list[QueueSettings]
 def settings_of(queue: str, row: Sequence[Any]) -> QueueSettings:
     """Make a queue's settings of what `rules.of` gives."""
     paused, concurrency, most, window, until, completed, failed, letters, events, *more = row
-    ids, declared, max_waiting = more
+    ids, declared, max_waiting, pause, since, ends = more
     return QueueSettings(
         queue=queue,
         paused=bool(paused),
@@ -308,6 +309,7 @@ def settings_of(queue: str, row: Sequence[Any]) -> QueueSettings:
         dead_letter=letters or None,
         events_limit=whole(events, _EVENTS),
         max_waiting=whole(max_waiting, None),
+        pause=read_pause(pause, whole(since, None), whole(ends, None)),
         last_id=whole(ids),
         declared=bool(declared),
     )

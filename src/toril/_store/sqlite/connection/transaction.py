@@ -63,7 +63,7 @@ _NUMBERS = (
 )  # fmt: skip
 _SETTINGS = (
     "paused", "concurrency", "rate_max", "rate_ms", "keep_completed", "keep_failed", "dead_letter",
-    "events_limit", "declared", "max_waiting",
+    "events_limit", "declared", "max_waiting", "pause", "pause_since", "pause_until",
 )  # fmt: skip
 _LOADED = ("key", "name", *_NUMBERS, *_SETTINGS, "next_due", "counted")
 # The states in the order of their columns.
@@ -100,6 +100,9 @@ class QueueRow:
     events_limit: int
     declared: int
     max_waiting: int | None
+    pause: str | None
+    pause_since: Millis | None
+    pause_until: Millis | None
     next_due: Millis | None
     counted: int
 

@@ -81,15 +81,18 @@ UPDATE queues SET
     ever_completed = bounded(ever_completed),
     ever_failed = bounded(ever_failed),
     events_limit = bounded(events_limit),
-    max_waiting = bounded(max_waiting)
+    max_waiting = bounded(max_waiting),
+    pause = mended(CAST(pause AS BLOB)),
+    pause_since = bounded(pause_since),
+    pause_until = bounded(pause_until)
 WHERE
-    NOT sound(CAST(name AS BLOB), CAST(dead_letter AS BLOB))
+    NOT sound(CAST(name AS BLOB), CAST(dead_letter AS BLOB), CAST(pause AS BLOB))
     OR NOT retention(CAST(keep_completed AS BLOB))
     OR NOT retention(CAST(keep_failed AS BLOB))
     OR NOT whole(
         ids, positions, events, concurrency, rate_max, rate_ms, window_used, window_max,
         window_end, limited_until, ever_completed, ever_failed, events_limit,
-        max_waiting
+        max_waiting, pause_since, pause_until
     )
 RETURNING key;
 

@@ -2,7 +2,8 @@
 SELECT
     key, name, ids, positions, events, window_used, window_max, window_end, limited_until,
     ever_completed, ever_failed, paused, concurrency, rate_max, rate_ms, keep_completed,
-    keep_failed, dead_letter, events_limit, declared, max_waiting,
+    keep_failed, dead_letter, events_limit, declared, max_waiting, pause, pause_since,
+    pause_until,
     (SELECT min(due_ms) FROM jobs WHERE queue = queues.key AND state = 'delayed'),
     counted, waiting, prioritized, delayed, active, waiting_children, completed, failed
 FROM queues
@@ -50,7 +51,8 @@ WHERE key = ?1;
 -- queue.configure: What a transaction changed in the settings of a queue.
 UPDATE queues SET
     paused = ?2, concurrency = ?3, rate_max = ?4, rate_ms = ?5, keep_completed = ?6,
-    keep_failed = ?7, dead_letter = ?8, events_limit = ?9, declared = ?10, max_waiting = ?11
+    keep_failed = ?7, dead_letter = ?8, events_limit = ?9, declared = ?10, max_waiting = ?11,
+    pause = ?12, pause_since = ?13, pause_until = ?14
 WHERE key = ?1;
 
 -- queue.emit: A run of events, numbered first to last.
@@ -86,3 +88,6 @@ ON CONFLICT (queue, kind, minute) DO UPDATE SET count = count + excluded.count;
 
 -- queue.names_of: The names of queues, by their keys.
 SELECT json_group_array(name) FROM queues WHERE key IN (SELECT value FROM json_each(?1));
+
+-- queue.resumable: The names of paused queues whose pause is over.
+SELECT json_group_array(json_array(name)) FROM queues WHERE paused AND pause_until <= ?1;

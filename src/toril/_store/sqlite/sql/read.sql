@@ -249,7 +249,7 @@ SELECT events FROM queues WHERE name = ?1;
 -- read.peek: Whether a queue may have a job to claim, and when that may change.
 SELECT json_group_array(json_array(
     queues.name,
-    queues.paused,
+    CASE WHEN queues.paused THEN ifnull(queues.pause_until, 0) END,
     EXISTS (
         SELECT 1 FROM jobs WHERE queue = queues.key AND state IN ('waiting', 'prioritized')
     ),

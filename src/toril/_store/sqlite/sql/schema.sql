@@ -23,7 +23,7 @@ CREATE TABLE queues (
     keep_completed TEXT,
     keep_failed TEXT,
     dead_letter TEXT,
-    events_limit INTEGER NOT NULL DEFAULT 10000, declared INTEGER NOT NULL DEFAULT 0, max_waiting INTEGER CHECK (max_waiting > 0), waiting INTEGER NOT NULL DEFAULT 0 CHECK (waiting >= 0), prioritized INTEGER NOT NULL DEFAULT 0 CHECK (prioritized >= 0), delayed INTEGER NOT NULL DEFAULT 0 CHECK (delayed >= 0), active INTEGER NOT NULL DEFAULT 0 CHECK (active >= 0), waiting_children INTEGER NOT NULL DEFAULT 0 CHECK (waiting_children >= 0), counted INTEGER NOT NULL DEFAULT -1,
+    events_limit INTEGER NOT NULL DEFAULT 10000, declared INTEGER NOT NULL DEFAULT 0, max_waiting INTEGER CHECK (max_waiting > 0), waiting INTEGER NOT NULL DEFAULT 0 CHECK (waiting >= 0), prioritized INTEGER NOT NULL DEFAULT 0 CHECK (prioritized >= 0), delayed INTEGER NOT NULL DEFAULT 0 CHECK (delayed >= 0), active INTEGER NOT NULL DEFAULT 0 CHECK (active >= 0), waiting_children INTEGER NOT NULL DEFAULT 0 CHECK (waiting_children >= 0), counted INTEGER NOT NULL DEFAULT -1, pause TEXT, pause_since INTEGER, pause_until INTEGER,
     CHECK ((rate_max IS NULL) = (rate_ms IS NULL))
 ) STRICT;
 

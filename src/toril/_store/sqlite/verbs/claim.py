@@ -22,6 +22,7 @@ from toril._model.times import Millis
 from toril._store.sqlite.connection.transaction import LARGE, QueueRow, Unit, to_json
 from toril._store.values import Claimed, ClaimRequest, Recovered
 
+from .configure import end_pause
 from .finish import end_waiting
 from .positions import make_ready
 
@@ -81,8 +82,8 @@ def _room(
 ) -> tuple[int, str, Millis | None]:
     """Return how many jobs may start now, what holds the others back, and until when."""
     limit = request.limit
-    if queue.paused:
-        return 0, "paused", None
+    if queue.paused and end_pause(queue, now):
+        return 0, "paused", queue.pause_until
     if queue.limited_until > now:
         return 0, "rate", queue.limited_until
     if queue.concurrency is not None:
@@ -230,6 +231,9 @@ def recover(unit: Unit, queues: Sequence[str], now: Millis, dead: Dead) -> list[
         recovered.append(Recovered(queue=name, id=id, stalls=stalls, fatal=fatal))
     for worker in dead.workers:
         unit.run("presence.worker_leave", (worker,))
+    for (name,) in unit.rows("queue.resumable", (now,)):
+        end_pause(unit.queue(name), now)
+        unit.look.add(name)
     if taken:
         unit.run_each("claim.take_back", taken)
         unit.run_each("finish.tries", tries)

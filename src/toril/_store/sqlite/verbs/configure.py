@@ -1,5 +1,6 @@
 """The verb configure: what holds for a whole queue."""
 
+from toril._model.notes import Pause
 from toril._model.report import QueueSettings, SettingsPatch, Unset
 from toril._model.stored import flag
 from toril._model.times import Millis
@@ -11,9 +12,8 @@ from .read import settings_of
 def configure(unit: Unit, name: str, patch: SettingsPatch, now: Millis) -> QueueSettings:
     """Carry out the verb configure."""
     queue = unit.queue(name)
-    if not isinstance(patch.paused, Unset) and bool(queue.paused) != patch.paused:
-        queue.paused = flag(patch.paused)
-        queue.emit(now, {"kind": "paused" if patch.paused else "resumed"})
+    if not isinstance(patch.paused, Unset):
+        _pause(queue, patch.paused, patch.pause, now)
     if not isinstance(patch.concurrency, Unset):
         queue.concurrency = patch.concurrency
     _limit(queue, patch, now)
@@ -33,6 +33,23 @@ def configure(unit: Unit, name: str, patch: SettingsPatch, now: Millis) -> Queue
         queue.declared = 1
     unit.look.add(name)
     return settings_of(queue, now)
+
+
+def _pause(queue: QueueRow, paused: bool, note: Pause | None, now: Millis) -> None:
+    if bool(queue.paused) != paused:
+        queue.paused = flag(paused)
+        queue.emit(now, {"kind": "paused" if paused else "resumed"})
+    queue.pause = queue.pause_since = queue.pause_until = None
+    if paused and note is not None:
+        queue.pause, queue.pause_until = note.text, note.until_ms
+        queue.pause_since = now if note.since_ms is None else note.since_ms
+
+
+def end_pause(queue: QueueRow, now: Millis) -> bool:
+    """Resume a queue whose pause is over; return whether it is paused still."""
+    if queue.paused and queue.pause_until is not None and queue.pause_until <= now:
+        _pause(queue, False, None, now)
+    return bool(queue.paused)
 
 
 def _limit(queue: QueueRow, patch: SettingsPatch, now: Millis) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from toril._model.checks import MAX_WHOLE
+from toril._model.notes import read_pause
 from toril._model.record import Record, Ref
 from toril._model.report import (
     Child,
@@ -242,6 +243,7 @@ def settings_of(queue: QueueRow, now: Millis) -> QueueSettings:
         dead_letter=queue.dead_letter,
         events_limit=queue.events_limit,
         max_waiting=queue.max_waiting,
+        pause=read_pause(queue.pause, queue.pause_since, queue.pause_until),
         last_id=queue.ids,
         declared=bool(queue.declared),
     )
@@ -311,7 +313,8 @@ def peek(read: Reading, queues: Sequence[str], now: Millis) -> tuple[frozenset[s
     claimable: set[str] = set()
     later: list[Millis] = []
     for name, paused, ready, due, full, limited in read.rows("read.peek", (to_json(list(queues)),)):
-        if paused:
+        if paused is not None and (not paused or paused > now):
+            later += [paused] if paused else []
             continue
         if due is not None and due > now:
             later.append(due)

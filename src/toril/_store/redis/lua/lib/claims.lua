@@ -3,7 +3,7 @@
 -- Ids are looked at before they are taken: whatever cannot be read is found out before the first
 -- write, and concerns no other job.
 --
--- use    clock event finished job numbers place settle sound text usual wake
+-- use    clock event finished job numbers pausing place settle sound text usual wake
 -- emits  waiting active
 -- wire   W-33 W-50 W-51
 local claims = {}
@@ -83,7 +83,10 @@ end
 -- Say how many jobs may start now, what holds others back, and until when.
 local function room(q, want, rules, now)
   if rules.paused then
-    return 0, "paused"
+    local stays, until_ms = pausing.goes_on(q, now)
+    if stays then
+      return 0, "paused", until_ms
+    end
   end
   local limit, held = within_rate(q, rules.max, tonumber(want.limit), now)
   if held then

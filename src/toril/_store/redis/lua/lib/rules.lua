@@ -19,7 +19,7 @@ end
 function rules.of(q, now)
   local meta = call("HMGET", q.meta, "paused", "concurrency", "max", "duration", "opts.maxLenEvents")
   local own = call("HMGET", q.settings, "keep_completed", "keep_failed", "dead_letter", "bounded",
-    "declared", "max_waiting")
+    "declared", "max_waiting", "pause", "pause_since", "pause_until")
   local id = attempt("GET", q.id)
   -- A queue that toril did not make keeps all, unless somebody said otherwise.
   local usual = not own[4] and call("EXISTS", q.meta) == 1 and ":"
@@ -27,6 +27,7 @@ function rules.of(q, now)
     meta[1] and 1 or 0, meta[2], meta[3], meta[4], limited_until(q, numbers.count(meta[3]), now),
     own[1] or usual, own[2] or usual, own[3], meta[5],
     type(id) == "string" and numbers.count(id) and id or false, own[5], own[6],
+    meta[1] and own[7], meta[1] and own[8], meta[1] and own[9],
   }
 end
 
