@@ -124,6 +124,18 @@ async def test_pause_a_queue_with_a_reason_and_resume_it(screen: Screen) -> None
     assert screen.clicks == 1
 
 
+async def test_pause_a_schedule_and_resume_it(screen: Screen) -> None:
+    await screen.open("schedules?schedule=reports|nightly-report", "Run now")
+    await screen.press("p")
+    await screen.page.get_by_label("Reason").fill("provider down")
+    await screen.press("Enter")
+    await screen.sees("Pause: 1 done", "paused", "provider down")
+    await screen.click("Resume")
+    await screen.sees("Resume: 1 done")
+    await screen.named("Pause…").wait_for()
+    assert screen.clicks == 1
+
+
 async def test_next_runs_are_on_the_first_page(screen: Screen) -> None:
     await screen.open("", "Next runs", "nightly-report", "every day at 03:00, Europe/Berlin")
     assert screen.clicks == 0

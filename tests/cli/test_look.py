@@ -224,6 +224,20 @@ async def test_workers_shows_who_works_on_what(place: Stock) -> None:
     assert "alive" in shown.out
 
 
+async def test_a_schedule_is_paused_and_resumed(place: Stock) -> None:
+    async with place.app() as app:
+        await app.schedules.put("nightly", queue="mail", name="digest", cron="0 3 * * *")
+
+    asked = ("schedules", "pause", "nightly", "--by", "ann", "--reason", "provider down")
+    assert place.toril(*asked).out == "paused nightly of mail\n"
+    assert "paused by ann: provider down" in place.toril("schedules").out
+    assert place.toril("schedules", "resume", "nightly").out == "resumed nightly of mail\n"
+    assert "paused" not in place.toril("schedules").out
+    unknown, action = place.toril("schedules", "pause", "x"), place.toril("schedules", "stop", "x")
+    assert (unknown.code, action.code) == (2, 2)
+    assert "no queue has a schedule 'x'" in unknown.err
+
+
 async def test_schedules_shows_the_rule_and_the_next_run(place: Stock) -> None:
     async with place.app() as app:
         await app.schedules.put("nightly", queue="mail", name="digest", cron="0 3 * * *")

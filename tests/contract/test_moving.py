@@ -3,6 +3,7 @@
 The other store is an embedded one in memory; each test of a way goes it in both directions.
 """
 
+import dataclasses
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.support.kit import (
     new,
 )
 from tests.support.shipping import ORIGIN, last, let_move, packed, parcel, pending, ship
+from toril._model.notes import Pause
 from toril._model.options import Dedup, JobOptions, Keep
 from toril._model.record import Ref
 from toril._model.report import Child, Counts, ScheduleInfo
@@ -400,6 +402,14 @@ async def test_a_schedule_goes_on_where_it_arrived(way: tuple[Kit, Kit]) -> None
     assert advanced is not None
     assert advanced.count == 2
     assert await source.counts() == {}
+
+
+async def test_a_paused_schedule_arrives_paused(kit: Kit) -> None:
+    note = Pause(by="ann", reason="provider down", since_ms=T0)
+    await ship(kit, schedules=(dataclasses.replace(plan(next_ms=None), pause=note),))
+
+    [found] = await kit.store.schedules(QUEUE)
+    assert (found.pause, found.next_ms, found.job_id) == (note, None, None)
 
 
 async def test_a_schedule_that_is_there_stays_as_it_is(kit: Kit) -> None:

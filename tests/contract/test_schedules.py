@@ -16,6 +16,7 @@ from tests.support.kit import (
     complete,
     ids,
 )
+from toril._model.notes import Pause
 from toril._model.record import Ref
 from toril._model.report import ScheduleInfo
 from toril._model.schedule import Rule
@@ -478,3 +479,50 @@ async def test_the_owner_of_a_schedule_is_kept_and_changes_nothing_else(kit: Kit
         assert info == dataclasses.replace(first, owner=owner)
         assert await kit.store.schedules(QUEUE) == [info]
     assert await kit.counts() == runs
+
+
+# Pausing.
+
+BY_ANN = Pause(by="ann", reason="provider down")
+
+
+async def test_a_paused_schedule_has_no_run_and_says_who_paused_it(kit: Kit) -> None:
+    await put(kit, draft())
+
+    info = await put(kit, dataclasses.replace(draft(), pause=BY_ANN))
+
+    assert info.pause == dataclasses.replace(BY_ANN, since_ms=T0)
+    assert (info.next_ms, info.job_id, info.count) == (None, None, 0)
+    assert await kit.store.schedules(QUEUE) == [info]
+    assert await kit.state(run_at(FIRST)) is None
+
+
+async def test_a_schedule_that_code_declares_again_stays_paused(kit: Kit) -> None:
+    paused = await put(kit, dataclasses.replace(draft(), pause=BY_ANN))
+
+    again = await put(kit, draft())
+    other = await put(kit, draft(rule=EVERY_MINUTE, next_ms=T0 + MINUTE))
+
+    assert again == paused
+    assert (other.pause, other.rule, other.next_ms) == (paused.pause, EVERY_MINUTE, None)
+
+
+async def test_a_resumed_schedule_arms_its_next_run(kit: Kit) -> None:
+    await put(kit, dataclasses.replace(draft(), pause=BY_ANN))
+
+    info = await put(kit, dataclasses.replace(draft(SECOND_RUN), pause=None))
+
+    assert (info.pause, info.next_ms, info.count) == (None, SECOND_RUN, 1)
+    assert await kit.state(run_at(SECOND_RUN)) == State.DELAYED
+
+
+async def test_a_run_that_had_started_does_not_arm_the_next_one(kit: Kit) -> None:
+    await put(kit, draft())
+    kit.tick(HOUR)
+    claim = await kit.claim()
+    await put(kit, dataclasses.replace(draft(SECOND_RUN), pause=BY_ANN))
+
+    assert await advance(kit, claim.record.id, SECOND_RUN) is None
+    assert await kit.settle(complete(claim)) == "completed"
+    [info] = await kit.store.schedules(QUEUE)
+    assert (info.next_ms, info.count) == (None, 1)

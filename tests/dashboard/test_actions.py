@@ -188,6 +188,22 @@ async def test_a_schedule_runs_now_and_is_deleted(app: Toril, client: Client) ->
     assert (await client.get("schedules"))["items"] == []
 
 
+async def test_a_schedule_is_paused_and_resumed(app: Toril, client: Client) -> None:
+    await app.schedules.put("nightly", queue="q", name="report", cron="0 3 * * *")
+    target = {"schedule": {"queue": "q", "id": "nightly"}}
+
+    await client.act("pause", target, reason="provider down")
+    (paused,) = (await client.get("schedules"))["items"]
+    await client.act("resume", target)
+    (resumed,) = (await client.get("schedules"))["items"]
+
+    assert (paused["paused"]["by"], paused["paused"]["reason"]) == ("local", "provider down")
+    assert (paused["next_ms"], resumed["paused"]) == ([], None)
+    assert len(resumed["next_ms"]) == 5
+    actions = [row["action"] for row in (await client.get("audit"))["items"]]
+    assert actions == ["schedule resume", "schedule pause"]
+
+
 async def test_a_job_is_added_with_the_checks_of_its_task(app: Toril, client: Client) -> None:
     @app.task(queue="q", attempts=7)
     async def send(user_id: int, to: str = "all") -> None: ...

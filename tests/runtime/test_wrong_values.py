@@ -59,6 +59,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "Schedules.drop": {"queue": "q", "schedule_id": "s"}, "Toril.add_flows": {"flows": []},
     "Queue.add_many": {"jobs": []}, "Toril.tree": {}, "Worker.stop": {}, "Worker.on": {"event": "failed"},
     "Toril.on": {"event": "failed"}, "Queue.find": {"where": {"a": 1}},
+    "Schedules.pause": {"queue": "q", "schedule_id": "s"},
+    "Schedules.resume": {"queue": "q", "schedule_id": "s"},
     "Schedules.run_now": {"queue": "q", "schedule_id": "s"}, "Toril.alert": {"to": "log"},
 }  # fmt: skip
 OPTIONS: dict[str, type] = {

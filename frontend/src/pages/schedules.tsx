@@ -1,4 +1,4 @@
-// Schedules: plain words, next runs in two zones, past runs, missed ones; run now.
+// Schedules: plain words, next runs in two zones, past runs, missed ones; run now, pause and resume.
 import { t } from "../i18n";
 import { me, useResource } from "../lib/api";
 import { ago, clock, dayClock, duration, moment, number } from "../lib/format";
@@ -9,7 +9,7 @@ import { nextOf, ruleText } from "../lib/rule";
 import { line } from "../lib/text";
 import type { Page } from "../lib/model";
 import type { ScheduleRow } from "../lib/types";
-import { Action } from "../parts/actions";
+import { Action, allowed, withReason } from "../parts/actions";
 import { Card, Facts } from "../parts/card";
 import { Empty, Load } from "../parts/empty";
 import { Icon } from "../parts/icons";
@@ -103,6 +103,7 @@ function Panel({ of }: { of: ScheduleRow }) {
       <header class="row"><h2 class="grow cut">{line(of.id, 80)}</h2><button type="button" class="button plain" aria-label={t.close} onClick={() => set({ schedule: null })}><Icon name="close" /></button></header>
       <div class="page-actions row wrap">
         <Action action="run_now" shortcut="r" primary request={{ target }} />
+        {of.paused ? <Action action="resume" shortcut="p" request={{ target }} /> : allowed("pause", target) && <button type="button" class="button" data-key="p" title={`${t.actions.pause} (p)`} onClick={() => withReason({ action: "pause", target }, t.pauseQueue(line(of.id, 60)))}>{t.actions.pause}…</button>}
       </div>
       {of.paused && <p class="notice small">{t.paused}{of.paused.by && ` · ${line(of.paused.by)}`}{of.paused.reason && ` · ${line(of.paused.reason)}`}</p>}
       <Facts of={[

@@ -162,7 +162,7 @@ function Reason({ request }: { request: ActRequest }) {
   return (
     <form class="stack" onSubmit={(event) => void go(event)}>
       <label class="field"><span>{t.reason}</span><input class="input" value={reason} onInput={(event) => setReason(event.currentTarget.value)} ref={(input) => { if (input && !input.dataset.once) { input.dataset.once = "1"; input.focus(); } }} /></label>
-      {request.action === "pause" && <label class="field"><span>{t.pauseUntil}</span><input class="input" value={until} placeholder="30m, 2h" autoComplete="off" onInput={(event) => setUntil(event.currentTarget.value)} /></label>}
+      {request.action === "pause" && request.target.queue && <label class="field"><span>{t.pauseUntil}</span><input class="input" value={until} placeholder="30m, 2h" autoComplete="off" onInput={(event) => setUntil(event.currentTarget.value)} /></label>}
       <div class="row end"><button type="button" class="button" onClick={dismiss}>{t.close}</button><button class="button primary">{t.actions[request.action] ?? request.action}</button></div>
     </form>
   );

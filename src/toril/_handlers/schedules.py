@@ -14,6 +14,7 @@ from toril._jobs.enqueue import Enqueuer
 from toril._jobs.job import Job
 from toril._jobs.node import NO_DATA, Node, write_data
 from toril._model.checks import check_flag, check_kind, check_text, shown
+from toril._model.notes import Pause
 from toril._model.options import NAMES, Options, unknown_option
 from toril._model.record import NewJob, check_queue_name
 from toril._model.report import ScheduleInfo
@@ -242,12 +243,7 @@ class Schedules:
         found = await self.list(queue)
         return next((each for each in found if each.id == schedule_id), None)
 
-    async def run_now(self, queue: str, schedule_id: str) -> Job[Any]:
-        """Add the job of a stored schedule now, beside its own runs, and return it.
-
-        Raises:
-            ConfigError: There is no such schedule, or it cannot be followed.
-        """
+    async def _followed(self, queue: str, schedule_id: str) -> ScheduleInfo:
         check_queue_name(queue)
         found = await self.get(queue, check_text(schedule_id, "schedule_id"))
         if found is None or found.fault is not None:
@@ -256,11 +252,64 @@ class Schedules:
                 field="schedule_id",
                 value=schedule_id,
             )
+        return found
+
+    async def run_now(self, queue: str, schedule_id: str) -> Job[Any]:
+        """Add the job of a stored schedule now, beside its own runs, and return it.
+
+        Raises:
+            ConfigError: There is no such schedule, or it cannot be followed.
+        """
+        found = await self._followed(queue, schedule_id)
         options = replace(from_text(found.opts), **_OWN_TO_RUNS)
         new = NewJob(queue=queue, name=found.name, data=found.data, options=options)
         (added,) = await self._adder.put((new,))
         node = Node(queue=queue, name=found.name, data=found.data)
         return self._adder.handle(node, new, added)
+
+    async def pause(
+        self, queue: str, schedule_id: str, *, reason: str = "", by: str = ""
+    ) -> ScheduleInfo:
+        """Pause a stored schedule: it makes no run until `resume`; one that runs goes on.
+
+        It stays paused when code declares it again.
+
+        Raises:
+            ConfigError: There is no such schedule, or it cannot be followed.
+
+        Example:
+            ```python
+            await app.schedules.pause("mail", "nightly", reason="provider down", by="ann")
+            ```
+        """
+        return await self._pause(queue, schedule_id, Pause(by=by, reason=reason))
+
+    async def resume(self, queue: str, schedule_id: str) -> ScheduleInfo:
+        """Resume a paused schedule from now on; runs that it missed are not made.
+
+        Raises:
+            ConfigError: There is no such schedule, or it cannot be followed.
+        """
+        return await self._pause(queue, schedule_id, None)
+
+    async def _pause(self, queue: str, schedule_id: str, pause: Pause | None) -> ScheduleInfo:
+        found = await self._followed(queue, schedule_id)
+        if pause is None and found.pause is None:
+            return found
+        store = self._adder.context.store
+        at = next_run(found.rule, now=store.clock.now_ms(), count=found.count)
+        draft = ScheduleDraft(
+            queue=queue,
+            id=found.id,
+            name=found.name,
+            rule=found.rule,
+            data=found.data,
+            opts=found.opts,
+            next_ms=at,
+            owner=found.owner,
+            pause=pause,
+        )
+        return await store.put_schedule(draft)
 
     async def drop(self, queue: str, schedule_id: str) -> bool:
         """Forget a stored schedule and its next run, unless that has started; say if it existed."""

@@ -325,6 +325,7 @@ class ScheduleInfo:
     Shape    data and opts are JSON text. job_id is the job of the run at `next_ms`.
              count is how many runs were made so far, the armed one included. owner: of the
              app whose code declares it; None: it was put at run time, or by another program.
+             pause: who paused it; it has no run then.
              fault: why it cannot be followed; it has no run then, and its rule says nothing.
     """
 
@@ -338,6 +339,7 @@ class ScheduleInfo:
     next_ms: Millis | None = None
     job_id: str | None = None
     owner: str | None = None
+    pause: Pause | None = None
     fault: str | None = None
 
     @classmethod

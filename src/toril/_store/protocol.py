@@ -375,7 +375,7 @@ class Store(Protocol):
         The run armed before is removed unless it has started; the count of runs stays. One
         that is stored again unchanged changes nothing, whatever its run does. Where the times
         are the same but for limit and end, the run keeps its time: one that waits is replaced,
-        and after one that has started `advance` arms the next.
+        and after one that has started `advance` arms the next. A paused one has no run.
 
         Emits    added, then delayed or waiting; removed, of a run that is removed.
         """

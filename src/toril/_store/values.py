@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import msgspec
 
+from toril._model.notes import Pause
 from toril._model.options import RateLimit
 from toril._model.record import Claim
+from toril._model.report import UNSET, Unset
 from toril._model.schedule import Rule
 from toril._model.times import Millis
 from toril.errors import TorilError
@@ -98,7 +100,8 @@ class ScheduleDraft:
     """A schedule to be stored, and its first run.
 
     Shape    data and opts are JSON text. next_ms is the first run of a new schedule of this rule;
-             None: nothing is armed (it never fires). owner: see `ScheduleInfo`.
+             None: nothing is armed (it never fires). owner: see `ScheduleInfo`. pause: arm
+             nothing, and note this; None: resume; UNSET: it stays paused if it is.
     """
 
     queue: str
@@ -109,3 +112,4 @@ class ScheduleDraft:
     opts: str = "{}"
     next_ms: Millis | None = None
     owner: str | None = None
+    pause: Pause | Unset | None = UNSET

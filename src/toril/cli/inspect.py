@@ -4,6 +4,7 @@ Never here: how a thing is written (show, jobview).
 """
 
 import asyncio
+import os
 from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, cast
 
@@ -62,6 +63,18 @@ class TableOptions(StoreOptions):
     """The arguments and options of `toril workers` and `toril schedules`."""
 
     queue: Annotated[str, typer.Option(help="Only this queue.")] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulesOptions(TableOptions):
+    """The arguments and options of `toril schedules`."""
+
+    action: Annotated[
+        str, typer.Argument(metavar="[pause|resume]", help="What to do with one schedule.")
+    ] = ""
+    schedule: Annotated[str, typer.Argument(metavar="[ID]", help="Id of the schedule.")] = ""
+    reason: Annotated[str, typer.Option(help="Why it is paused.")] = ""
+    by: Annotated[str, typer.Option(help="Who pauses it. Default: $USER.")] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,8 +298,11 @@ def _worker_json(worker: WorkerInfo) -> dict[str, Any]:
     return told
 
 
-def schedules(words: TableOptions) -> None:
-    """List the stored schedules, next to run first."""
+def schedules(words: SchedulesOptions) -> None:
+    """List the stored schedules, next to run first; or pause or resume one of them."""
+    if words.action:
+        _steer_schedule(words)
+        return
 
     async def work() -> list[ScheduleInfo]:
         async with opened(words) as app:
@@ -303,13 +319,43 @@ def schedules(words: TableOptions) -> None:
             each.queue,
             each.name,
             _rule(each),
-            ago(each.next_ms) or "never",
+            _paused(each.pause) if each.pause else ago(each.next_ms) or "never",
             f"{each.count:,}",
         ]
         for each in found
     ]
     heads = ["schedule", "queue", "name", "rule", "next", "runs"]
     show_table(heads, rows, what="schedules", numbers=["runs"])
+
+
+def _steer_schedule(words: SchedulesOptions) -> None:
+    """Pause or resume one schedule.
+
+    Raises   ConfigError: there is no such action or schedule, or it is in several queues.
+    """
+    if words.action not in ("pause", "resume"):
+        raise ConfigError(f"{words.action!r} is not pause or resume", field="action")
+
+    async def work() -> ScheduleInfo:
+        async with opened(words) as app:
+            listed = await app.schedules.list(words.queue or None)
+            found = [each for each in listed if each.id == words.schedule]
+            if len(found) != 1:
+                where = "no queue has" if not found else "several queues have"
+                raise ConfigError(
+                    f"{where} a schedule {words.schedule!r}", field="schedule", hint="add --queue"
+                )
+            (one,) = found
+            if words.action == "resume":
+                return await app.schedules.resume(one.queue, one.id)
+            by = words.by or os.environ.get("USER", "")
+            return await app.schedules.pause(one.queue, one.id, reason=words.reason, by=by)
+
+    info = run(work())
+    if words.as_json:
+        show_json(_schedule_json(info))
+    else:
+        typer.echo(f"{words.action}d {safe(info.id)} of {safe(info.queue)}")
 
 
 def _rule(schedule: ScheduleInfo) -> str:

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from toril.types import QueueView, Record, WorkerInfo
+from toril.types import Pause, QueueView, Record, WorkerInfo
 
 from .redact import HIDDEN_TEXT, Redactor, hide_in
 from .values import clean, parse, show_text
@@ -182,11 +182,10 @@ def counts_row(view: QueueView) -> StateCounts:
     )
 
 
-def pause_row(view: QueueView) -> PauseRow | None:
-    """Return who paused a queue, and why; BullMQ does not say."""
-    note = view.settings.pause
-    if not view.settings.paused or note is None:
-        return PauseRow() if view.settings.paused else None
+def pause_row(note: Pause | None) -> PauseRow | None:
+    """Return who paused a queue or a schedule, and why; None: it is not paused."""
+    if note is None:
+        return None
     return PauseRow(
         by=clean(hide_in(note.by)),
         reason=clean(hide_in(note.reason)),
@@ -204,7 +203,8 @@ def queue_row(view: QueueView, now: int, **measured: Any) -> QueueSummary:
         name=view.name,
         counts=counts_row(view),
         ready=view.counts.ready,
-        paused=pause_row(view),
+        # BullMQ does not say who paused it.
+        paused=pause_row(settings.pause or Pause()) if settings.paused else None,
         concurrency=settings.concurrency,
         rate_max=settings.rate_max,
         rate_ms=settings.rate_ms,

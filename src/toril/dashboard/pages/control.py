@@ -204,8 +204,13 @@ async def _on_schedule(call: PageCall, body: ActBody) -> ActAnswer:
             added = await _run_schedule(call, schedule)
         case "delete":
             await call.app.schedules.drop(place.queue, place.id)
+        case "pause":
+            reason = hide_in(body.reason[:500])
+            await call.app.schedules.pause(
+                place.queue, place.id, reason=reason, by=call.access.user
+            )
         case _:
-            raise bad_request("schedules cannot be paused yet", "action")
+            await call.app.schedules.resume(place.queue, place.id)
     selector = f"{place.queue}:{place.id}"
     await call.audit(f"schedule {body.action}", selector, count=1, reason=body.reason)
     return ActAnswer(done=1, added=added)

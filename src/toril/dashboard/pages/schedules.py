@@ -6,7 +6,7 @@ from functools import lru_cache
 from toril import TorilError
 from toril.dashboard.board import PageCall
 from toril.dashboard.problems import not_found
-from toril.dashboard.rows import PauseRow, RowPage, now_ms
+from toril.dashboard.rows import PauseRow, RowPage, now_ms, pause_row
 from toril.dashboard.values import clean, show
 from toril.types import Rule, ScheduleInfo
 
@@ -130,7 +130,7 @@ def schedule_row(call: PageCall, each: ScheduleInfo) -> ScheduleRow:
         next_ms=[] if rule is None else coming(each),
         job_id=each.job_id,
         missed=int(late),
-        paused=None,
+        paused=pause_row(each.pause),
         declared=each.owner is not None,
         owner=each.owner,
         data_json="{}" if data is None else data.text,

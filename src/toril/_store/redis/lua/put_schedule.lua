@@ -1,11 +1,11 @@
 -- Store or replace a schedule, and arm its next run; one that is the same keeps the run it has.
 --
 -- keys   queue
--- args   caller number now id next offset
+-- args   caller number now id next offset pause
 -- each   field: name text
 -- use    clock event once opening plan schedule wake where
 -- emits  added waiting delayed removed duplicated
--- wire   W-90 W-91 W-94
+-- wire   W-90 W-91 W-94 W-97
 -- reply  the time of the run, and the fields of the schedule
 -- What says when the runs of a schedule are, but for when they end; and the rest.
 local TIMES = { "pattern", "every", "tz", "startDate", "toril:offset", "toril:immediately",
@@ -46,8 +46,29 @@ local function stay(q, old, hash)
   return true
 end
 
+-- Store a schedule that is paused: it has no run, and the one that waits is removed. With another
+-- score, a run that has started is no longer the one that either side goes on from.
+local function hold(q, old, hash, now)
+  hash.ic, hash.offset, hash["toril:over"] = old and old.ic or "0", arg.offset, "1"
+  if old and schedule.disarm(q, arg.id) then
+    hash.ic = string.format("%.0f", math.max(plan.count(hash) - 1, 0))
+  end
+  write(q, hash)
+  call("ZADD", q.schedules, now, arg.id)
+end
+
 local function put(q, hash, now)
   local old, at, done = schedule.read(q, arg.id), tonumber(arg.next), false
+  if old and arg.pause == "" then
+    hash["toril:pause"], hash["toril:pause_since"] = old["toril:pause"], old["toril:pause_since"]
+  end
+  if hash["toril:pause"] then
+    hash["toril:pause_since"] = hash["toril:pause_since"] or clock.text
+    return hold(q, old, hash, now)
+  elseif old and old["toril:pause"] then
+    -- It resumes: whatever else changes, its next run is armed.
+    old.pattern, old.every = nil, nil
+  end
   local in_step = old and same(old, hash, TIMES)
   if in_step and same(old, hash, REST) then
     call("HDEL", schedule.key(q, arg.id), "toril:owner")

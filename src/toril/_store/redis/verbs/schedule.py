@@ -13,8 +13,9 @@ import msgspec
 
 from toril._model.bounds import JOBS_A_CALL
 from toril._model.checks import shown
+from toril._model.notes import Pause, read_pause
 from toril._model.record import Ref
-from toril._model.report import ScheduleInfo
+from toril._model.report import ScheduleInfo, Unset
 from toril._model.schedule import LAST_MS, MAX_TEXT, Rule
 from toril._model.stored import reader, whole
 from toril._model.stored_options import from_text
@@ -44,6 +45,7 @@ async def put(server: Server, draft: ScheduleDraft, now: Millis | None) -> Sched
         id=draft.id,
         next=draft.next_ms,
         offset=offset_of(draft),
+        pause="" if isinstance(draft.pause, Unset) else "resume" if draft.pause is None else "hold",
     )
     info = _info(draft.queue, draft.id, at, flat)
     if info is None:
@@ -101,7 +103,7 @@ async def _of_queue(server: Server, queue: str) -> list[ScheduleInfo]:
 
 def fields_of(draft: ScheduleDraft) -> dict[str, str | int | None]:
     """Return the fields of a schedule's hash, in BullMQ's words; None is omitted."""
-    rule = draft.rule
+    rule, pause = draft.rule, draft.pause if isinstance(draft.pause, Pause) else None
     opts = _template(draft.opts)
     pattern = None if rule.cron is None else shared(rule.cron)
     return {
@@ -119,6 +121,8 @@ def fields_of(draft: ScheduleDraft) -> dict[str, str | int | None]:
         "toril:immediately": "1" if rule.immediately else None,
         "toril:cron": None if rule.cron == pattern else rule.cron,
         "toril:owner": draft.owner,
+        "toril:pause": pause.text if pause else None,
+        "toril:pause_since": pause.since_ms if pause else None,
     }
 
 
@@ -157,6 +161,9 @@ def _info(queue: str, id: str, at: str | None, flat: Sequence[str] | None) -> Sc
             opts=_checked(fields.get("opts", "{}")),
             count=_whole("ic", fields["ic"]) or 0,
             owner=owner,
+            pause=read_pause(
+                fields.get("toril:pause"), whole(fields.get("toril:pause_since"), None), None
+            ),
             **_next(id, at, over="toril:over" in fields),
         )
     except ConfigError as error:

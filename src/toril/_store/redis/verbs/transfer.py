@@ -278,6 +278,7 @@ def _draft(info: ScheduleInfo) -> ScheduleDraft:
         opts=info.opts,
         next_ms=info.next_ms,
         owner=info.owner,
+        pause=info.pause,
     )
 
 

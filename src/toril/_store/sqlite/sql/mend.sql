@@ -162,13 +162,15 @@ UPDATE OR IGNORE schedules SET
     count = bounded(count),
     next_ms = bounded(next_ms),
     job_id = mended(CAST(job_id AS BLOB)),
-    owner = mended(CAST(owner AS BLOB))
+    owner = mended(CAST(owner AS BLOB)),
+    pause = mended(CAST(pause AS BLOB)),
+    pause_since = bounded(pause_since)
 WHERE
     NOT sound(
         CAST(id AS BLOB), CAST(name AS BLOB), CAST(rule AS BLOB), CAST(data AS BLOB),
-        CAST(opts AS BLOB), CAST(job_id AS BLOB), CAST(owner AS BLOB)
+        CAST(opts AS BLOB), CAST(job_id AS BLOB), CAST(owner AS BLOB), CAST(pause AS BLOB)
     )
-    OR NOT whole(count, next_ms)
+    OR NOT whole(count, next_ms, pause_since)
 RETURNING queue;
 
 -- mend.moves: The same for what came from other stores.

@@ -186,7 +186,7 @@ CREATE TABLE schedules (
     opts TEXT NOT NULL,
     count INTEGER NOT NULL DEFAULT 0,
     next_ms INTEGER,
-    job_id TEXT, owner TEXT,
+    job_id TEXT, owner TEXT, pause TEXT, pause_since INTEGER,
     PRIMARY KEY (queue, id)
 ) STRICT, WITHOUT ROWID;
 

@@ -284,7 +284,7 @@ def _event(queue: str, id: str, at: Millis, body: dict[str, Any]) -> Event:
 
 def schedule_info(row: Sequence[Any]) -> ScheduleInfo:
     """Read a stored schedule."""
-    queue, id, name, rule, data, opts, count, next_ms, job_id, owner = row
+    queue, id, name, rule, data, opts, count, next_ms, job_id, owner, pause, since = row
     try:
         read_rule = _rule(rule)
         from_text(opts)
@@ -305,6 +305,7 @@ def schedule_info(row: Sequence[Any]) -> ScheduleInfo:
         next_ms=next_ms,
         job_id=job_id,
         owner=owner,
+        pause=read_pause(pause, since, None),
     )
 
 

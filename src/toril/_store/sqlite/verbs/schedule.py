@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from toril._model.record import NewJob, Ref
-from toril._model.report import ScheduleInfo
+from toril._model.report import UNSET, ScheduleInfo, Unset
 from toril._model.schedule import keeps_step, within
 from toril._model.states import State
 from toril._model.stored import flag
@@ -44,8 +44,24 @@ def put(unit: Unit, draft: ScheduleDraft, now: Millis) -> ScheduleInfo:
         opts=draft.opts,
         next_ms=draft.next_ms,
         owner=draft.owner,
+        pause=None if isinstance(draft.pause, Unset) else draft.pause,
     )
+    if info.pause is not None or (old is not None and old.pause and draft.pause is UNSET):
+        return _hold(unit, queue, old, info, now)
     return _arm(unit, queue, info, now) if old is None else _change(unit, queue, old, info, now)
+
+
+def _hold(
+    unit: Unit, queue: QueueRow, old: ScheduleInfo | None, new: ScheduleInfo, now: Millis
+) -> ScheduleInfo:
+    """Store a schedule that is paused: it has no run, and the one that waits is removed."""
+    pause = new.pause or (old.pause if old is not None else None)
+    if pause is not None and pause.since_ms is None:
+        pause = replace(pause, since_ms=now)
+    count = 0
+    if old is not None:
+        count = old.count - flag(_disarm(unit, queue, old, now))
+    return _keep(unit, queue, replace(new, pause=pause, count=count, next_ms=None))
 
 
 def _change(
@@ -145,5 +161,6 @@ def _keep(unit: Unit, queue: QueueRow, info: ScheduleInfo) -> ScheduleInfo:
     info = replace(info, job_id=job_id)
     rule = to_json(info.rule)
     values = (info.name, rule, info.data, info.opts, info.count, info.next_ms, info.job_id)
-    unit.run("schedule.put", (queue.key, info.id, *values, info.owner))
+    pause = (None, None) if info.pause is None else (info.pause.text, info.pause.since_ms)
+    unit.run("schedule.put", (queue.key, info.id, *values, info.owner, *pause))
     return info
