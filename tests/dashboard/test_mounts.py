@@ -12,6 +12,7 @@ from litestar import Litestar, asgi
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from tests.dashboard.conftest import made_on
 from tests.dashboard.desk import Client, served, stream
 from toril import Toril
 from toril.dashboard import Access, Dashboard
@@ -20,8 +21,8 @@ ADMIN = Access(user="ann", permissions="admin")
 
 
 @pytest.fixture
-async def app() -> AsyncIterator[Toril]:
-    async with Toril(":memory:", warn_unserved=False) as made:
+async def app(request: pytest.FixtureRequest) -> AsyncIterator[Toril]:
+    async with made_on(request) as made:
         await made.queue("email").add("n", {"n": 1})
         yield made
 
@@ -77,7 +78,17 @@ def in_django(board: Dashboard) -> Any:
 urlpatterns: list[Any] = []
 
 
-@pytest.mark.parametrize("mount", [in_starlette, in_fastapi, in_litestar, in_django])
+@pytest.mark.parametrize(
+    ("mount", "app"),
+    [
+        (in_starlette, "memory"),
+        (in_fastapi, "memory"),
+        (in_fastapi, "redis"),
+        (in_litestar, "memory"),
+        (in_django, "redis"),
+    ],
+    indirect=["app"],
+)
 async def test_it_works_under_a_path(app: Toril, mount: Any) -> None:
     options: dict[str, Any] = {"base_path": "/admin/jobs"} if mount is in_litestar else {}
     board = Dashboard(app, auth=lambda request: ADMIN, **options)

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
+from tests.dashboard.conftest import made_on
 from tests.dashboard.desk import PAGE, Client, dashboard
 from toril import ConfigError, Toril
 from toril.dashboard import Access, basic_auth, bearer_token, header_user
@@ -50,9 +51,12 @@ def role(request: Request) -> Access | None:
     return Access(user=name, permissions=name, queues=queues.split(",") if queues else None)
 
 
+BOTH = pytest.mark.parametrize("app", ["memory", "redis"], indirect=True)
+
+
 @pytest.fixture
-async def app() -> Any:
-    async with Toril(":memory:", warn_unserved=False) as made:
+async def app(request: pytest.FixtureRequest) -> Any:
+    async with made_on(request) as made:
         await made.queue("open").add("n", {"password": "hunter2"})
         await made.queue("closed").add("n")
         await made.schedules.put("s", every="1h", queue="open", name="n")
@@ -69,6 +73,7 @@ async def test_nobody_reads_anything_without_access(app: Toril) -> None:
         assert (await client.raw("GET", "healthz")).status == 200
 
 
+@BOTH
 @pytest.mark.parametrize("name", [*ROLES])
 async def test_every_role_may_read_and_change_what_it_says(app: Toril, name: str) -> None:
     async with dashboard(app, auth=role) as client:
@@ -116,6 +121,7 @@ async def test_a_change_needs_the_page_itself(app: Toril, path: str) -> None:
     assert await app.queue("open").counts() == before
 
 
+@BOTH
 async def test_a_user_of_one_queue_sees_no_other(app: Toril) -> None:
     async with dashboard(app, auth=role) as client:
         client.headers |= {"X-Role": "admin", "X-Queues": "open"}
