@@ -46,7 +46,7 @@ function Rows({ rows, current }: { rows: ScheduleRow[]; current: string | null }
   return (
     <Table caption={t.pageNames.schedules!} rows={rows} id={key} current={current} columns={[
       { key: "name", title: t.schedule, keep: true, cell: (row) => <a class="strong" href={`schedules?${new URLSearchParams({ schedule: key(row) }).toString()}`}>{line(row.id, 50)}</a> },
-      { key: "rule", title: t.when, wide: true, cell: (row) => <span title={line(row.pattern ?? row.rule)}>{row.fault ? <span class="bad">{line(row.fault, 80)}</span> : ruleText(row)}</span> },
+      { key: "rule", title: t.when, wide: true, cell: (row) => <div class="cut" title={line(row.pattern ?? row.rule)}>{row.fault ? <span class="bad">{line(row.fault, 80)}</span> : ruleText(row)}</div> },
       { key: "queue", title: t.queue, cell: (row) => <a href={toQueue(row.queue)}>{line(row.queue, 40)}</a> },
       { key: "next", title: t.nextRun, keep: true, cell: (row) => row.paused ? <span class="tag warn">{t.paused}</span> : <Next of={row} /> },
       { key: "last", title: t.lastRun, cell: (row) => row.last ? <span><State state={row.last.outcome} /> <span class="soft small">{duration(row.last.run_ms)}</span></span> : <span class="dim">–</span> },
@@ -112,10 +112,10 @@ function Panel({ of }: { of: ScheduleRow }) {
         [t.declared, of.declared ? t.declaredYes : t.declaredNo], [t.missed, number(of.missed)],
       ]} />
       <h2>{t.nextRuns}</h2>
-      <table class="table"><caption class="sr">{t.nextRuns}</caption>
+      {of.next_ms.length === 0 ? <p class="small soft">{t.noRunsPlanned}</p> : <table class="table"><caption class="sr">{t.nextRuns}</caption>
         <thead><tr><th scope="col">{t.yourTime}</th><th scope="col">{line(other, 40)}</th><th scope="col" class="num">{t.when}</th></tr></thead>
         <tbody>{of.next_ms.slice(0, 5).map((ms) => <tr key={ms}><td>{dayClock(ms)}</td><td>{dayClock(ms, other)}</td><td class="num">{ago(ms, second.value)}</td></tr>)}</tbody>
-      </table>
+      </table>}
       <h2>{t.lastRuns}</h2>
       {of.runs.length ? <ul class="list">{of.runs.slice(0, 15).map((run, at) => <li key={at}><span style={{ color: colour(run.outcome) }}><Mark of={run.outcome} /></span>{run.job_id ? <a class="link grow cut" href={toJob({ queue: run.queue, id: run.job_id })}>{dayClock(run.at_ms)}</a> : <span class="grow">{dayClock(run.at_ms)}</span>}<span class="soft">{stateText(run.outcome)}</span></li>)}</ul> : <p class="small soft">{t.noRunsYet}</p>}
       <h2>{t.arguments}</h2>
