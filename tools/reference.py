@@ -111,7 +111,10 @@ def cli_page() -> str:
     """Return the page of the command line."""
     group: Any = get_command(cli)
     parts = [HEAD, CLI]
-    parts += [_command(name, command) for name, command in group.commands.items()]
+    for name, command in group.commands.items():
+        parts.append(_command(name, command))
+        within: dict[str, Any] = getattr(command, "commands", {})
+        parts += [_command(f"{name} {sub}", each) for sub, each in within.items()]
     return "\n".join(parts)
 
 

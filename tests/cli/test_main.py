@@ -85,6 +85,11 @@ STARTS = {
     "job mail:1": 0,
     "workers": 0,
     "schedules": 0,
+    "schedules drop nightly --yes": 2,
+    "add mail send": 0,
+    "call nowhere:send": 2,
+    "limit mail --rate 5/s": 0,
+    "replay mail --all": 1,
     "events mail --after 0 --count 2": 0,
     "top": 0,
     "errors": 0,
@@ -117,7 +122,7 @@ async def test_a_command_runs_in_a_process_that_a_shell_starts(desk: Desk, words
         await app.queue("mail").add_many([("send", {}), ("send", {})])
     url = (
         []
-        if words.startswith(("worker ", "dev", "demo", "torture", "move"))
+        if words.startswith(("worker ", "dev", "demo", "torture", "move", "call"))
         else ["--url", "sqlite:///jobs.db"]
     )
 

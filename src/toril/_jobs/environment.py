@@ -19,7 +19,17 @@ from .redis_settings import url_of_parts
 
 DEFAULT_URL = "sqlite:///toril.db"
 DEFAULT_PREFIX = "bull"
-KNOWN = ("TORIL_URL", "TORIL_PREFIX")
+# The flags of `toril worker`, as a container sets them.
+WORKER_FLAGS = (
+    "QUEUES", "CONCURRENCY", "PROCESSES", "GRACE", "LOCK", "STALLED_INTERVAL", "MAX_STALLS", "NAME",
+    "HEALTH", "IMPORT", "LOG_LEVEL",
+)  # fmt: skip
+KNOWN = (
+    "TORIL_URL",
+    "TORIL_PREFIX",
+    "TORIL_APP",
+    *(f"TORIL_WORKER_{flag}" for flag in WORKER_FLAGS),
+)
 
 EVERYTHING = ""
 _said: set[str] = set()

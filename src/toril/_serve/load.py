@@ -10,8 +10,10 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
+from typing import Any, cast
 
 from toril._app.app import Toril
+from toril._handlers.task import Task
 from toril._model.suggest import did_you_mean
 from toril._model.urls import hide, hide_line, is_like_server
 from toril.errors import ConfigError, TorilError
@@ -30,6 +32,35 @@ def load_app(target: str) -> Toril:
     module = _import(_module_name(place), place)
     _check_is_it(module, place)
     return _named(module, name, place) if name else _only_one(module, place)
+
+
+def load_task(target: str) -> tuple[Task[..., Any], ModuleType]:
+    """Import a module or a file, and give the task in it that is named, and the module.
+
+    Shape    target: `module:task` or `path/to/file.py:task`.
+    Raises   ConfigError: no such module or file, it cannot be imported, or no such task.
+    """
+    place, _, name = _split(target)
+    if not name:
+        raise _refused("which task of it?", place, "name it, such as shop.mail:send")
+    module = _import(_module_name(place), place)
+    _check_is_it(module, place)
+    found: object = getattr(module, name, None)
+    if isinstance(found, Task):
+        return cast("Task[..., Any]", found), module
+    tasks = [each for each, value in vars(module).items() if isinstance(value, Task)]
+    near = did_you_mean(name, tasks) or (
+        f"its tasks: {', '.join(tasks)}" if tasks else "put @app.task over a function"
+    )
+    raise _refused(f"there is no task {name!r} in it", place, near)
+
+
+def app_of(module: ModuleType, place: str) -> Toril:
+    """Return the only app in a module.
+
+    Raises   ConfigError: there is none, or several.
+    """
+    return _only_one(module, place)
 
 
 def _split(target: str) -> tuple[str, str, str]:

@@ -7,7 +7,8 @@ import asyncio
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -22,11 +23,12 @@ from toril._model.suggest import did_you_mean
 from toril._model.times import describe
 from toril._worker.options import WorkerOptions
 from toril._worker.worker import Worker
-from toril.errors import ConfigError
+from toril.errors import ConfigError, TorilError
 
+from .console import show_error
 from .load import load_app
 from .probes import ProbeAddress, ProbeAnswer, probes
-from .shutdown import leave, serve
+from .shutdown import Ending, leave, serve
 from .side_effects import side_effects_told
 
 
@@ -66,7 +68,7 @@ class Asked:
     Shape    target: where the app is. queues: those that have a handler if there are none.
              concurrency, lock, stalled_interval, max_stalls: a worker's own if not given.
              url, prefix: where the jobs are, instead of where the app says. imports: modules
-             that are imported besides, such as "shop.*".
+             that are imported besides, such as "shop.*". burst: end when its queues are empty.
     """
 
     target: str
@@ -80,6 +82,7 @@ class Asked:
     url: str = field(default="", repr=False)
     prefix: str = ""
     imports: Sequence[str] = ()
+    burst: bool = False
 
     def __post_init__(self) -> None:
         if self.concurrency is not None and self.concurrency < 1:
@@ -124,7 +127,7 @@ def _given(asked: Asked) -> WorkerOptions:
 def run_worker(asked: Asked, health: ProbeAddress | None) -> int:
     """Work until a signal comes, and give the exit code: 0 when every job ended in time."""
     app, worker = load_worker(asked)
-    code = looped(_work(app, worker, health))
+    code = looped(_work(app, worker, health, burst=asked.burst))
     if code:
         # Code that does not end must not keep the process; its jobs were put back.
         leave(code)
@@ -137,13 +140,52 @@ def looped(work: Coroutine[object, object, int]) -> int:
         return runner.run(work)
 
 
-async def _work(app: Toril, worker: Worker, health: ProbeAddress | None) -> int:
+async def _work(app: Toril, worker: Worker, health: ProbeAddress | None, *, burst: bool) -> int:
+    until_empty = _UntilEmpty(worker)
+
+    @asynccontextmanager
+    async def attend(ending: Ending) -> AsyncGenerator[None]:
+        async with AsyncExitStack() as beside:
+            if health is not None:
+                look = partial(_verdict, worker)
+                await beside.enter_async_context(probes(health, look, say_health))
+            if burst:
+                await beside.enter_async_context(until_empty.watched(ending))
+            yield
+
     async with app:
         typer.echo("\n".join(describe_worker(app, worker)))
-        if health is None:
-            return await serve([worker])
-        look = partial(_verdict, worker)
-        return await serve([worker], lambda _: probes(health, look, say_health))
+        code = await serve([worker], attend)
+    if until_empty.error is None:
+        return code
+    show_error(until_empty.error)
+    return 1
+
+
+class _UntilEmpty:
+    """Asks for the end of a worker when its queues are empty; `error`: what kept them from that."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._ready = asyncio.Event()
+        self.error: TorilError | None = None
+
+    @asynccontextmanager
+    async def watched(self, ending: Ending) -> AsyncGenerator[None]:
+        self._worker.on("ready")(self._ready.set)
+        watching = asyncio.create_task(self._watch(ending))
+        try:
+            yield
+        finally:
+            watching.cancel()
+
+    async def _watch(self, ending: Ending) -> None:
+        await self._ready.wait()
+        try:
+            await self._worker.drained()
+        except TorilError as error:
+            self.error = error
+        ending.ask()
 
 
 def say_health(url: str) -> None:

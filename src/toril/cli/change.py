@@ -1,4 +1,4 @@
-"""`toril pause | resume | retry | promote | remove | cancel | clean | drain | obliterate`.
+"""`toril pause | resume | limit | replay | retry | promote | remove | cancel | clean | drain | obliterate`.
 
 What destroys shows what it is about to do, and asks. Never here: what a verb does.
 """
@@ -17,8 +17,9 @@ from toril._jobs.bulk import How, Steered, Wanted
 from toril._jobs.chunks import read_states
 from toril._jobs.clock import now_ms
 from toril._model.printable import LINE, safe
+from toril._model.report import UNSET, QueueSettings
 from toril._model.states import State
-from toril._model.times import to_ms
+from toril._model.times import rate_text, to_ms
 from toril.errors import ConfigError
 
 from .inspect import STATE, split
@@ -27,6 +28,8 @@ from .target import FAILED, QUEUE, StoreOptions, find_place, find_queue, opened,
 
 # How many jobs a preview counts, names, and says were refused.
 COUNTED, NAMED, TOLD = 10_000, 5, 20
+# What removes a limit.
+NONE = "none"
 _DONE = {"retry": "retried", "promote": "promoted", "remove": "removed", "cancel": "cancelled"}
 _OLDER = typer.Option(
     help="Only jobs that finished (or were added) at least this long ago, such as 90m or 7d."
@@ -127,6 +130,33 @@ class ObliterateOptions(StoreOptions):
     yes: Annotated[bool, _YES] = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class LimitOptions(StoreOptions):
+    """The arguments and options of `toril limit`."""
+
+    queue: QUEUE
+    concurrency: Annotated[
+        str, typer.Option(metavar="N", help="Jobs that run at once, in all workers; or none.")
+    ] = ""
+    rate: Annotated[
+        str, typer.Option(metavar="N/TIME", help="Starts per window, such as 200/60s; or none.")
+    ] = ""
+    max_waiting: Annotated[str, typer.Option(metavar="N", help="Jobs that may wait; or none.")] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayOptions(StoreOptions):
+    """The arguments and options of `toril replay`."""
+
+    queue: QUEUE
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ID", help="Ids of dead letters.", show_default=False),
+    ] = None
+    every: Annotated[bool, typer.Option("--all", help="Every dead letter, oldest first.")] = False
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many.")] = None
+
+
 # A queue.
 
 
@@ -174,7 +204,63 @@ def _edit_queue(
     _tell(words, f"{done} {safe(name)}", {"queue": name, "done": done})
 
 
+def limit(words: LimitOptions) -> None:
+    """Change the limits of a queue for all workers, or show them if none is given."""
+    given: dict[str, Any] = {
+        "concurrency": _whole(words.concurrency, "concurrency"),
+        "rate": None if words.rate == NONE else words.rate or UNSET,
+        "max_waiting": _whole(words.max_waiting, "max_waiting"),
+    }
+
+    async def work() -> tuple[str, QueueSettings]:
+        async with opened(words) as app:
+            queue = await find_queue(app, words.queue)
+            if all(value is UNSET for value in given.values()):
+                return queue.name, await queue.settings()
+            return queue.name, await queue.limit(**given)
+
+    name, settings = run(work())
+    most, window = settings.rate_max, settings.rate_ms
+    rate = None if most is None or window is None else rate_text(most, window)
+    told = {
+        "concurrency": settings.concurrency,
+        "rate": rate,
+        "max_waiting": settings.max_waiting,
+    }
+    line = ", ".join(f"{key} {NONE if value is None else value}" for key, value in told.items())
+    _tell(words, f"{safe(name)}: {line}", {"queue": name, **told})
+
+
+def _whole(text: str, field: str) -> Any:
+    """Read a number of an option, or that there is to be none."""
+    if text in ("", NONE):
+        return None if text else UNSET
+    if not text.isdecimal():
+        raise ConfigError(
+            f"{field}={text!r} is not a whole number", field=field, value=text, hint="or none"
+        )
+    return int(text)
+
+
 # Jobs.
+
+
+def replay(words: ReplayOptions) -> None:
+    """Run the jobs of dead letters again: these letters, or with --all every one of the queue."""
+    if bool(words.ids) == words.every:
+        raise ConfigError("which dead letters to replay?", hint="give their ids, or --all")
+
+    async def work() -> tuple[str, list[str]]:
+        async with opened(words) as app:
+            queue = await find_queue(app, words.queue)
+            jobs = await queue.replay(*words.ids or (), limit=words.limit)
+            return queue.name, [f"{job.queue}:{job.id}" for job in jobs]
+
+    name, jobs = run(work())
+    named = f": {', '.join(safe(each, 40) for each in jobs[:NAMED])}" if jobs else ""
+    rest = ", …" if len(jobs) > NAMED else ""
+    told = {"queue": name, "verb": "replay", "done": len(jobs), "jobs": jobs}
+    _tell(words, f"replayed {_count(len(jobs))} of {safe(name)}{named}{rest}", told)
 
 
 def retry(words: RetryOptions) -> None:

@@ -20,8 +20,44 @@ def command(cli: typer.Typer, kind: type[T], *, name: str) -> Callable[[Callable
 
     Shape    kind: a dataclass whose fields are annotated as typer annotates parameters.
     """
+
+    def register(run: Callable[[T], None]) -> None:
+        def parsed(**words: Any) -> None:
+            run(kind(**words))
+
+        cli.command(name)(_typed(parsed, run, _parameters(kind)))
+
+    return register
+
+
+def group(cli: typer.Typer, kind: type[T]) -> Callable[[Callable[[T], None]], None]:
+    """Decorate what runs when a group is typed without a command of it; otherwise as `command`."""
+    context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+
+    def register(run: Callable[[T], None]) -> None:
+        def parsed(ctx: typer.Context, **words: Any) -> None:
+            if ctx.invoked_subcommand is None:
+                run(kind(**words))
+
+        given = [context, *_parameters(kind)]
+        cli.callback(invoke_without_command=True)(_typed(parsed, run, given))
+
+    return register
+
+
+def _typed(
+    parsed: Callable[..., None], run: Callable[..., None], given: list[inspect.Parameter]
+) -> Callable[..., None]:
+    """Let typer see the parameters that a function takes as words."""
+    parsed.__doc__ = run.__doc__
+    parsed.__signature__ = inspect.Signature(given)  # type: ignore[attr-defined]
+    parsed.__annotations__ = {each.name: each.annotation for each in given}
+    return parsed
+
+
+def _parameters(kind: type[object]) -> list[inspect.Parameter]:
     hints = get_type_hints(kind, include_extras=True)
-    given = [
+    return [
         inspect.Parameter(
             each.name,
             inspect.Parameter.KEYWORD_ONLY,
@@ -30,17 +66,6 @@ def command(cli: typer.Typer, kind: type[T], *, name: str) -> Callable[[Callable
         )
         for each in fields(kind)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ]
-
-    def register(run: Callable[[T], None]) -> None:
-        def parsed(**words: Any) -> None:
-            run(kind(**words))
-
-        parsed.__doc__ = run.__doc__
-        parsed.__signature__ = inspect.Signature(given)  # type: ignore[attr-defined]
-        parsed.__annotations__ = {each.name: each.annotation for each in given}
-        cli.command(name)(parsed)
-
-    return register
 
 
 def _default(each: Field[Any]) -> Any:

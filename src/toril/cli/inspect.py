@@ -4,7 +4,6 @@ Never here: how a thing is written (show, jobview).
 """
 
 import asyncio
-import os
 from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, cast
 
@@ -17,13 +16,13 @@ from toril._jobs.chunks import StateName
 from toril._model.notes import Pause
 from toril._model.printable import LINE, safe
 from toril._model.record import Record
-from toril._model.report import Logs, ScheduleInfo, WorkerInfo
+from toril._model.report import Logs, WorkerInfo
 from toril._model.times import describe
 from toril.errors import ConfigError, JobNotFound
 from toril.events import Event
 
 from . import render_job
-from .render import ago, iso, read_json, show_facts, show_json, show_table, write_json
+from .render import ago, iso, show_facts, show_json, show_table, write_json
 from .target import QUEUE, StoreOptions, find_place, find_queue, opened, run
 
 STATE = typer.Option(
@@ -63,18 +62,6 @@ class TableOptions(StoreOptions):
     """The arguments and options of `toril workers` and `toril schedules`."""
 
     queue: Annotated[str, typer.Option(help="Only this queue.")] = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SchedulesOptions(TableOptions):
-    """The arguments and options of `toril schedules`."""
-
-    action: Annotated[
-        str, typer.Argument(metavar="[pause|resume]", help="What to do with one schedule.")
-    ] = ""
-    schedule: Annotated[str, typer.Argument(metavar="[ID]", help="Id of the schedule.")] = ""
-    reason: Annotated[str, typer.Option(help="Why it is paused.")] = ""
-    by: Annotated[str, typer.Option(help="Who pauses it. Default: $USER.")] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +124,7 @@ def _queue_json(view: QueueView) -> dict[str, Any]:
     }
 
 
-def _paused(note: Pause | None) -> str:
+def describe_pause(note: Pause | None) -> str:
     """Return that a queue is paused: by whom, until when, and why."""
     if note is None:
         return "paused"
@@ -148,7 +135,7 @@ def _paused(note: Pause | None) -> str:
 
 def _settings(view: QueueView) -> str:
     settings = view.settings
-    words = [_paused(settings.pause)] if settings.paused else []
+    words = [describe_pause(settings.pause)] if settings.paused else []
     if settings.concurrency is not None:
         words.append(f"at most {settings.concurrency} at once")
     if settings.rate_max is not None and settings.rate_ms is not None:
@@ -295,86 +282,6 @@ def _worker_json(worker: WorkerInfo) -> dict[str, Any]:
     told = asdict(worker)
     for name in ("started", "seen"):
         told[f"{name}_at"] = iso(told.pop(f"{name}_ms"))
-    return told
-
-
-def schedules(words: SchedulesOptions) -> None:
-    """List the stored schedules, next to run first; or pause or resume one of them."""
-    if words.action:
-        _steer_schedule(words)
-        return
-
-    async def work() -> list[ScheduleInfo]:
-        async with opened(words) as app:
-            queue = (await find_queue(app, words.queue)).name if words.queue else None
-            return [*await app.schedules.list(queue)]
-
-    found = run(work())
-    if words.as_json:
-        show_json([_schedule_json(each) for each in found])
-        return
-    rows = [
-        [
-            each.id,
-            each.queue,
-            each.name,
-            _rule(each),
-            _paused(each.pause) if each.pause else ago(each.next_ms) or "never",
-            f"{each.count:,}",
-        ]
-        for each in found
-    ]
-    heads = ["schedule", "queue", "name", "rule", "next", "runs"]
-    show_table(heads, rows, what="schedules", numbers=["runs"])
-
-
-def _steer_schedule(words: SchedulesOptions) -> None:
-    """Pause or resume one schedule.
-
-    Raises   ConfigError: there is no such action or schedule, or it is in several queues.
-    """
-    if words.action not in ("pause", "resume"):
-        raise ConfigError(f"{words.action!r} is not pause or resume", field="action")
-
-    async def work() -> ScheduleInfo:
-        async with opened(words) as app:
-            listed = await app.schedules.list(words.queue or None)
-            found = [each for each in listed if each.id == words.schedule]
-            if len(found) != 1:
-                where = "no queue has" if not found else "several queues have"
-                raise ConfigError(
-                    f"{where} a schedule {words.schedule!r}", field="schedule", hint="add --queue"
-                )
-            (one,) = found
-            if words.action == "resume":
-                return await app.schedules.resume(one.queue, one.id)
-            by = words.by or os.environ.get("USER", "")
-            return await app.schedules.pause(one.queue, one.id, reason=words.reason, by=by)
-
-    info = run(work())
-    if words.as_json:
-        show_json(_schedule_json(info))
-    else:
-        typer.echo(f"{words.action}d {safe(info.id)} of {safe(info.queue)}")
-
-
-def _rule(schedule: ScheduleInfo) -> str:
-    rule = schedule.rule
-    if schedule.fault is not None:
-        return f"cannot be followed: {schedule.fault}"
-    if rule.every_ms is not None:
-        return f"every {describe(rule.every_ms)}"
-    return f"{rule.cron} ({rule.tz})"
-
-
-def _schedule_json(schedule: ScheduleInfo) -> dict[str, Any]:
-    told = asdict(schedule)
-    told["data"], told["opts"] = read_json(schedule.data), read_json(schedule.opts)
-    told["next_at"] = iso(told.pop("next_ms"))
-    if schedule.fault is not None:
-        return {**told, "rule": None}
-    told["rule"]["start_at"] = iso(told["rule"].pop("start_ms"))
-    told["rule"]["end_at"] = iso(told["rule"].pop("end_ms"))
     return told
 
 

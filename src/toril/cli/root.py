@@ -16,7 +16,7 @@ import typer
 from toril._serve.console import show_error
 from toril.errors import ConfigError, TorilError
 
-from . import change, inspect, monitor
+from . import change, enqueue, inspect, monitor, schedules
 from .backup import BackupOptions, backup
 from .commands import Commands, command
 from .dashboard import DashboardCommandOptions, dashboard
@@ -35,7 +35,6 @@ INTERRUPTED = 130
 cli = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Background jobs for Python.",
 )
@@ -103,14 +102,18 @@ command(cli, StoreOptions, name="queues")(inspect.queues)
 command(cli, inspect.JobsOptions, name="jobs")(inspect.jobs)
 command(cli, inspect.JobCommandOptions, name="job")(inspect.job)
 command(cli, inspect.TableOptions, name="workers")(inspect.workers)
-command(cli, inspect.SchedulesOptions, name="schedules")(inspect.schedules)
+cli.add_typer(schedules.cli, name="schedules")
 command(cli, inspect.EventsOptions, name="events")(inspect.events)
 command(cli, monitor.TopOptions, name="top")(monitor.top)
 command(cli, monitor.ErrorsOptions, name="errors")(monitor.errors)
 command(cli, monitor.MarkOptions, name="mark")(monitor.mark)
+command(cli, enqueue.AddCommandOptions, name="add")(enqueue.add)
+command(cli, enqueue.CallOptions, name="call")(enqueue.call)
 command(cli, change.PauseOptions, name="pause")(change.pause)
 command(cli, change.QueueCommandOptions, name="resume")(change.resume)
+command(cli, change.LimitOptions, name="limit")(change.limit)
 command(cli, change.RetryOptions, name="retry")(change.retry)
+command(cli, change.ReplayOptions, name="replay")(change.replay)
 command(cli, change.JobsToEdit, name="promote")(change.promote)
 command(cli, change.CancelOptions, name="cancel")(change.cancel)
 command(cli, change.RemoveOptions, name="remove")(change.remove)

@@ -21,11 +21,18 @@ from toril.errors import ConfigError
 # Whoever changes a file wants to see what comes of it.
 DEV_GRACE = "5s"
 
-_TARGET = typer.Argument(metavar="APP", help="The app: app.py, app.py:app, module or module:app.")
-_QUEUES = typer.Option(help="Queues to work on, such as a,b. Default: every queue with a handler.")
+_TARGET = typer.Argument(
+    metavar="APP",
+    help="The app: app.py, app.py:app, module or module:app. Default: $TORIL_APP.",
+    envvar="TORIL_APP",
+    show_envvar=False,
+)
+_QUEUES_HELP = "Queues to work on, such as a,b. Default: every queue with a handler."
+_QUEUES = typer.Option(help=_QUEUES_HELP)
 _URL = typer.Option(help="URL of the store. Default: that of the app, else $TORIL_URL.")
 _PREFIX = typer.Option(help="Prefix of the queues. Default: that of the app, else $TORIL_PREFIX.")
-_LOG_LEVEL = typer.Option(help=f"Log level: {', '.join(LEVELS)}.")
+_LOG_HELP = f"Log level: {', '.join(LEVELS)}."
+_LOG_LEVEL = typer.Option(help=_LOG_HELP)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,50 +40,76 @@ class WorkerCommandOptions:
     """The arguments and options of `toril worker`."""
 
     target: Annotated[str, _TARGET]
-    queues: Annotated[str, _QUEUES] = ""
+    queues: Annotated[
+        str,
+        typer.Option(
+            help=_QUEUES_HELP,
+            envvar="TORIL_WORKER_QUEUES",
+        ),
+    ] = ""
     url: Annotated[str, _URL] = field(default="", repr=False)
     prefix: Annotated[str, _PREFIX] = ""
     concurrency: Annotated[
         int | None,
         typer.Option(
+            envvar="TORIL_WORKER_CONCURRENCY",
             help="How many jobs of each queue run at once in each process. Default: what its "
-            "processors declare, else 1."
+            "processors declare, else 1.",
         ),
     ] = None
     processes: Annotated[
         int | None,
         typer.Option(
-            help="Number of worker processes under a supervisor. Default: one, without a supervisor."
+            envvar="TORIL_WORKER_PROCESSES",
+            help="Number of worker processes under a supervisor. Default: one, without a supervisor.",
         ),
     ] = None
     grace: Annotated[
-        str, typer.Option(help="How long running jobs may take to end when the worker stops.")
+        str,
+        typer.Option(
+            envvar="TORIL_WORKER_GRACE",
+            help="How long running jobs may take to end when the worker stops.",
+        ),
     ] = "25s"
     lock: Annotated[
         str,
-        typer.Option(help="Lock duration: how long a silent worker keeps a job. Default: 30s."),
+        typer.Option(
+            envvar="TORIL_WORKER_LOCK",
+            help="Lock duration: how long a silent worker keeps a job. Default: 30s.",
+        ),
     ] = ""
     stalled_interval: Annotated[
         str,
-        typer.Option(help="How often to look for jobs of dead workers. Default: 5s."),
+        typer.Option(
+            envvar="TORIL_WORKER_STALLED_INTERVAL",
+            help="How often to look for jobs of dead workers. Default: 5s.",
+        ),
     ] = ""
     max_stalls: Annotated[
         int | None,
-        typer.Option(help="How many crashes of its worker a job survives. Default: 3."),
+        typer.Option(
+            envvar="TORIL_WORKER_MAX_STALLS",
+            help="How many crashes of its worker a job survives. Default: 3.",
+        ),
     ] = None
-    name: Annotated[str, typer.Option(help="Name of the worker. Default: host and process id.")] = (
-        ""
-    )
+    name: Annotated[
+        str,
+        typer.Option(
+            envvar="TORIL_WORKER_NAME", help="Name of the worker. Default: host and process id."
+        ),
+    ] = ""
     health: Annotated[
         str,
         typer.Option(
-            help="Serve /live and /ready at this address, such as 127.0.0.1:8080 or :8080."
+            envvar="TORIL_WORKER_HEALTH",
+            help="Serve /live and /ready at this address, such as 127.0.0.1:8080 or :8080.",
         ),
     ] = ""
     imports: Annotated[
         str,
         typer.Option(
             "--import",
+            envvar="TORIL_WORKER_IMPORT",
             help="Modules to import besides the app, such as shop.jobs,shop.*.tasks; their "
             "blueprints are included.",
         ),
@@ -84,7 +117,15 @@ class WorkerCommandOptions:
     reload: Annotated[
         bool, typer.Option("--reload", help="Restart when a file of the app changes.")
     ] = False
-    log_level: Annotated[str, _LOG_LEVEL] = "info"
+    burst: Annotated[
+        bool,
+        typer.Option(
+            "--burst", help="End when no job waits or runs in its queues; delayed jobs stay."
+        ),
+    ] = False
+    log_level: Annotated[str, typer.Option(help=_LOG_HELP, envvar="TORIL_WORKER_LOG_LEVEL")] = (
+        "info"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,10 +154,18 @@ def worker(words: WorkerCommandOptions) -> None:
         url=words.url,
         prefix=words.prefix,
         imports=[name for each in words.imports.split(",") if (name := each.strip())],
+        burst=words.burst,
     )
     health = ProbeAddress.of(words.health) if words.health else None
     if words.processes is None and not words.reload:
         raise typer.Exit(run_worker(asked, health))
+    if words.burst:
+        raise ConfigError(
+            "--burst is for a single process",
+            field="burst",
+            value=True,
+            hint="leave --processes and --reload out",
+        )
     if sys.platform == "win32":
         raise ConfigError(
             "several processes, and --reload, do not work on Windows",
