@@ -180,8 +180,8 @@ ORDER: dict[str, list[str]] = {
     "toril.cli": [
         "commands move render streams target torture",
         "backup dashboard doctor metrics monitor render_job",
-        "inspect worker",
-        "change",
+        "enqueue inspect worker",
+        "change schedules",
         "root",
         "main",
     ],
