@@ -126,7 +126,8 @@ class Stage:
     async def web(self, target: str, **settings: str) -> AsyncIterator[tuple[Web, Program]]:
         """Serve a web application."""
         port = free_port()
-        words = ("uvicorn", target, "--port", str(port), "--no-access-log")
+        words = ("uvicorn", target, "--port", str(port), "--no-access-log",
+                 "--timeout-graceful-shutdown", "1")  # fmt: skip
         async with self.run(*words, ready="Application startup complete", **settings) as program:
             web = Web(port)
             await until(lambda: _answers(port), within=10)
