@@ -35,7 +35,7 @@ PYTEST := $(BIN)/python -m pytest -n $(TESTERS) --dist worksteal -q
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo quick test torture check fmt lock audit peers bench docs wheel clean
+.PHONY: help setup demo examples quick test torture check fmt lock audit peers bench docs wheel clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' \
@@ -45,6 +45,15 @@ setup: $(DEV) $(PEERS) $(STATIC) ## make .venv with toril and every tool (PYTHON
 
 demo: $(PICTURES) ## watch toril work on pictures (IMAGES=folder takes yours)
 	@$(BIN)/toril demo $(if $(IMAGES),--images "$(IMAGES)")
+
+examples: $(DEV) ## play the scenarios of every application (make example-demo serves one, observe-demo plays one)
+	@for each in examples/*/observe.py; do $(BIN)/python $$each || exit 1; done
+
+example-%: $(DEV)
+	@cd examples/$* && RUN_WORKER=1 ../../$(BIN)/python -m uvicorn web:web --port $(or $(PORT),8000)
+
+observe-%: $(DEV)
+	@$(BIN)/python examples/$*/observe.py $(if $(STORE),--store $(STORE))
 
 quick: $(DEV) ## run the quick tests of every layer on both stores, in a few minutes
 	@PYTEST_STORES=memory,redis-server $(PYTEST) -m "not chaos and not serial" \

@@ -116,7 +116,7 @@ def opened(settings: dict[str, str]) -> Toril:
 async def click(page: Page, url: str) -> str:
     """Start a download as a person does, and return its id."""
     await page.get_by_label("Address").fill(url)
-    async with page.expect_response("**/downloads") as answer:
+    async with page.expect_response("**/downloads?*") as answer:
         await page.get_by_role("button", name="Start job").click()
     job_id: str = (await (await answer.value).json())["id"]
     return job_id
@@ -219,10 +219,7 @@ async def collide(stage: Stage, web: Web, queue: Queue, folder: Path, source: st
 
 
 async def _start(web: Web, url: str) -> str:
-    body = urlencode({"url": url}).encode()
-    _, answer = await web.send(
-        "POST", "/downloads", body, Content_Type="application/x-www-form-urlencoded"
-    )
+    _, answer = await web.send("POST", f"/downloads?{urlencode({'url': url})}")
     job_id: str = answer["id"]
     return job_id
 

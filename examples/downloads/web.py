@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Form
+from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse, StreamingResponse
 from jobs import download, jobs
 
@@ -34,7 +34,7 @@ async def page(downloads: Downloads) -> str:
 
 
 @web.post("/downloads", status_code=202)
-async def start(url: Annotated[str, Form()]) -> dict[str, str]:
+async def start(url: str) -> dict[str, str]:
     return {"id": (await download.enqueue(url)).id}
 
 
