@@ -109,7 +109,7 @@ class Stage:
         self._made += 1
         if self.store == "sqlite":
             return {"TORIL_URL": f"sqlite:///{self.scratch}/{self._made}.db"}
-        return {"TORIL_URL": self.url, "TORIL_PREFIX": f"observed{self._made}"}
+        return {"TORIL_URL": f"{self.url}/{self._made}"}
 
     @asynccontextmanager
     async def run(self, *words: str, ready: str, **settings: str) -> AsyncIterator[Program]:

@@ -16,7 +16,7 @@ from toril import Job, Queue, Toril  # noqa: E402
 
 
 def opened(settings: dict[str, str]) -> Toril:
-    return Toril(settings["TORIL_URL"], prefix=settings.get("TORIL_PREFIX"), warn_unserved=False)
+    return Toril(settings["TORIL_URL"], warn_unserved=False)
 
 
 async def found(queue: Queue, job_id: str) -> Job[Any]:

@@ -110,7 +110,7 @@ async def site(stage: Stage, source: str) -> None:
 
 
 def opened(settings: dict[str, str]) -> Toril:
-    return Toril(settings["TORIL_URL"], prefix=settings.get("TORIL_PREFIX"), warn_unserved=False)
+    return Toril(settings["TORIL_URL"], warn_unserved=False)
 
 
 async def click(page: Page, url: str) -> str:

@@ -178,7 +178,7 @@ ORDER: dict[str, list[str]] = {
         "serve",
     ],
     "toril.cli": [
-        "commands move render streams target torture",
+        "commands init move render streams target torture",
         "backup dashboard doctor metrics monitor render_job",
         "enqueue inspect worker",
         "change schedules",

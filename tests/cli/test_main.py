@@ -107,6 +107,7 @@ STARTS = {
     "backup copy.db": 0,
     "move sqlite:///jobs.db sqlite:///other.db --yes": 0,
     "worker nowhere.py": 2,
+    "init --name class": 2,
     "dev --help": 0,
     "dashboard --host 0.0.0.0": 2,
     "metrics --once": 0,
@@ -122,7 +123,7 @@ async def test_a_command_runs_in_a_process_that_a_shell_starts(desk: Desk, words
         await app.queue("mail").add_many([("send", {}), ("send", {})])
     url = (
         []
-        if words.startswith(("worker ", "dev", "demo", "torture", "move", "call"))
+        if words.startswith(("worker ", "dev", "demo", "torture", "move", "call", "init"))
         else ["--url", "sqlite:///jobs.db"]
     )
 

@@ -21,6 +21,7 @@ from .backup import BackupOptions, backup
 from .commands import Commands, command
 from .dashboard import DashboardCommandOptions, dashboard
 from .doctor import DoctorOptions, doctor
+from .init import InitOptions, init
 from .metrics import MetricsOptions, metrics
 from .move import MoveOptions, move
 from .target import StoreOptions
@@ -72,6 +73,7 @@ def options(
     """Run jobs in the background."""
 
 
+command(cli, InitOptions, name="init")(init)
 command(cli, WorkerCommandOptions, name="worker")(worker)
 command(cli, DevOptions, name="dev")(dev)
 
