@@ -31,4 +31,4 @@ def test_every_line_of_an_application_is_observed(name: str, store: str) -> None
 
 
 def test_the_applications_are_there() -> None:
-    assert {"demo", "downloads", "flashcards"} <= set(APPLICATIONS)
+    assert {"demo", "downloads", "flashcards", "mailer"} == set(APPLICATIONS)
