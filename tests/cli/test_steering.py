@@ -159,7 +159,7 @@ def test_every_variable_of_the_worker_is_known() -> None:
     worker = get_command(root.cli).commands["worker"]  # type: ignore[attr-defined]
     read = {each.envvar for each in worker.params if each.envvar}
 
-    assert read == set(KNOWN) - {"TORIL_URL", "TORIL_PREFIX"}
+    assert read == set(KNOWN) - {"TORIL_URL", "TORIL_PREFIX", "TORIL_DASHBOARD_AUTH"}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

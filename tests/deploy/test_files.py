@@ -85,7 +85,7 @@ def test_every_setting_is_one_that_toril_reads() -> None:
         for each in [DEPLOY / "Dockerfile", DEPLOY / "compose.yaml", *DEPLOY.glob("kubernetes/*")]
     )
 
-    assert set(re.findall(r"\bTORIL_\w+", text)) <= {*KNOWN, "TORIL_DASHBOARD_AUTH"}
+    assert set(re.findall(r"\bTORIL_\w+", text)) <= {*KNOWN}
 
 
 def test_the_image_is_small_and_has_no_root() -> None:

@@ -28,6 +28,7 @@ KNOWN = (
     "TORIL_URL",
     "TORIL_PREFIX",
     "TORIL_APP",
+    "TORIL_DASHBOARD_AUTH",
     *(f"TORIL_WORKER_{flag}" for flag in WORKER_FLAGS),
 )
 
