@@ -48,6 +48,31 @@ async def test_a_failed_job_says_why(app: Toril, client: Client) -> None:
     assert detail["wait_ms"] >= 0
 
 
+async def test_a_job_names_the_failures_like_it_and_the_job_with_its_key(
+    app: Toril, client: Client
+) -> None:
+    queue = app.queue("q")
+
+    @queue.handler("n")
+    async def n(data: dict[str, int]) -> None:
+        raise ValueError(f"no user {data['user']}")
+
+    first = await queue.add("n", {"user": 1}, dedup="key")
+    other = await queue.add("n", {"user": 2})
+    async with app.worker("q") as worker:
+        await worker.run_until_idle()
+    holder = await queue.add("n", {"user": 3}, dedup="key", delay="1h")
+
+    detail = await client.get("job", queue="q", id=first.id)
+    held = await client.get("job", queue="q", id=holder.id)
+    plain = await client.get("job", queue="q", id=other.id)
+
+    assert detail["like"]["count"] == 2
+    assert detail["like"]["fingerprint"] == plain["like"]["fingerprint"]
+    assert [row["id"] for row in detail["same_key"]] == [holder.id]
+    assert (held["like"], held["same_key"], plain["same_key"]) == (None, [], [])
+
+
 @pytest.mark.parametrize("job_id", HOSTILE)
 async def test_any_id_and_name_can_be_asked_for(app: Toril, client: Client, job_id: str) -> None:
     await app.queue(f"q {job_id}").add(job_id, {"name": job_id}, id=f"x{job_id}")

@@ -134,6 +134,7 @@ function facts(of: JobDetail): [string, preact.ComponentChildren][] {
     [t.priority, of.priority ? number(of.priority) : null],
     [t.backoff, backoffText(options.backoff)], [t.timeout, of.timeout_ms === null ? null : duration(of.timeout_ms)], [t.deadline, of.deadline_ms === null ? null : <Time ms={of.deadline_ms} />],
     [t.uniqueKey, of.dedup ? <code>{line(of.dedup, 120)}</code> : null],
+    [t.sameKey, of.same_key[0] ? <a class="link" href={toJob(of.same_key[0])}>{line(of.same_key[0].id, 60)}</a> : null],
     [t.schedule, of.schedule ? <a class="link" href={to("schedules", { schedule: `${of.queue}|${of.schedule}` })}>{line(of.schedule, 80)}</a> : null],
     [t.parent, of.parent ? <a class="link" href={toJob(of.parent)}>{line(of.parent.id, 60)}</a> : null],
     [t.tags, of.tags.length ? of.tags.map((tag) => line(tag, 40)).join(", ") : null],

@@ -109,6 +109,8 @@ class JobDetail(JobRow):
         stack: The stack of each failed attempt, newest last.
         deadline_ms: When it fails at the latest.
         call: A call in Python that adds the job again, without its secrets.
+        like: The error group of its newest failed attempt.
+        same_key: The other job that holds its dedup key now.
     """
 
     data_json: str
@@ -180,8 +182,29 @@ async def job(call: PageCall, query: JobQuery) -> JobDetail:
         ),
         "logs": logs.total,
         "flow_root": root,
+        "like": await _like(call, found.record),
+        "same_key": await _same_key(call, found.record),
     }
     return detail(call.board, found.record, more)
+
+
+async def _like(call: PageCall, record: Record) -> LikeRow | None:
+    """Return how often attempts failed as the newest failed one of this job did."""
+    if record.fingerprint is None:
+        return None
+    groups = await call.app.monitor.errors(record.queue)
+    found = next((each for each in groups if each.fingerprint == record.fingerprint), None)
+    if found is None:
+        return None
+    return LikeRow(fingerprint=record.fingerprint, count=found.count, first_ms=found.first_ms)
+
+
+async def _same_key(call: PageCall, record: Record) -> list[JobRow]:
+    """Return the other job that holds the dedup key of this one, if there is one."""
+    if not record.dedup:
+        return []
+    holder = await call.queue(record.queue).dedup_job(record.dedup)
+    return [] if holder is None or holder.id == record.id else [call.board.row(holder.record)]
 
 
 async def _root(call: PageCall, record: Record) -> JobPlace | None:
