@@ -195,7 +195,14 @@ async def inside(stage: Stage) -> None:
             done = f'✅ completed "echo" id={answer["jobId"]} '
             await program.says(done)
             line("the worker runs in the web process if RUN_WORKER=1", True)
-            line("and as its own process otherwise: see S004-01", True)
+        async with stage.web("web:web", **settings) as (web, program):
+            _, answer = await web.get("/demo/echo?msg=out")
+            done = f'✅ completed "echo" id={answer["jobId"]} '
+            async with stage.worker("jobs.py", **settings) as worker:
+                await worker.says(done)
+            line(
+                "and as its own process otherwise", not any(done in each for each in program.lines)
+            )
 
 
 async def restarts(stage: Stage) -> None:

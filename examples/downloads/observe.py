@@ -98,7 +98,7 @@ async def site(stage: Stage, source: str) -> None:
         await arrives(stage, first, queue, folder, source, worker.lines)
         await one_at_a_time(stage, (first, second), web, queue, source)
         await collide(stage, web, queue, folder, source)
-        await fails(stage, first, queue, source)
+        await fails(stage, first, queue, folder, source)
         with stage.scenario("S002-05") as line:
             await second.close()
             job = await queue.job(await click(first, f"{source}/file"))
@@ -228,7 +228,7 @@ async def _start(web: Web, url: str) -> str:
     return job_id
 
 
-async def fails(stage: Stage, page: Page, queue: Queue, source: str) -> None:
+async def fails(stage: Stage, page: Page, queue: Queue, folder: Path, source: str) -> None:
     with stage.scenario("S002-06") as line:
         for path, why in (("missing", "404"), ("broken", "the stream broke")):
             bad = await click(page, f"{source}/{path}")
@@ -239,8 +239,9 @@ async def fails(stage: Stage, page: Page, queue: Queue, source: str) -> None:
             await expect(page.locator(f"#job-{good}")).to_contain_text("Completed")
             line("and the next job runs", True)
         line("F=2", (await tally(queue))["F"] == 2)
-        parts = [each for each in os.listdir(stage.scratch) if each.endswith(".part")]
-        line("no part of a file is left", parts == [])
+        kept = os.listdir(folder)
+        line("files are there", kept != [])
+        line("and no part of one is left", not any(each.endswith(".part") for each in kept), kept)
         await page.locator(f"#job-{bad}").get_by_role("button", name="Restart").click()
         await until(lambda: _runs(queue, bad), 2)
         line("Restart runs it again", True)

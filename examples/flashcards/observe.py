@@ -286,7 +286,7 @@ async def workers(stage: Stage) -> None:
             line("each ran once, both processes had some", min(ran) >= 1, ran)
         with stage.scenario("S000-09") as line:
             mine, theirs = set(_ids(one)), set(_ids(two))
-            line("a local listener hears of its own worker's jobs only", not mine & theirs)
+            line("a listener in a worker hears of the jobs of that worker only", not mine & theirs)
         with stage.scenario("S000-11") as line:
             await asyncio.sleep(2)
             await add(queue, 25, seconds=0)
@@ -590,7 +590,7 @@ async def missed_events(app: Toril, line: Any) -> None:
 
 
 async def taken_over(app: Toril, line: Any) -> None:
-    """Freeze a job's owner as if its machine stood still, by letting its lock run out."""
+    """A job that runs without trouble was never taken over."""
     queue = app.queue("locked")
     runs: list[int] = []
 

@@ -11,8 +11,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 APPLICATIONS = sorted(each.parent.name for each in EXAMPLES.glob("*/observe.py"))
 
 
-@pytest.mark.serial
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(150)
 @pytest.mark.parametrize("store", ["sqlite", "redis"])
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_every_line_of_an_application_is_observed(name: str, store: str) -> None:
@@ -21,7 +20,7 @@ def test_every_line_of_an_application_is_observed(name: str, store: str) -> None
         env={**os.environ, "PYTHONUTF8": "1"},
         capture_output=True,
         encoding="utf-8",
-        timeout=55,
+        timeout=140,
         check=False,
     )
 
