@@ -30,7 +30,7 @@ FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
 # Where several trips may be under way, each takes its share of what is in hand, so that handlers
 # run while the store works. A share of less than this is not worth a trip.
-LEAST_SHARE = 8
+LEAST_SHARE = 5
 # After a rest longer than a trip, the store is not what holds work up: jobs that ended at the same
 # moment then go in so many parts, and those of the first do not wait for the last.
 PARTS = 4

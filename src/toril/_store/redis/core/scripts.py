@@ -19,13 +19,22 @@ from toril._model.stored import whole
 _FOLDER = files("toril._store.redis") / "lua"
 _HEAD = re.compile(r"-- (keys|args|each|short|use|emits|makes|wire|reply) +(.+)")
 _PLACE = re.compile(r"user_script:(\d+)")
-# What every script begins with: its queues by their base, and its arguments follow.
+# What every script begins with: its queues by their base, and how a library is made when it is
+# first used; its arguments follow.
 _BEGIN = """
 local call, attempt = redis.call, redis.pcall
 local queue = {}
 for i = 1, #KEYS do queue[i] = { base = KEYS[i] } end
+local LAZY = { __index = function(self, name)
+  local made = rawget(self, 1)()
+  setmetatable(self, { __index = made, __newindex = made })
+  return made[name]
+end }
+local function lazy(make)
+  return setmetatable({ make }, LAZY)
+end
 """
-# What its libraries stand on: keys by role, and libraries that are made when first used.
+# What its libraries stand on: keys by role.
 _PRELUDE = """
 local ROLES = {
   waiting_children = "waiting-children", stalled_check = "stalled-check", schedules = "repeat",
@@ -51,14 +60,6 @@ local function queue_of(base)
   return found
 end
 for i = 1, #queue do known[queue[i].base] = setmetatable(queue[i], KEYS_OF) end
-local LAZY = { __index = function(self, name)
-  local made = rawget(self, 1)()
-  setmetatable(self, { __index = made, __newindex = made })
-  return made[name]
-end }
-local function lazy(make)
-  return setmetatable({ make }, LAZY)
-end
 """
 
 
@@ -147,9 +148,7 @@ def load(name: str) -> Script:
     parts: list[tuple[str, str]] = [("(prelude)", _BEGIN.strip() + "\n" + _arguments(head))]
     made: list[str] = []
     for short in head.short:
-        for used in _libraries(read_head(_read(f"lib/{short}")).use, made):
-            text = f"local {used} = (function()\n{_read(f'lib/{used}')}end)()\n"
-            parts.append((f"lib/{used}.lua", text))
+        parts += _makes(_libraries(read_head(_read(f"lib/{short}")).use, made))
         # It stands before all that the general way needs, and gives nothing where that is to run.
         text = f"local reply = (function()\n{_read(f'lib/{short}')}end)()\n"
         parts += [(f"lib/{short}.lua", text), ("(prelude)", "if reply then return reply end\n")]

@@ -7,6 +7,7 @@
 local fold = {}
 
 local SPANS = { { "5", 300000, 576 }, { "h", 3600000, 720 }, { "d", 86400000, 400 } }
+local MINUTE = 60000
 local MOST_TASKS = 50
 local OTHERS = "(other)"
 -- How many buckets over age are deleted at once, of each span.
@@ -43,19 +44,31 @@ local function tasks_of(series)
   end
 end
 
--- Add a sample to the sums of the queue and of its tasks.
-local function sum(sums, sample, task_of)
-  local at, text = sample:match("^(%d+) (.*)$")
-  local minute = at and string.format("%.0f", math.floor(at / 60000) % 5)
-  for name, numbers in pairs(at and read(text) or {}) do
-    local places = { "", task_of(name) }
-    for i = 1, #SPANS do
-      local bucket = SPANS[i][1] .. string.format(":%.0f:", math.floor(at / SPANS[i][2]))
-      for key, number in pairs(numbers) do
-        local full = i == 1 and #key == 1 and minute .. key or key
-        add(sums, bucket .. places[1], full, number)
-        add(sums, bucket .. places[2], full, number)
-      end
+-- Add a sample to those of the same minute; tasks are listed in the order in which they came.
+local function gather(lines, at, text)
+  local minute = math.floor(at / MINUTE)
+  for name, numbers in pairs(read(text)) do
+    local key = string.format("%.0f ", minute) .. name
+    local line = lines[key]
+    if not line then
+      line = { minute = minute, name = name, numbers = {} }
+      lines[key], lines[#lines + 1] = line, line
+    end
+    for what, number in pairs(numbers) do
+      line.numbers[what] = (line.numbers[what] or 0) + number
+    end
+  end
+end
+
+-- Add what a minute counted of a task to the sums of the queue and of that task.
+local function spread(sums, minute, task, numbers)
+  for i = 1, #SPANS do
+    local lead = SPANS[i][1] .. string.format(":%.0f:", math.floor(minute * MINUTE / SPANS[i][2]))
+    local within = i == 1 and string.format("%.0f", minute % 5) or ""
+    for key, number in pairs(numbers) do
+      local full = #key == 1 and within .. key or key
+      add(sums, lead, full, number)
+      add(sums, lead .. task, full, number)
     end
   end
 end
@@ -84,14 +97,17 @@ function fold.samples(base)
   local series, sums = base .. "toril:series", {}
   local samples = call("LRANGE", base .. "toril:samples", 0, -1)
   local tasks, task_of = tasks_of(series)
-  local groups = {}
+  local groups, lines = {}, {}
   for i = 1, #samples do
-    local at, fault = samples[i]:match("^(%d+) !(.*)$")
-    if at then
-      faults.add(base, groups, tonumber(at), fault)
-    else
-      sum(sums, samples[i], task_of)
+    local at, blamed, text = samples[i]:match("^(%d+) (!?)(.*)$")
+    if at and blamed ~= "" then
+      faults.add(base, groups, tonumber(at), text)
+    elseif at then
+      gather(lines, tonumber(at), text)
     end
+  end
+  for i = 1, #lines do
+    spread(sums, lines[i].minute, task_of(lines[i].name), lines[i].numbers)
   end
   faults.keep(base, groups)
   for field, numbers in pairs(sums) do
