@@ -43,6 +43,7 @@ CATCHES_ALL = {
     "toril._serve.process": "whatever a process says, the supervisor listens on; it is reported",
     "toril.integrations.logs": "a log handler reports what it cannot write, as those of logging do",
     "toril.integrations.sentry": "the error of an attempt is reported, and raised",
+    "toril.integrations.django.execute": "the error of an attempt is kept for its result, and raised",
     "toril.integrations.opentelemetry": "the error of an attempt is noted in its span, and raised",
     "toril._store.sqlite.connection.runner": "the writer hands every fault to its caller",
 }

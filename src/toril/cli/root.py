@@ -7,6 +7,7 @@ import errno
 import importlib
 import importlib.util
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,10 +42,13 @@ cli = typer.Typer(
 )
 
 
-def run_command() -> None:
-    """Run what was typed, and end the process with its exit code."""
+def run_command(words: Sequence[str] | None = None, name: str = "toril") -> None:
+    """Run what was typed, and end the process with its exit code.
+
+    Shape    words: what was typed after the name; that of this process if not given.
+    """
     try:
-        cli(prog_name="toril")
+        cli(words, prog_name=name)
     except TorilError as error:
         show_error(error)
         sys.exit(MISUSED)
