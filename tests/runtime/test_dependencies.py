@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import functools
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated, Any
@@ -758,6 +759,21 @@ async def test_a_wrapped_body_is_told_of_its_soft_limit(memory: Toril) -> None:
 
     with pytest.raises(JobFailed, match="soft timeout"):
         await one(await sleep.enqueue(), memory)
+
+
+async def test_a_body_that_begins_after_its_soft_limit_is_told_of_it(memory: Toril) -> None:
+    async def sleep() -> None:
+        await asyncio.sleep(30)
+
+    @functools.wraps(sleep)
+    def begin_late() -> object:
+        time.sleep(0.2)
+        return sleep()
+
+    late = memory.task(soft_timeout="50ms")(begin_late)
+
+    with pytest.raises(JobFailed, match="soft timeout"):
+        await one(await late.enqueue(), memory)
 
 
 async def test_a_wrapped_body_runs_in_a_child(memory: Toril) -> None:

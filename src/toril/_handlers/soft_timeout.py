@@ -55,11 +55,12 @@ if sys.version_info < (3, 13):
 class SoftLimit:
     """Tells one try of a handler once; code on the loop gets `SoftTimeout` where it awaits."""
 
-    __slots__ = ("_due", "_handler", "_on_loop", "ms")
+    __slots__ = ("_due", "_handler", "_on_loop", "_told", "ms")
 
     def __init__(self, handler: Handler, ms: Millis) -> None:
         self._handler = handler
         self._due = False
+        self._told = False
         # Of a plain function only what it hands back to be awaited, if anything.
         self._on_loop = handler.is_async
         self.ms = ms
@@ -78,9 +79,13 @@ class SoftLimit:
     def tell(self, task: asyncio.Task[Any], job: Job[Any]) -> None:
         """Tell the handler that runs in this task."""
         job.cancelled.set()
+        self._told = True
         if self._on_loop:
-            self._due = True
-            task.cancel()
+            self._cancel(task)
+
+    def _cancel(self, task: asyncio.Task[Any]) -> None:
+        self._due = True
+        task.cancel()
 
     def spare(self) -> None:
         """Let the next cancellation be one: there is no time left."""
@@ -89,6 +94,10 @@ class SoftLimit:
     @coroutine
     def _steer(self, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
         """Run a coroutine as `await` does; the cancellation that tells it is a `SoftTimeout`."""
+        task = asyncio.current_task()
+        if self._told and not self._on_loop and task is not None:
+            # The time passed while a plain function made this coroutine.
+            self._cancel(task)
         self._on_loop = True
         step: Callable[[Any], Any] = inner.send
         value: Any = None
