@@ -132,6 +132,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.serial  # it counts what passes meanwhile
 @pytest.mark.parametrize(("flood", "most"), KINDS, ids=[flood.__name__ for flood, _ in KINDS])
 async def test_a_neighbours_job_passes_a_flood(app: Toril, flood: Flood, most: int) -> None:
     quiet, noisy = app.queue("quiet"), app.queue("noisy")
