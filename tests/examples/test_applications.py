@@ -11,6 +11,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 APPLICATIONS = sorted(each.parent.name for each in EXAMPLES.glob("*/observe.py"))
 
 
+@pytest.mark.serial  # its lines have times
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize("store", ["sqlite", "redis"])
 @pytest.mark.parametrize("name", APPLICATIONS)
