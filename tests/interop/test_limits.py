@@ -10,6 +10,8 @@ from tests.interop.sides import Run, Side, does, until
 from tests.interop.toril_side import TorilSide
 from toril import QueueFull
 
+pytestmark = pytest.mark.serial  # it compares the moments at which jobs began
+
 WINDOW = 400
 
 
