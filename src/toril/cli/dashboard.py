@@ -6,16 +6,14 @@ Never here: the dashboard.
 import importlib
 import importlib.util
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
 
-from toril._app.app import Toril
-from toril._serve.load import load_app
 from toril.errors import ConfigError
 
-from .target import StoreOptions, find_app
+from .target import ServedStoreOptions, served_app
 
 PORT = 7419
 _AUTH = (
@@ -25,23 +23,9 @@ _AUTH = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class DashboardCommandOptions:
+class DashboardCommandOptions(ServedStoreOptions):
     """The arguments and options of `toril dashboard`."""
 
-    store: Annotated[
-        str, typer.Argument(metavar="[URL]", help="URL of the store.", show_default=False)
-    ] = field(default="", repr=False)
-    url: Annotated[
-        str, typer.Option(help="URL of the store. Default: $TORIL_URL, else ./toril.db.")
-    ] = field(default="", repr=False)
-    prefix: Annotated[
-        str, typer.Option(help="Prefix of the queues. Default: $TORIL_PREFIX, else bull.")
-    ] = ""
-    app: Annotated[
-        str,
-        typer.Option(help="Use this app, its store and tasks: app.py, app.py:app or module:app."),
-    ] = ""
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on. 0: any that is free.")
     ] = PORT
@@ -54,16 +38,8 @@ class DashboardCommandOptions:
 
 def dashboard(words: DashboardCommandOptions) -> None:
     """Serve the dashboard of a store until Ctrl-C."""
-    if words.store and words.url:
-        raise ConfigError("the URL was given twice: leave --url out", field="url")
-    words = replace(words, url=words.url or words.store)
     serve_module = import_dashboard()
-    app = _app_of(words)
-    if not app.is_there():
-        raise ConfigError(
-            f"there is nothing at {app.store_url}",
-            hint="say where the jobs are: a URL, TORIL_URL or --app",
-        )
+    app = served_app(words)
     auth = words.auth or os.environ.get("TORIL_DASHBOARD_AUTH", "")
     where = serve_module.Listening(
         host=words.host,
@@ -73,15 +49,6 @@ def dashboard(words: DashboardCommandOptions) -> None:
         environment=words.environment,
     )
     serve_module.serve(app, where, typer.echo)
-
-
-def _app_of(words: DashboardCommandOptions) -> Toril:
-    if not words.app:
-        return find_app(StoreOptions(url=words.url, prefix=words.prefix))
-    app = load_app(words.app)
-    if words.url or words.prefix:
-        app.move_to(words.url or None, words.prefix or None)
-    return app
 
 
 def import_dashboard() -> Any:

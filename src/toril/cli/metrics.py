@@ -7,17 +7,16 @@ import asyncio
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from toril._app.app import Toril
 from toril._serve.http import HttpAnswer, refusal, serve_http
-from toril._serve.load import load_app
-from toril.errors import ConfigError, TorilError
+from toril.errors import TorilError
 
-from .target import StoreOptions, find_app, run
+from .target import ServedStoreOptions, run, served_app
 
 PORT = 7420
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -25,25 +24,15 @@ FRESH_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetricsOptions:
+class MetricsOptions(ServedStoreOptions):
     """The arguments and options of `toril metrics`."""
 
-    store: Annotated[
-        str, typer.Argument(metavar="[URL]", help="URL of the store.", show_default=False)
-    ] = field(default="", repr=False)
-    url: Annotated[
-        str, typer.Option(help="URL of the store. Default: $TORIL_URL, else ./toril.db.")
-    ] = field(default="", repr=False)
-    prefix: Annotated[
-        str, typer.Option(help="Prefix of the queues. Default: $TORIL_PREFIX, else bull.")
-    ] = ""
     app: Annotated[
         str,
         typer.Option(
             help="Use the store of this app, and watch its alerts: app.py, app.py:app or module:app."
         ),
     ] = ""
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on. 0: any that is free.")
     ] = PORT
@@ -52,20 +41,7 @@ class MetricsOptions:
 
 def metrics(words: MetricsOptions) -> None:
     """Serve the metrics of a store to Prometheus until Ctrl-C."""
-    if words.store and words.url:
-        raise ConfigError("the URL was given twice: leave --url out", field="url")
-    url = words.url or words.store
-    if words.app:
-        app = load_app(words.app)
-        if url or words.prefix:
-            app.move_to(url or None, words.prefix or None)
-    else:
-        app = find_app(StoreOptions(url=url, prefix=words.prefix))
-    if not app.is_there():
-        raise ConfigError(
-            f"there is nothing at {app.store_url}",
-            hint="say where the jobs are: a URL, TORIL_URL or --app",
-        )
+    app = served_app(words)
     run(_print(app) if words.once else _serve(app, words.host, words.port))
 
 

@@ -48,6 +48,48 @@ class StoreOptions:
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class ServedStoreOptions:
+    """The options of every command that serves what is in a store."""
+
+    store: Annotated[
+        str, typer.Argument(metavar="[URL]", help="URL of the store.", show_default=False)
+    ] = field(default="", repr=False)
+    url: Annotated[
+        str, typer.Option(help="URL of the store. Default: $TORIL_URL, else ./toril.db.")
+    ] = field(default="", repr=False)
+    prefix: Annotated[
+        str, typer.Option(help="Prefix of the queues. Default: $TORIL_PREFIX, else bull.")
+    ] = ""
+    app: Annotated[
+        str,
+        typer.Option(help="Use this app, its store and tasks: app.py, app.py:app or module:app."),
+    ] = ""
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
+
+
+def served_app(words: ServedStoreOptions) -> Toril:
+    """Return the app that a command serves.
+
+    Raises   ConfigError: the URL was given twice, the app cannot be loaded, nothing is there.
+    """
+    if words.store and words.url:
+        raise ConfigError("the URL was given twice: leave --url out", field="url")
+    url = words.url or words.store
+    if words.app:
+        app = load_app(words.app)
+        if url or words.prefix:
+            app.move_to(url or None, words.prefix or None)
+    else:
+        app = find_app(StoreOptions(url=url, prefix=words.prefix))
+    if not app.is_there():
+        raise ConfigError(
+            f"there is nothing at {app.store_url}",
+            hint="say where the jobs are: a URL, TORIL_URL or --app",
+        )
+    return app
+
+
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a command to its end; what the store or a job refuses ends the process with 1."""
     try:
